@@ -1,0 +1,22 @@
+//! Pure parsers of what Linux and its storage tools print: text in, types and problems out.
+//!
+//! Nothing here opens a file, starts a program or asks for the time; callers bring the text. A parser never
+//! panics and never fails as a whole: what it can read is in [`Parsed::value`], what it could not is in
+//! [`Parsed::problems`], so that one odd line neither hides the others nor vanishes itself. Numbers keep the
+//! unit of their source, which each field names.
+
+pub mod diskstats;
+pub mod loadavg;
+pub mod lsblk;
+pub mod meminfo;
+pub mod mounts;
+pub mod os_release;
+pub mod problem;
+pub mod scsi_vpd;
+pub mod stat;
+pub mod udev;
+pub mod uevent;
+
+mod json;
+
+pub use problem::{Parsed, Problem, Problems};
