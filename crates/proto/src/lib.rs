@@ -1,0 +1,26 @@
+//! The wire: protobuf types, made at build time, and their conversion to and from the model.
+//!
+//! Generated types end in [`convert`]: nothing else in the project builds or reads them field by field, except the
+//! session loops that own a stream. [`framing`] cuts messages into frames and joins them again under the limits of
+//! [`muster_model::limits`]. [`token`] is the text form of an enrolment token.
+
+/// Package `muster.v1`, as generated.
+#[allow(
+    missing_docs,
+    clippy::all,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::needless_pass_by_value
+)]
+pub mod v1 {
+    tonic::include_proto!("muster.v1");
+}
+
+pub mod convert;
+pub mod framing;
+pub mod token;
+
+/// The version of the protocol this build speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The DNS name in every controller's certificate, whatever its address.
+pub const CONTROLLER_NAME: &str = "controller.muster.internal";
