@@ -1,1 +1,12 @@
-//! Placeholder.
+//! A world of whole Muster processes on loopback, each test's own: ports, folders, certificates, database.
+//!
+//! Nothing here knows how the programs work inside; it starts them as a person would and asks them over their public
+//! interfaces. Processes are ended by the handles that started them, also when a test fails.
+
+mod api;
+mod process;
+mod world;
+
+pub use api::Api;
+pub use process::{Process, binary, eventually, run_to_end};
+pub use world::World;

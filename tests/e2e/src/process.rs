@@ -1,0 +1,156 @@
+//! Starting the built programs and ending just those.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The path of a program of this workspace, built in the profile the test runs in.
+///
+/// # Panics
+/// If it was not built: the test would otherwise silently test an old one or nothing.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("tests stand in target/PROFILE/deps");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --workspace --bins` first",
+        path.display()
+    );
+    path
+}
+
+/// A running program; ended when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` with both outputs appended to `log`.
+    ///
+    /// # Errors
+    /// If it cannot be started or the log cannot be opened.
+    pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], log: &Path) -> Result<Self> {
+        let out = std::fs::File::options().create(true).append(true).open(log)?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "starting the programs is what this crate is for"
+        )]
+        let child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(out.try_clone()?)
+            .stdout(out)
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has printed so far, and what earlier processes printed to the same log.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether it is still running.
+    ///
+    /// # Errors
+    /// If the system cannot say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Ends it with SIGKILL, as a crash would.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end with SIGTERM and waits.
+    ///
+    /// # Errors
+    /// If it does not end within `limit`; it is then killed.
+    pub fn stop(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        self.wait(limit)
+    }
+
+    /// Waits for it to end by itself.
+    ///
+    /// # Errors
+    /// If it does not end within `limit`; it is then killed.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.kill()?;
+        bail!("did not end within {limit:?}; it printed:\n{}", self.printed());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, and nothing is left to do then.
+        let _ = self.kill();
+    }
+}
+
+/// Runs a program of the workspace to its end and returns what it printed.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run_to_end<S: AsRef<OsStr>>(name: &str, args: &[S]) -> Result<Output> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "starting the programs is what this crate is for"
+    )]
+    let output = Command::new(binary(name))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(output)
+}
+
+/// Asks `check` again and again until it gives a value.
+///
+/// # Errors
+/// The last thing `check` complained of, after `limit`.
+pub async fn eventually<T>(limit: Duration, mut check: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match check().await {
+            Ok(value) => return Ok(value),
+            Err(error) if limit < start.elapsed() => {
+                return Err(error.context(format!("not within {limit:?}")));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
