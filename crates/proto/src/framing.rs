@@ -4,12 +4,16 @@
 //! unfinished message. Both bounds are checked before memory is taken: a decompression bomb costs its sender the
 //! stream and us nothing.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 
+use muster_model::Report;
 use muster_model::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use prost::Message as _;
 use thiserror::Error;
 
+use crate::convert;
+use crate::v1::agent_message::Body;
 use crate::v1::{AgentMessage, Compression, Fragment, Lane};
 
 /// Messages below this size gain nothing from compression.
@@ -51,7 +55,20 @@ pub enum FramingError {
 /// # Errors
 /// [`FramingError::MessageTooLong`] if it is over 256 KiB; [`FramingError::Compress`] should zstd fail.
 pub fn cut(message: &AgentMessage, lane: Lane, sequence: u64) -> Result<Vec<Fragment>, FramingError> {
-    let plain = message.encode_to_vec();
+    cut_encoded(&message.encode_to_vec(), lane, sequence)
+}
+
+/// The message of a report, encoded: what a buffer keeps and [`cut_encoded`] takes, as often as it is sent.
+#[must_use]
+pub fn report_message(report: Report) -> Vec<u8> {
+    AgentMessage { body: Some(Body::Report(convert::report_to_wire(report))) }.encode_to_vec()
+}
+
+/// As [`cut`], for a message that is encoded already.
+///
+/// # Errors
+/// As [`cut`].
+pub fn cut_encoded(plain: &[u8], lane: Lane, sequence: u64) -> Result<Vec<Fragment>, FramingError> {
     if MESSAGE_BYTES_MAX < plain.len() {
         return Err(FramingError::MessageTooLong { bytes: plain.len() });
     }
@@ -71,15 +88,15 @@ pub fn cut(message: &AgentMessage, lane: Lane, sequence: u64) -> Result<Vec<Frag
     Ok(fragments.collect())
 }
 
-fn pack(plain: Vec<u8>) -> Result<(Vec<u8>, Compression), FramingError> {
+fn pack(plain: &[u8]) -> Result<(Cow<'_, [u8]>, Compression), FramingError> {
     if plain.len() < COMPRESS_FROM_BYTES {
-        return Ok((plain, Compression::None));
+        return Ok((plain.into(), Compression::None));
     }
-    let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(FramingError::Compress)?;
+    let packed = zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(FramingError::Compress)?;
     if packed.len() < plain.len() {
-        return Ok((packed, Compression::Zstd));
+        return Ok((packed.into(), Compression::Zstd));
     }
-    Ok((plain, Compression::None))
+    Ok((plain.into(), Compression::None))
 }
 
 /// A joined message.
@@ -167,7 +184,6 @@ fn unpack(bytes: Vec<u8>, compression: Compression) -> Result<Vec<u8>, FramingEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::agent_message::Body;
     use crate::v1::{CollectDone, Report};
 
     fn message_of(bytes: usize) -> AgentMessage {
