@@ -1,2 +1,58 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: what `make` calls to check, generate and measure.
+//!
+//! Knows the workspace from outside, as files and `cargo metadata`; no program of Muster depends on it.
+#![expect(clippy::print_stdout, reason = "a developer's tool talks on its terminal")]
+
+mod docs;
+mod lint;
+mod process;
+mod source;
+mod test_deps;
+mod tidy;
+mod venv;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Checks and generators of the Muster workspace")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks boundaries, sizes, names, dependencies, licences, comments and the paths named in documents.
+    Tidy,
+    /// Writes docs/collectors.md and docs/metrics.md from the code.
+    Docs {
+        /// Only says whether they are current.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Runs `buf lint` and `typos`.
+    Lint,
+    /// Installs the programs that the tests need: with apt as root, else names what is missing.
+    TestDeps,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let root = workspace::find_root()?;
+    let clean = match args.command {
+        Command::Tidy => tidy::run(&Workspace::load(&root)?)?,
+        Command::Docs { check } => docs::run(&root, check)?,
+        Command::Lint => lint::run(&root)?,
+        Command::TestDeps => test_deps::run(&root)?,
+    };
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

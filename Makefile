@@ -1,0 +1,62 @@
+# make is the interface, `cargo xtask` the logic: this file only says in which order.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Arguments for `make run`, such as ARGS="--data-dir /tmp/muster --once".
+ARGS ?=
+
+.PHONY: help run check fmt clippy tidy doc lint test test-full test-deps docs bench
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## Builds a release and runs controller and agent on this machine; ARGS="..." are for `muster up`
+	$(CARGO) build --locked --release --bins
+	@PATH="$$PATH:/usr/sbin:/sbin" command -v smartctl >/dev/null || \
+		echo "hint: smartctl is not installed, so disks show no SMART state: apt-get install smartmontools" >&2
+	exec $(TARGET)/release/muster up $(ARGS)
+
+check: fmt tidy lint clippy doc ## Everything that reads the code without running it
+
+fmt: ## Is the code formatted?
+	$(CARGO) fmt --all --check
+
+tidy: ## Boundaries, sizes, names, dependencies, licences, comments, paths in documents
+	$(CARGO) xtask tidy
+
+lint: ## The protobuf files (buf) and the spelling (typos), where PyPI has them
+	$(CARGO) xtask lint
+
+clippy: ## Lints, as errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc: ## The API documentation builds without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+# Programs first: the whole-process tests start them. With --tests in the same call, dependencies get one set of
+# features, and the test runner finds everything already built.
+test: test-deps ## Installs what the tests need and runs them
+	$(CARGO) build --locked --workspace --bins --tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
+		$(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace; \
+	else set -x; $(CARGO) test --locked --workspace --no-fail-fast; fi
+
+test-full: test-deps ## The same tests with their long campaigns
+	$(CARGO) build --locked --workspace --bins --tests
+	@export MUSTER_TEST_FULL=1; if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
+		$(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --profile full; \
+	else set -x; $(CARGO) test --locked --workspace --no-fail-fast; fi
+
+test-deps: ## Installs the programs that the tests need (apt when root, else says which are missing)
+	$(CARGO) xtask test-deps
+
+docs: ## Writes docs/collectors.md and docs/metrics.md from the code
+	$(CARGO) xtask docs
+
+bench: ## Measures, and writes docs/benchmarks.md
+	$(CARGO) build --locked --release --bins
+	$(CARGO) xtask bench

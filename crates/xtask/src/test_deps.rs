@@ -1,0 +1,65 @@
+//! The programs that the tests run or compare with.
+//!
+//! As root they are installed with apt; otherwise the missing ones are named and nothing is started, because a test
+//! that quietly skips is worse than one that never ran.
+
+use camino::Utf8Path;
+
+use crate::{process, venv};
+
+/// Program, and the Debian package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("cc", "gcc"),
+    ("df", "coreutils"),
+    ("lsblk", "util-linux"),
+    ("python3", "python3"),
+    ("smartctl", "smartmontools"),
+];
+
+/// Python packages used as oracles.
+const PYTHON: &[&str] = &["prometheus-client"];
+
+/// Installs what is missing; whether everything is there now.
+pub(crate) fn run(root: &Utf8Path) -> anyhow::Result<bool> {
+    let missing = missing();
+    if !missing.is_empty() && !install(root, &missing)? {
+        return Ok(false);
+    }
+    if venv::ensure(root, PYTHON).is_ok() {
+        return Ok(true);
+    }
+    // Debian ships python3 without what `python3 -m venv` needs.
+    if !install(root, &["python3-venv"])? {
+        return Ok(false);
+    }
+    venv::ensure(root, PYTHON)?;
+    Ok(true)
+}
+
+fn missing() -> Vec<&'static str> {
+    let absent = PROGRAMS
+        .iter()
+        .filter(|(program, _)| process::find(program).is_none());
+    absent.map(|(_, package)| *package).collect()
+}
+
+fn install(root: &Utf8Path, packages: &[&str]) -> anyhow::Result<bool> {
+    let is_root = process::output(process::command("id", root).arg("-u"))?.trim() == "0";
+    if !is_root || process::find("apt-get").is_none() {
+        println!("The tests need these packages: {}", packages.join(" "));
+        println!(
+            "Install them, then start the tests again: sudo apt-get install {}",
+            packages.join(" ")
+        );
+        return Ok(false);
+    }
+    println!("installing {}", packages.join(" "));
+    process::run(process::command("apt-get", root).args(["update", "--quiet", "--quiet"]))?;
+    let mut apt = process::command("apt-get", root);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    process::run(
+        apt.args(["install", "--quiet", "--yes", "--no-install-recommends"])
+            .args(packages),
+    )?;
+    Ok(true)
+}

@@ -1,0 +1,141 @@
+//! Who may name what: the boundaries that ARCHITECTURE.md lists, over source text.
+//!
+//! Comments and strings do not count, tests do only where a rule says so: a parser's tests read fixtures.
+
+use regex::Regex;
+
+use super::Problem;
+use crate::workspace::Workspace;
+
+/// Names that only some places may use.
+struct Boundary {
+    /// Matched against code.
+    names: &'static str,
+    /// Path prefixes the rule is about; all of the workspace if empty.
+    within: &'static [&'static str],
+    /// Path prefixes where the names are at home.
+    home: &'static [&'static str],
+    covers_tests: bool,
+    reason: &'static str,
+}
+
+const PURE: &[&str] = &["crates/parse/src/", "crates/smartmontools-parse/src/"];
+
+const BOUNDARIES: &[Boundary] = &[
+    Boundary {
+        names: r"\bstd::(fs|process|net|env|io|time::SystemTime)\b|\btokio\b|\bnix::",
+        within: PURE,
+        home: &[],
+        covers_tests: false,
+        reason: "parsers are pure: text in, types out",
+    },
+    Boundary {
+        names: r"\btonic(_prost)?\b",
+        within: &[],
+        home: &[
+            "crates/proto/",
+            "crates/agent/src/uplink",
+            "crates/agent/src/enrol",
+            "crates/controller/src/grpc",
+            "crates/agent-sim/",
+            "crates/cli/src/client",
+        ],
+        covers_tests: true,
+        reason: "only the two ends of the wire know how calls are made",
+    },
+    Boundary {
+        names: r"\bmuster_proto::v1\b|\bprost::",
+        within: &[],
+        home: &[
+            "crates/proto/",
+            "crates/agent/src/uplink",
+            "crates/agent/src/enrol",
+            "crates/controller/src/grpc",
+            // Accepted reports are kept in the form they came in; this file is where it is packed and unpacked.
+            "crates/controller/src/intake/codec.rs",
+            "crates/agent-sim/",
+            "crates/cli/src/client",
+        ],
+        covers_tests: true,
+        reason: "generated types end in muster_proto::convert; use the types of muster-model",
+    },
+    Boundary {
+        names: r"\baxum\b",
+        within: &[],
+        home: &["crates/controller/src/http"],
+        covers_tests: true,
+        reason: "only http knows how requests are served; use-cases live in app",
+    },
+    Boundary {
+        names: r"\bsea_orm(_migration)?\b",
+        within: &[],
+        home: &["crates/controller/src/store", "migrations/"],
+        covers_tests: true,
+        reason: "only store knows how state is kept",
+    },
+    Boundary {
+        names: r"\brusqlite\b",
+        within: &[],
+        home: &["crates/samples/", "crates/controller/src/intake"],
+        covers_tests: false,
+        reason: "the intake and the sample store have files of their own; everything else goes through store",
+    },
+    Boundary {
+        names: r"\bCommand::new\b|\bstd::process::Command\b|\btokio::process\b",
+        within: &[],
+        home: &[
+            "crates/agent/src/host",
+            "crates/cli/src/up",
+            "crates/xtask/src/process.rs",
+        ],
+        covers_tests: false,
+        reason: "programs run only through Host: absolute path, fixed arguments, empty environment, no shell",
+    },
+    Boundary {
+        names: r"#\[ignore",
+        within: &[],
+        home: &[],
+        covers_tests: true,
+        reason: "a test that cannot run here says so and why when it runs; an ignored one is forgotten",
+    },
+];
+
+/// Every use of a name outside its home.
+pub(super) fn check(workspace: &Workspace) -> Vec<Problem> {
+    let starts = |path: &str, prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+    let mut problems = Vec::new();
+    for boundary in BOUNDARIES {
+        let names = Regex::new(boundary.names).expect("patterns in the table are valid");
+        for (file, masked) in workspace.rust() {
+            let path = file.path.as_str();
+            let is_covered = boundary.within.is_empty() || starts(path, boundary.within);
+            if !is_covered || starts(path, boundary.home) {
+                continue;
+            }
+            let lines: Vec<(usize, &str)> = if boundary.covers_tests {
+                masked.all_code().collect()
+            } else {
+                masked.code().collect()
+            };
+            for (number, line) in lines {
+                if let Some(found) = names.find(line) {
+                    let message = format!("`{}` has no place here: {}", found.as_str(), boundary.reason);
+                    problems.push(Problem::line(path, number, message));
+                }
+            }
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles() {
+        for boundary in BOUNDARIES {
+            Regex::new(boundary.names).unwrap();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which crate of the workspace may rest on which: the map of ARCHITECTURE.md as a table.
+
+use cargo_metadata::{DependencyKind, Metadata};
+
+use super::Problem;
+
+/// Crate, and the crates of ours it may use outside tests.
+const LAYERS: &[(&str, &[&str])] = &[
+    (
+        "muster-agent",
+        &[
+            "muster-base",
+            "muster-catalogue",
+            "muster-model",
+            "muster-parse",
+            "muster-proto",
+            "smartmontools-parse",
+        ],
+    ),
+    (
+        "muster-agent-sim",
+        &["muster-agent", "muster-base", "muster-model", "muster-proto"],
+    ),
+    ("muster-base", &[]),
+    ("muster-catalogue", &["muster-model"]),
+    ("muster-cli", &["muster-base"]),
+    (
+        "muster-controller",
+        &[
+            "muster-base",
+            "muster-catalogue",
+            "muster-migrations",
+            "muster-model",
+            "muster-proto",
+            "muster-samples",
+        ],
+    ),
+    ("muster-e2e", &["muster-base", "muster-model", "muster-proto"]),
+    ("muster-migrations", &[]),
+    ("muster-model", &["muster-base"]),
+    ("muster-parse", &[]),
+    ("muster-proto", &["muster-base", "muster-model"]),
+    ("muster-samples", &["muster-base", "muster-model"]),
+    ("smartmontools-parse", &[]),
+    ("xtask", &[]),
+];
+
+/// Every dependency that points the wrong way, and every crate without a layer.
+pub(super) fn check(metadata: &Metadata) -> Vec<Problem> {
+    let members = metadata.workspace_packages();
+    let is_ours = |name: &str| members.iter().any(|member| member.name.as_str() == name);
+    let mut problems = Vec::new();
+    for package in &members {
+        let manifest = package
+            .manifest_path
+            .strip_prefix(&metadata.workspace_root)
+            .unwrap_or(&package.manifest_path);
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == package.name.as_str()) else {
+            let message = "this crate has no layer yet: add it to LAYERS in crates/xtask/src/tidy/layers.rs";
+            problems.push(Problem::file(manifest, message));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            let is_wrong =
+                dependency.kind != DependencyKind::Development && is_ours(name) && !allowed.contains(&name);
+            if is_wrong {
+                let message = format!(
+                    "{} may not rest on {name}: the layers are in ARCHITECTURE.md",
+                    package.name
+                );
+                problems.push(Problem::file(manifest, message));
+            }
+        }
+    }
+    problems
+}

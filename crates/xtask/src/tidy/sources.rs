@@ -1,0 +1,45 @@
+//! Sources from inside: module documentation, and markers of unfinished work.
+
+use regex::Regex;
+
+use super::Problem;
+use crate::workspace::Workspace;
+
+/// Checks every source.
+pub(super) fn check(workspace: &Workspace) -> Vec<Problem> {
+    [undocumented_modules(workspace), unfinished(workspace)].concat()
+}
+
+/// Every module says at its head what it owns.
+fn undocumented_modules(workspace: &Workspace) -> Vec<Problem> {
+    workspace
+        .texts(".rs")
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(file, _)| {
+            Problem::line(
+                &file.path,
+                1,
+                "begin with `//!`: what the module owns and must not know",
+            )
+        })
+        .collect()
+}
+
+/// Unfinished work is an issue, and the marker names it.
+fn unfinished(workspace: &Workspace) -> Vec<Problem> {
+    let marker = Regex::new(r"\b(TODO|FIXME|XXX|HACK)\b(\(#\d+\))?").expect("the pattern is valid");
+    let is_loose = |line: &str| marker.captures_iter(line).any(|found| found.get(2).is_none());
+    let message = "unfinished work without an issue: write the marker as NAME(#number), or finish it";
+    let mut problems = Vec::new();
+    for (file, masked) in workspace.rust() {
+        let lines = masked.comments().filter(|(_, line)| is_loose(line));
+        problems.extend(lines.map(|(number, _)| Problem::line(&file.path, number, message)));
+    }
+    for suffix in [".proto", ".toml", ".service", "Makefile"] {
+        for (file, text) in workspace.texts(suffix) {
+            let lines = text.lines().enumerate().filter(|(_, line)| is_loose(line));
+            problems.extend(lines.map(|(index, _)| Problem::line(&file.path, index + 1, message)));
+        }
+    }
+    problems
+}
