@@ -1,0 +1,59 @@
+//! The exit status of smartctl, a bit mask: smartctl(8), section EXIT STATUS.
+
+use serde::{Deserialize, Serialize};
+
+/// What smartctl's exit status says. Not zero is not "failed": a healthy drive asked for a log it lacks gives 4.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ExitStatus(pub u8);
+
+impl ExitStatus {
+    /// Bit 0: the command line did not parse; nothing was read.
+    pub fn command_line_wrong(self) -> bool {
+        self.has(0)
+    }
+
+    /// Bit 1: the device could not be opened or identified, or is in a low-power mode; nothing was read.
+    pub fn open_failed(self) -> bool {
+        self.has(1)
+    }
+
+    /// Bit 2: some command to the disk failed, or a structure had a wrong checksum; common and harmless.
+    pub fn some_command_failed(self) -> bool {
+        self.has(2)
+    }
+
+    /// Bit 3: the drive says "DISK FAILING".
+    pub fn disk_failing(self) -> bool {
+        self.has(3)
+    }
+
+    /// Bit 4: prefail attributes are at or below their threshold.
+    pub fn prefail_now(self) -> bool {
+        self.has(4)
+    }
+
+    /// Bit 5: attributes (of either kind) were at or below their threshold some time in the past.
+    pub fn failed_in_past(self) -> bool {
+        self.has(5)
+    }
+
+    /// Bit 6: the device error log has records.
+    pub fn error_log_not_empty(self) -> bool {
+        self.has(6)
+    }
+
+    /// Bit 7: the self-test log has errors that no newer extended test outdates (ATA only).
+    pub fn self_test_errors(self) -> bool {
+        self.has(7)
+    }
+
+    /// Whether the status says that no data was read (bit 0 or 1).
+    pub fn nothing_read(self) -> bool {
+        self.command_line_wrong() || self.open_failed()
+    }
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+}
