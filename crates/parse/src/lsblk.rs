@@ -263,7 +263,7 @@ fn mount_points(fields: &mut Fields<'_>) -> Vec<String> {
         }
         // With --list style output some versions join them by newlines.
         Some(Value::String(text)) => {
-            points.extend(text.lines().filter(|point| !point.is_empty()).map(str::to_owned))
+            points.extend(text.lines().filter(|point| !point.is_empty()).map(str::to_owned));
         }
         Some(other) => {
             let found = excerpt(&other.to_string());

@@ -1,0 +1,225 @@
+//! Every capture in `fixtures/` reads as recorded, and no input makes a parser panic.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture that cannot be read must stop the test"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use muster_parse::{
+    Parsed, diskstats, loadavg, lsblk, meminfo, mounts, os_release, scsi_vpd, stat, udev, uevent,
+};
+use proptest::prelude::*;
+use serde::Serialize;
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+macro_rules! snapshots {
+    ($name:ident, $folder:literal, $parse:expr) => {
+        #[test]
+        fn $name() {
+            insta::glob!(concat!("../fixtures/", $folder), "*.*", |path| {
+                insta::assert_json_snapshot!($parse(&text(path)));
+            });
+        }
+    };
+}
+
+snapshots!(every_captured_stat_reads_as_recorded, "stat", stat::parse);
+snapshots!(
+    every_captured_meminfo_reads_as_recorded,
+    "meminfo",
+    |text: &str| lines(meminfo::parse(text).map(|info| info.entries))
+);
+snapshots!(
+    every_captured_loadavg_reads_as_recorded,
+    "loadavg",
+    loadavg::parse
+);
+snapshots!(
+    every_captured_diskstats_reads_as_recorded,
+    "diskstats",
+    |text: &str| lines(diskstats::parse(text))
+);
+snapshots!(
+    every_captured_mount_table_reads_as_recorded,
+    "mounts",
+    |text: &str| lines(mounts::parse(text))
+);
+snapshots!(
+    every_captured_os_release_reads_as_recorded,
+    "os_release",
+    os_release::parse
+);
+snapshots!(every_captured_udev_record_reads_as_recorded, "udev", udev::parse);
+snapshots!(every_captured_lsblk_reads_as_recorded, "lsblk", |text: &str| {
+    let parsed = lsblk::parse(text);
+    let flat: Vec<String> = lsblk::unique(&parsed.value)
+        .into_iter()
+        .map(|(device, parents)| device_line(device, &parents))
+        .collect();
+    (flat, parsed.problems)
+});
+
+/// One line an item, so that a snapshot can be read.
+fn lines<T: Serialize>(parsed: Parsed<Vec<T>>) -> (Vec<String>, Vec<muster_parse::Problem>) {
+    let lines = parsed
+        .value
+        .iter()
+        .map(|item| serde_json::to_string(item).unwrap())
+        .collect();
+    (lines, parsed.problems)
+}
+
+/// What is known of a device without its children, and its parents.
+fn device_line(device: &lsblk::BlockDevice, parents: &[&str]) -> String {
+    let alone = lsblk::BlockDevice {
+        children: Vec::new(),
+        ..device.clone()
+    };
+    let serde_json::Value::Object(mut fields) = serde_json::to_value(alone).unwrap() else {
+        unreachable!()
+    };
+    fields.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+    format!("{} on {parents:?}", serde_json::Value::Object(fields))
+}
+
+#[test]
+fn both_mount_tables_of_one_machine_name_the_same_mounts() {
+    for suite in ["bookworm", "trixie"] {
+        let read = |kind: &str| {
+            let path = format!(
+                "{}/fixtures/mounts/{suite}-{kind}.txt",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let parsed = mounts::parse(&text(Path::new(&path)));
+            assert!(parsed.problems.is_empty());
+            let mut found: Vec<(String, String)> = parsed
+                .value
+                .into_iter()
+                .map(|mount| (mount.mount_point, mount.fs_type))
+                .collect();
+            found.sort();
+            found
+        };
+        assert_eq!(read("mountinfo"), read("mounts"), "{suite}");
+    }
+}
+
+/// All captures of the lab, where they are kept beside the project.
+#[test]
+fn no_capture_of_the_lab_has_a_problem() {
+    let captures = lab_captures();
+    if captures.is_empty() {
+        println!("skipped: no captures of the lab here (MUSTER_FIXTURES)");
+    }
+    for path in captures {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = text(&path);
+        let problems = match name.as_str() {
+            "proc-stat.txt" => stat::parse(&text).problems,
+            "proc-meminfo.txt" => meminfo::parse(&text).problems,
+            "proc-loadavg.txt" => loadavg::parse(&text).problems,
+            "proc-diskstats.txt" => diskstats::parse(&text).problems,
+            "proc-mounts.txt" | "proc-self-mountinfo.txt" => mounts::parse(&text).problems,
+            "lsblk.json" | "lsblk-columns.json" => lsblk::parse(&text).problems,
+            _ => continue,
+        };
+        assert_eq!(problems, [], "{}", path.display());
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test finds its captures by the environment"
+)]
+fn lab_captures() -> Vec<PathBuf> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
+    let root = std::env::var("MUSTER_FIXTURES")
+        .map(PathBuf::from)
+        .unwrap_or(beside)
+        .join("lab");
+    let list = |folder: &PathBuf| -> Vec<PathBuf> {
+        fs::read_dir(folder)
+            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default()
+    };
+    list(&root)
+        .iter()
+        .flat_map(list)
+        .collect::<Vec<_>>()
+        .iter()
+        .flat_map(list)
+        .collect()
+}
+
+/// Gives the text to every parser.
+fn parse_with_all(text: &str) {
+    let _ = stat::parse(text);
+    let _ = meminfo::parse(text);
+    let _ = loadavg::parse(text);
+    let _ = diskstats::parse(text);
+    let _ = mounts::parse(text);
+    let _ = mounts::parse_mountinfo(text);
+    let _ = mounts::parse_mounts(text);
+    let _ = lsblk::unique(&lsblk::parse(text).value);
+    let _ = os_release::parse(text);
+    let _ = udev::parse(text);
+    let _ = uevent::parse(text);
+}
+
+#[test]
+fn no_cut_of_a_capture_makes_a_parser_panic() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for folder in fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+    {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let text = text(&path);
+            // Large files are cut at fewer places: their lines are all alike.
+            let step = 1 + text.len() / 60;
+            for length in (0..text.len())
+                .step_by(step)
+                .filter(|length| text.is_char_boundary(*length))
+            {
+                parse_with_all(&text[..length]);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_a_parser_panic(text in "\\PC*|([ \\t\\n:0-9a-zA-Z\\\\/=,\"'{}\\[\\].-]{0,400})") {
+        parse_with_all(&text);
+    }
+
+    #[test]
+    fn no_bytes_make_a_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        parse_with_all(&String::from_utf8_lossy(&bytes));
+        let _ = scsi_vpd::unit_serial(&bytes);
+        let found = scsi_vpd::designators(&bytes);
+        let _ = scsi_vpd::worldwide_name(&found.value);
+    }
+
+    #[test]
+    fn no_page_behind_a_right_head_makes_the_parser_panic(content in proptest::collection::vec(any::<u8>(), 0..300), length: u16) {
+        let [high, low] = length.to_be_bytes();
+        let page = |code: u8| [&[0, code, high, low][..], &content[..]].concat();
+        let _ = scsi_vpd::unit_serial(&page(0x80));
+        let _ = scsi_vpd::designators(&page(0x83));
+    }
+
+    #[test]
+    fn a_line_is_either_read_or_a_problem(text in "[ 0-9a-z\\n]{0,300}") {
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+        let parsed = diskstats::parse(&text);
+        prop_assert_eq!(parsed.value.len() + parsed.problems.len(), lines.min(100 + parsed.value.len()));
+    }
+}
