@@ -1,0 +1,423 @@
+//! The outbox: every report that is made and not yet acknowledged, with the series definitions of the epoch.
+//!
+//! It alone gives sequence numbers: each report gets one when it is pushed and keeps it. It lives in memory and is
+//! bounded by bytes. At the bound whole reports are dropped, the oldest that is not on its way first, and each loss
+//! becomes a [`Gap`] in a later report, so that the controller can tell "lost" from "still to come".
+//!
+//! At most one unacknowledged report carries gaps; further gaps wait and grow together with their neighbours. So
+//! their number is bounded by the number of holes between what is held and what is acknowledged, however long the
+//! controller is away.
+//!
+//! It knows neither the stream nor TLS (that is `uplink`), nor what a report says (that is `report`).
+
+mod gaps;
+mod held;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use muster_model::{
+    Clock, Gap, GapReason, PreviousEpoch, RangeSet, Report, SequenceRange, SeriesDef, limits,
+};
+use tokio::sync::Notify;
+
+use self::gaps::PendingGaps;
+use self::held::{Held, HeldReports};
+
+/// How many bytes an agent holds by default.
+pub const BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
+
+/// After this many refusals of one report as unreadable it is replaced by a gap.
+const REFUSALS_MAX: u8 = 2;
+
+/// A report on its way.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its number.
+    pub sequence: u64,
+    /// The encoded message.
+    pub bytes: Arc<[u8]>,
+    /// How many series had been defined when it was made: definitions up to this id go before it.
+    pub definitions: u32,
+}
+
+/// A report that the controller has stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acked {
+    /// Its number.
+    pub sequence: u64,
+    /// How many samples it carried.
+    pub sample_count: u32,
+    /// Time of its first sample, Unix milliseconds; 0 if it had none.
+    pub first_ms: i64,
+    /// Time of its last sample, Unix milliseconds; 0 if it had none.
+    pub last_ms: i64,
+    /// Time between the making of the report and its acknowledgement.
+    pub latency: Duration,
+}
+
+/// What becomes of a report that the controller could not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is sent once more.
+    SentAgain,
+    /// It was refused before and is now a gap.
+    ReplacedByGap,
+    /// It is not held (any more).
+    NotHeld,
+}
+
+/// Which store acknowledged last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreMark {
+    /// The store.
+    pub id: uuid::Uuid,
+    /// New at its creation and at each restore.
+    pub epoch: u64,
+}
+
+/// Figures for the agent's own metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Memory that unacknowledged reports take.
+    pub held_bytes: usize,
+    /// Unacknowledged reports.
+    pub held_reports: usize,
+    /// Reports dropped because the outbox was full, since the start.
+    pub dropped_reports: u64,
+    /// Samples dropped with them.
+    pub dropped_samples: u64,
+    /// Highest sequence number given; 0 before the first report.
+    pub last_sequence: u64,
+}
+
+/// Unacknowledged reports of one epoch; see the module's documentation.
+#[derive(Debug)]
+pub struct Outbox {
+    epoch: u64,
+    state: Mutex<State>,
+    /// Something may be sent.
+    changed: Notify,
+    /// Everything is acknowledged.
+    settled: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    bytes_max: usize,
+    last_sequence: u64,
+    previous: Option<PreviousEpoch>,
+    /// The report that names the previous epoch; 0 if none does yet.
+    previous_in: u64,
+    held: HeldReports,
+    gaps: PendingGaps,
+    acked: RangeSet,
+    definitions: Vec<Arc<SeriesDef>>,
+    store: Option<StoreMark>,
+    resyncs: u64,
+    dropped_reports: u64,
+    dropped_samples: u64,
+}
+
+impl Outbox {
+    /// An empty outbox for `epoch`. Its first report names `previous`.
+    #[must_use]
+    pub fn new(epoch: u64, previous: Option<PreviousEpoch>, bytes_max: usize) -> Self {
+        let state = State {
+            bytes_max,
+            last_sequence: 0,
+            previous,
+            previous_in: 0,
+            held: HeldReports::default(),
+            gaps: PendingGaps::default(),
+            acked: RangeSet::default(),
+            definitions: Vec::new(),
+            store: None,
+            resyncs: 0,
+            dropped_reports: 0,
+            dropped_samples: 0,
+        };
+        Self {
+            epoch,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            settled: Notify::new(),
+        }
+    }
+
+    /// The epoch of every report in here.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Defines a series and returns its id, which belongs to this epoch and is never reused. `None` when the epoch
+    /// has as many series as it may have.
+    pub fn define(&self, series: Arc<SeriesDef>) -> Option<u32> {
+        let mut state = self.lock();
+        if limits::SERIES_PER_AGENT_MAX <= state.definitions.len() {
+            return None;
+        }
+        state.definitions.push(series);
+        Some(state.defined())
+    }
+
+    /// How many series are defined.
+    #[must_use]
+    pub fn defined(&self) -> u32 {
+        self.lock().defined()
+    }
+
+    /// Definitions from id `first` to id `last`, as many of them as exist.
+    #[must_use]
+    pub fn definitions(&self, first: u32, last: u32) -> Vec<Arc<SeriesDef>> {
+        let state = self.lock();
+        let start = (first.max(1) as usize - 1).min(state.definitions.len());
+        let end = (last as usize).clamp(start, state.definitions.len());
+        state.definitions[start..end].to_vec()
+    }
+
+    /// Takes a report and gives it its number. Its epoch, number, previous epoch and gaps are set here, whatever
+    /// they were. Where it does not fit, older reports are dropped for it.
+    pub fn push(&self, report: Report) -> u64 {
+        let sequence = self.lock().push(self.epoch, report);
+        self.changed.notify_one();
+        sequence
+    }
+
+    /// Makes a report of its own for gaps that wait, if there are any and none is on its way. Returns its number.
+    pub fn push_gaps(&self, clock: Clock) -> Option<u64> {
+        let sequence = {
+            let mut state = self.lock();
+            if !state.gaps.may_be_carried() {
+                return None;
+            }
+            state.push(self.epoch, Report::empty(self.epoch, 0, clock))
+        };
+        self.changed.notify_one();
+        Some(sequence)
+    }
+
+    /// The next report that was not sent on this stream, unless more than `credit_bytes` would be on their way. One
+    /// report may always be, so that a small credit slows down and does not stop.
+    pub fn next_unsent(&self, credit_bytes: u64) -> Option<Outgoing> {
+        self.lock().held.next_unsent(credit_bytes)
+    }
+
+    /// Starts over after a reconnect or a request for definitions: everything that is held is to be sent again.
+    pub fn rewind(&self) {
+        self.lock().held.rewind();
+        self.changed.notify_one();
+    }
+
+    /// Removes what the controller has stored. Numbers that are not held are ignored, another epoch is too.
+    pub fn ack(&self, epoch: u64, stored: &RangeSet) -> Vec<Acked> {
+        if epoch != self.epoch {
+            return Vec::new();
+        }
+        let (acked, settled) = {
+            let mut state = self.lock();
+            let acked = state.ack(stored);
+            (acked, state.is_settled())
+        };
+        self.announce(settled);
+        acked
+    }
+
+    /// Takes the controller's list at the start of a stream: what it has is acknowledged, everything else is to be
+    /// sent again, and what it lost although it had acknowledged it is now a gap.
+    pub fn welcome(&self, stored: &RangeSet, store: StoreMark) -> Vec<Acked> {
+        let (acked, settled) = {
+            let mut state = self.lock();
+            let acked = state.ack(stored);
+            state.note_lost(self.epoch, stored);
+            state.note_store(store);
+            state.held.rewind();
+            (acked, state.is_settled())
+        };
+        self.announce(settled);
+        acked
+    }
+
+    /// Notes that the controller could not read a report.
+    pub fn refused(&self, sequence: u64) -> Refusal {
+        self.lock().refused(self.epoch, sequence)
+    }
+
+    /// Replaces a report that can't be sent by a gap.
+    pub fn give_up(&self, sequence: u64) {
+        let mut state = self.lock();
+        if let Some(report) = state.held.take(sequence) {
+            state.lose(self.epoch, &report, GapReason::Refused);
+        }
+    }
+
+    /// The numbers that are held.
+    #[must_use]
+    pub fn held(&self) -> RangeSet {
+        self.lock().held.numbers()
+    }
+
+    /// The store of the last stream.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreMark> {
+        self.lock().store
+    }
+
+    /// Rises whenever the controller may have missed reports for good: whoever sends only changes must then send
+    /// everything once.
+    #[must_use]
+    pub fn resyncs(&self) -> u64 {
+        self.lock().resyncs
+    }
+
+    /// Figures for the agent's own metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            held_bytes: state.held.bytes(),
+            held_reports: state.held.len(),
+            dropped_reports: state.dropped_reports,
+            dropped_samples: state.dropped_samples,
+            last_sequence: state.last_sequence,
+        }
+    }
+
+    /// Whether everything is acknowledged and no gap waits to be told.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.lock().is_settled()
+    }
+
+    /// Waits until there may be something to send. For one waiter.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until everything is acknowledged. For one waiter.
+    pub async fn settled(&self) {
+        while !self.is_settled() {
+            self.settled.notified().await;
+        }
+    }
+
+    fn announce(&self, settled: bool) {
+        // An ack frees credit, so there may be something to send as well.
+        self.changed.notify_one();
+        if settled {
+            self.settled.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics between two states that do not fit each other; what is in there is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn defined(&self) -> u32 {
+        u32::try_from(self.definitions.len()).expect("series are limited far below the range of u32")
+    }
+
+    fn push(&mut self, epoch: u64, mut report: Report) -> u64 {
+        self.last_sequence += 1;
+        let sequence = self.last_sequence;
+        report.epoch = epoch;
+        report.sequence = sequence;
+        report.previous_epoch = None;
+        if self.previous_in == 0 && self.previous.is_some() {
+            report.previous_epoch = self.previous;
+            self.previous_in = sequence;
+        }
+        report.gaps = self.gaps.carry_by(sequence);
+        let held = Held::new(report, self.defined());
+        while self.bytes_max < self.held.bytes() + held.bytes() {
+            let Some(dropped) = self.held.drop_oldest() else {
+                break;
+            };
+            self.dropped_reports += 1;
+            self.dropped_samples += u64::from(dropped.sample_count);
+            self.lose(epoch, &dropped, GapReason::BufferFull);
+        }
+        self.held.push(held);
+        sequence
+    }
+
+    fn ack(&mut self, stored: &RangeSet) -> Vec<Acked> {
+        let acked = self.held.remove(stored);
+        for report in &acked {
+            // A set at its bound forgets the number; then a later loss of it goes unnoticed, and nothing else does.
+            let _ = self.acked.insert(report.sequence);
+            if self.gaps.carrier_is_acked(report.sequence) {
+                // Reports were lost, and with them perhaps the only word of a change.
+                self.resyncs += 1;
+            }
+        }
+        self.gaps.forget(stored);
+        acked
+    }
+
+    fn note_lost(&mut self, epoch: u64, stored: &RangeSet) {
+        let lost = gaps::difference(&self.acked, stored);
+        if lost.is_empty() {
+            return;
+        }
+        for range in lost {
+            self.gaps.add(Gap {
+                epoch,
+                range,
+                sample_count: None,
+                reason: GapReason::Other,
+            });
+        }
+        self.acked = stored
+            .iter()
+            .filter(|range| range.last <= self.last_sequence)
+            .collect();
+    }
+
+    fn note_store(&mut self, store: StoreMark) {
+        if self.store.is_some_and(|before| before != store) {
+            self.resyncs += 1;
+        }
+        self.store = Some(store);
+    }
+
+    fn refused(&mut self, epoch: u64, sequence: u64) -> Refusal {
+        let Some(refusals) = self.held.count_refusal(sequence) else {
+            return Refusal::NotHeld;
+        };
+        if refusals < REFUSALS_MAX {
+            return Refusal::SentAgain;
+        }
+        if let Some(report) = self.held.take(sequence) {
+            self.lose(epoch, &report, GapReason::Refused);
+        }
+        Refusal::ReplacedByGap
+    }
+
+    fn lose(&mut self, epoch: u64, report: &Held, reason: GapReason) {
+        self.gaps.carrier_is_lost(report.sequence);
+        if self.previous_in == report.sequence {
+            self.previous_in = 0;
+        }
+        self.gaps.add(Gap {
+            epoch,
+            range: SequenceRange {
+                first: report.sequence,
+                last: report.sequence,
+            },
+            sample_count: Some(report.sample_count.into()),
+            reason,
+        });
+    }
+
+    fn is_settled(&self) -> bool {
+        self.held.len() == 0 && self.gaps.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

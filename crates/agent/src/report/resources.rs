@@ -1,0 +1,178 @@
+//! What all collectors together say of resources, and which of it the controller does not know yet.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_model::{Health, Inventory, Link, Resource, ResourceKey, limits};
+
+use super::bounds::{Problems, fit_resource};
+use super::problem;
+
+/// After so many failed runs in a row nobody may rely on what the collector said before.
+const FAILURES_MAX: u32 = 3;
+
+type ByKey = BTreeMap<ResourceKey, Resource>;
+
+/// The resources of every collector as last seen.
+#[derive(Debug, Default)]
+pub(super) struct Resources {
+    collectors: BTreeMap<&'static str, Seen>,
+    changed: BTreeSet<ResourceKey>,
+    sets_changed: BTreeSet<&'static str>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    resources: ByKey,
+    links: BTreeSet<Link>,
+    failures: u32,
+}
+
+impl Seen {
+    fn is_doubtful(&self) -> bool {
+        FAILURES_MAX <= self.failures
+    }
+}
+
+impl Resources {
+    /// Takes the full set that a collector saw.
+    pub(super) fn seen(
+        &mut self,
+        collector: &'static str,
+        resources: Vec<Resource>,
+        links: Vec<Link>,
+        problems: &mut Problems,
+    ) {
+        let now = Seen {
+            resources: by_key(collector, resources, problems),
+            links: links.into_iter().filter(is_sendable).collect(),
+            failures: 0,
+        };
+        let before = match self.collectors.entry(collector) {
+            Entry::Occupied(mut entry) => entry.insert(now),
+            Entry::Vacant(entry) => {
+                // The first full set of an epoch is always told: what was there before may be gone.
+                self.sets_changed.insert(collector);
+                entry.insert(now);
+                Seen::default()
+            }
+        };
+        let now = &self.collectors[collector];
+        let same_keys = now.resources.keys().eq(before.resources.keys());
+        if !same_keys || now.links != before.links {
+            self.sets_changed.insert(collector);
+        }
+        let was_doubtful = before.is_doubtful();
+        for (key, resource) in &now.resources {
+            if was_doubtful || before.resources.get(key) != Some(resource) {
+                self.changed.insert(key.clone());
+            }
+        }
+        let gone = before
+            .resources
+            .into_keys()
+            .filter(|key| !now.resources.contains_key(key));
+        self.changed.extend(gone);
+    }
+
+    /// Notes that a collector could say nothing. What it said before stays, but after a while none of it counts as
+    /// healthy any more.
+    pub(super) fn failed(&mut self, collector: &str) {
+        let Some(seen) = self.collectors.get_mut(collector) else {
+            return;
+        };
+        seen.failures = seen.failures.saturating_add(1);
+        if seen.failures == FAILURES_MAX {
+            let doubted = seen
+                .resources
+                .values()
+                .filter(|resource| resource.health == Some(Health::Healthy));
+            self.changed.extend(doubted.map(|resource| resource.key.clone()));
+        }
+    }
+
+    /// Makes everything be told again.
+    pub(super) fn forget_said(&mut self) {
+        for (collector, seen) in &self.collectors {
+            self.sets_changed.insert(collector);
+            self.changed.extend(seen.resources.keys().cloned());
+        }
+    }
+
+    /// Resources that changed since the last call, as all collectors together describe them.
+    pub(super) fn take_changed(&mut self, problems: &mut Problems) -> Vec<Resource> {
+        let changed = std::mem::take(&mut self.changed);
+        let mut resources: Vec<Resource> = changed.iter().filter_map(|key| self.merged(key)).collect();
+        resources.retain_mut(|resource| fit_resource("report", resource, problems));
+        resources
+    }
+
+    /// Full sets that changed since the last call.
+    pub(super) fn take_inventories(&mut self, observed_ms: i64) -> Vec<Inventory> {
+        let changed = std::mem::take(&mut self.sets_changed);
+        let inventories = changed.into_iter().filter_map(|collector| {
+            let seen = self.collectors.get(collector)?;
+            Some(Inventory {
+                collector: collector.to_owned(),
+                observed_ms,
+                keys: seen.resources.keys().cloned().collect(),
+                links: seen.links.iter().cloned().collect(),
+            })
+        });
+        inventories.collect()
+    }
+
+    fn merged(&self, key: &ResourceKey) -> Option<Resource> {
+        let mut merged: Option<Resource> = None;
+        for (collector, seen) in &self.collectors {
+            let Some(resource) = seen.resources.get(key) else {
+                continue;
+            };
+            let mut resource = resource.clone();
+            if seen.is_doubtful() && resource.health == Some(Health::Healthy) {
+                resource.health = Some(Health::Unknown);
+                resource
+                    .health_reasons
+                    .push(format!("{collector} could not be read lately"));
+            }
+            match &mut merged {
+                Some(merged) => merged.merge(resource),
+                None => merged = Some(resource),
+            }
+        }
+        merged
+    }
+}
+
+fn by_key(collector: &str, resources: Vec<Resource>, problems: &mut Problems) -> ByKey {
+    let mut by_key = ByKey::new();
+    let mut left_out = 0_usize;
+    for mut resource in resources {
+        if !fit_resource(collector, &mut resource, problems) {
+            continue;
+        }
+        let is_full = limits::RESOURCES_PER_COLLECTOR_MAX <= by_key.len();
+        match by_key.entry(resource.key.clone()) {
+            Entry::Occupied(mut entry) => entry.get_mut().merge(resource),
+            Entry::Vacant(_) if is_full => left_out += 1,
+            Entry::Vacant(entry) => {
+                entry.insert(resource);
+            }
+        }
+    }
+    if 0 < left_out {
+        let message = format!(
+            "{left_out} resources beyond {} are not sent",
+            limits::RESOURCES_PER_COLLECTOR_MAX
+        );
+        problems.push(problem(collector, message));
+    }
+    by_key
+}
+
+/// A link to a key that can't be sent would make the controller refuse the whole report.
+fn is_sendable(link: &Link) -> bool {
+    [&link.from, &link.to]
+        .into_iter()
+        .all(|key| (1..=limits::RESOURCE_KEY_BYTES_MAX).contains(&key.as_str().len()))
+}

@@ -1,0 +1,334 @@
+//! `muster-agent run`: builds the parts, connects them by bounded channels, and owns the order in which they end.
+//!
+//! Collectors send ticks to the reporter, which pushes reports into the outbox, which the uplink empties. At the end
+//! the collectors stop first, then the reporter has its last word, then the uplink gets a few seconds to deliver;
+//! the epoch counts as ended in order only if everything was acknowledged by then.
+
+mod own;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use muster_base::ErrorChain;
+use muster_base::shutdown::CancellationToken;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{info, warn};
+
+use crate::clocks::ClockReader;
+use crate::collect::runner::{self, Handle, Plan};
+use crate::collect::{Context, Summary};
+use crate::epoch::{Epoch, EpochError};
+use crate::host::Host;
+use crate::identity::{Identity, IdentityDir, IdentityError};
+use crate::outbox::Outbox;
+use crate::report::{Flush, Reporter};
+use crate::uplink::{self, Collected, Control, TlsError, Uplink};
+
+/// Ticks between collectors and reporter; when full, collectors wait.
+const TICKS_MAX: usize = 64;
+/// Requests of the controller between uplink and collectors; when full, they are refused.
+const CONTROLS_MAX: usize = 16;
+/// How long the end waits for acknowledgements.
+const DELIVER_MAX: Duration = Duration::from_secs(5);
+/// How often the certificate's end is looked at.
+const EXPIRY_CHECK: Duration = Duration::from_secs(3600);
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Why the agent does not run or ran no longer.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no usable identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The epoch could not be kept.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A part ended that should not; the agent has a defect.
+    #[error("the {part} ended unexpectedly")]
+    PartEnded {
+        /// Which part.
+        part: &'static str,
+    },
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The agent's folder.
+    pub data_dir: Utf8PathBuf,
+    /// The controller's agent port, `HOST:PORT`; `None`: where the agent was enrolled.
+    pub controller: Option<String>,
+    /// The server that is watched.
+    pub host: Host,
+    /// What collectors are built from.
+    pub context: Context,
+    /// Which collectors run, and how often.
+    pub plans: Vec<Plan>,
+    /// How many bytes of reports may wait in memory.
+    pub outbox_bytes_max: usize,
+}
+
+/// Runs the agent until `shutdown`.
+///
+/// # Errors
+/// [`RunError`] if it can't start or one of its parts has a defect.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    let identity = IdentityDir::below(&options.data_dir).load()?;
+    let epoch = Epoch::begin(&options.data_dir)?;
+    info!(
+        agent.id = %identity.agent_id,
+        server.id = %identity.server_id,
+        epoch = epoch.number(),
+        "agent starts"
+    );
+    let parts = Parts::start(&options, &identity, &epoch, &shutdown).await?;
+    let delivered = parts.until(&shutdown).await?;
+    if delivered {
+        epoch.end_cleanly()?;
+    } else {
+        warn!("not everything was delivered before the end");
+    }
+    Ok(())
+}
+
+/// The running parts.
+struct Parts {
+    outbox: Arc<Outbox>,
+    clocks: ClockReader,
+    collectors: runner::Tasks,
+    helpers: JoinSet<()>,
+    reporter: JoinHandle<()>,
+    uplink: JoinHandle<()>,
+    stop_uplink: CancellationToken,
+}
+
+impl Parts {
+    async fn start(
+        options: &Options,
+        identity: &Identity,
+        epoch: &Epoch,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, RunError> {
+        let host = options.host.clone();
+        let clocks = ClockReader::new({
+            let host = host.clone();
+            move || host.clock()
+        });
+        let outbox = Arc::new(Outbox::new(
+            epoch.number(),
+            epoch.previous(),
+            options.outbox_bytes_max,
+        ));
+        let (ticks_tx, ticks_rx) = mpsc::channel(TICKS_MAX);
+        let (flushes_tx, flushes_rx) = mpsc::channel(CONTROLS_MAX);
+        let (control_tx, control_rx) = mpsc::channel(CONTROLS_MAX);
+
+        let config = uplink::Config {
+            controller: options
+                .controller
+                .clone()
+                .unwrap_or_else(|| identity.controller.clone()),
+            hostname: hostname(&host).await,
+        };
+        let uplink =
+            Uplink::new(config, identity, Arc::clone(&outbox), clocks.clone())?.with_control(control_tx);
+        let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections());
+
+        let (handle, collectors) =
+            runner::spawn(&options.plans, &host, &options.context, &ticks_tx, shutdown);
+        let mut helpers = JoinSet::new();
+        let watch = shutdown.clone();
+        helpers.spawn(async move {
+            watch.run_until_cancelled(own.run(ticks_tx)).await;
+        });
+        let (watch, expires_ms) = (shutdown.clone(), identity.expires_ms());
+        helpers.spawn(async move {
+            watch.run_until_cancelled(watch_expiry(host, expires_ms)).await;
+        });
+        helpers.spawn(control(control_rx, handle, flushes_tx, shutdown.clone()));
+
+        let stop_uplink = CancellationToken::new();
+        Ok(Self {
+            reporter: tokio::spawn(
+                Reporter::new(Arc::clone(&outbox), clocks.clone()).run(ticks_rx, flushes_rx),
+            ),
+            uplink: tokio::spawn(uplink.run(stop_uplink.clone())),
+            outbox,
+            clocks,
+            collectors,
+            helpers,
+            stop_uplink,
+        })
+    }
+
+    /// Waits for `shutdown` and ends everything in order. Returns whether everything was acknowledged.
+    async fn until(mut self, shutdown: &CancellationToken) -> Result<bool, RunError> {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = &mut self.reporter => return Err(RunError::PartEnded { part: "reporter" }),
+            _ = &mut self.uplink => return Err(RunError::PartEnded { part: "uplink" }),
+        }
+        self.collectors.join().await;
+        while self.helpers.join_next().await.is_some() {}
+        // Nobody sends ticks any more, so the reporter ends when it has reported the last one.
+        self.reporter
+            .await
+            .map_err(|_| RunError::PartEnded { part: "reporter" })?;
+        self.outbox.push_gaps(self.clocks.now());
+        let delivered = tokio::time::timeout(DELIVER_MAX, self.outbox.settled())
+            .await
+            .is_ok();
+        self.stop_uplink.cancel();
+        self.uplink
+            .await
+            .map_err(|_| RunError::PartEnded { part: "uplink" })?;
+        Ok(delivered)
+    }
+}
+
+/// The server's name as it calls itself; empty if that can't be read.
+pub async fn hostname(host: &Host) -> String {
+    match host.read_proc("sys/kernel/hostname").await {
+        Ok(name) => name.unwrap_or_default().trim().to_owned(),
+        Err(error) => {
+            warn!(error = %ErrorChain(&error), "host name can't be read");
+            String::new()
+        }
+    }
+}
+
+/// Does what the controller asks of the collectors.
+async fn control(
+    mut control_rx: mpsc::Receiver<Control>,
+    handle: Handle,
+    flushes_tx: mpsc::Sender<Flush>,
+    shutdown: CancellationToken,
+) {
+    let mut collections = JoinSet::new();
+    while let Some(Some(request)) = shutdown.run_until_cancelled(control_rx.recv()).await {
+        // Answers that are there are taken, so that the set holds only what runs.
+        while collections.try_join_next().is_some() {}
+        match request {
+            Control::SetIntervals(wanted) => {
+                let in_force = handle.set_intervals(&wanted).await;
+                info!(?in_force, "intervals set by the controller");
+            }
+            Control::CollectNow { collectors, reply } => {
+                collections.spawn(collect_now(handle.clone(), collectors, flushes_tx.clone(), reply));
+            }
+        }
+    }
+}
+
+async fn collect_now(
+    handle: Handle,
+    names: Vec<String>,
+    flushes_tx: mpsc::Sender<Flush>,
+    reply: oneshot::Sender<Collected>,
+) {
+    let summaries = handle.collect_now(&names).await;
+    let (flush, flushed) = oneshot::channel();
+    if flushes_tx.send(flush).await.is_err() {
+        return;
+    }
+    let Ok(last_sequence) = flushed.await else {
+        return;
+    };
+    let (success, message) = judge(&names, &summaries);
+    // The stream on which it was asked may be gone; the reports are on their way all the same.
+    let _ = reply.send(Collected {
+        success,
+        message,
+        last_sequence,
+    });
+}
+
+/// Whether a collection did what was asked, and what to tell people.
+fn judge(names: &[String], summaries: &[Summary]) -> (bool, String) {
+    let unknown = names
+        .iter()
+        .filter(|name| !summaries.iter().any(|summary| summary.collector == *name));
+    let mut faults: Vec<String> = unknown.map(|name| format!("{name}: does not run here")).collect();
+    let failed = summaries.iter().filter(|summary| !summary.outcome.is_success());
+    faults.extend(failed.map(|summary| format!("{}: {}", summary.collector, summary.message)));
+    if summaries.is_empty() && faults.is_empty() {
+        faults.push("no collector runs here".to_owned());
+    }
+    match faults.is_empty() {
+        true => (true, format!("{} collectors ran", summaries.len())),
+        false => (false, faults.join("; ")),
+    }
+}
+
+/// Warns once a day when the certificate is about to expire: without one the controller takes nothing.
+async fn watch_expiry(host: Host, expires_ms: Option<i64>) {
+    let Some(expires_ms) = expires_ms else {
+        return;
+    };
+    let mut warned_ms = None;
+    let mut ticker = tokio::time::interval(EXPIRY_CHECK);
+    loop {
+        ticker.tick().await;
+        let now_ms = host.now_ms();
+        if expiry_is_news(now_ms, expires_ms, warned_ms) {
+            warned_ms = Some(now_ms);
+            let hours_left = (expires_ms - now_ms) / (3600 * 1000);
+            warn!(hours_left, "the agent's certificate expires soon: enrol anew");
+        }
+    }
+}
+
+fn expiry_is_news(now_ms: i64, expires_ms: i64, warned_ms: Option<i64>) -> bool {
+    let is_near = expires_ms.saturating_sub(now_ms) < DAY_MS;
+    is_near && warned_ms.is_none_or(|warned_ms| DAY_MS <= now_ms.saturating_sub(warned_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::RunOutcome;
+
+    use super::*;
+
+    #[test]
+    fn an_expiring_certificate_is_told_once_a_day() {
+        let expires_ms = 10 * DAY_MS;
+        assert!(!expiry_is_news(expires_ms - DAY_MS - 1, expires_ms, None));
+        let first = expires_ms - DAY_MS / 2;
+        assert!(expiry_is_news(first, expires_ms, None));
+        assert!(!expiry_is_news(first + DAY_MS - 1, expires_ms, Some(first)));
+        assert!(expiry_is_news(first + DAY_MS, expires_ms, Some(first)));
+    }
+
+    #[test]
+    fn a_collection_is_judged_by_all_that_were_asked() {
+        let summary = |collector, outcome| Summary {
+            collector,
+            outcome,
+            message: "why".to_owned(),
+            problem_count: 0,
+        };
+        let cpu = summary("cpu", RunOutcome::Facts);
+        let smart = summary("smart", RunOutcome::TimedOut);
+        let absent = summary("zfs", RunOutcome::Absent);
+        assert_eq!(
+            judge(&[], &[cpu.clone(), absent]),
+            (true, "2 collectors ran".to_owned())
+        );
+        assert_eq!(
+            judge(&[], &[cpu.clone(), smart]),
+            (false, "smart: why".to_owned())
+        );
+        assert_eq!(
+            judge(&["moon".to_owned()], &[]),
+            (false, "moon: does not run here".to_owned())
+        );
+        assert!(!judge(&[], &[]).0);
+        assert!(judge(&["cpu".to_owned()], &[cpu]).0);
+    }
+}

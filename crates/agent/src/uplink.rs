@@ -1,0 +1,254 @@
+//! The stream to the controller: connects, greets, sends what the [`Outbox`] holds, and starts over when it breaks.
+//!
+//! The only module of the agent that knows tonic. It owns the connection and what was sent on it; what is held until
+//! it is acknowledged belongs to the outbox, and what the controller asks for (a collection, other intervals) is
+//! handed on as [`Control`]. Nothing is sent before TLS has verified the controller, and nothing but `Hello` before
+//! the controller's `Welcome`.
+//!
+//! Lanes, credits by lane and renewal are not here yet: every report travels on the live lane in order of its
+//! number.
+
+mod connect;
+pub(crate) mod enrolment;
+mod outgoing;
+mod session;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use muster_base::ErrorChain;
+use muster_base::backoff::Backoff;
+use muster_base::shutdown::CancellationToken;
+use muster_proto::v1::CloseReason;
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use self::session::{Ended, Session, SessionError};
+use crate::clocks::ClockReader;
+use crate::identity::Identity;
+use crate::outbox::{Acked, Outbox};
+
+pub use self::connect::ConnectError;
+pub use self::enrolment::CallError;
+pub use self::tls::{TlsError, WrongController};
+
+/// The agent's version as it names it to the controller.
+pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const RECONNECT_FIRST: Duration = Duration::from_secs(1);
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// Longest time that a controller may ask an agent to stay away.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// What the controller asks of the agent beside reports.
+#[derive(Debug)]
+pub enum Control {
+    /// Collect now, and say when the reports of it have their numbers.
+    CollectNow {
+        /// Which collectors; empty means all.
+        collectors: Vec<String>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Collected>,
+    },
+    /// Collect at other intervals from now on.
+    SetIntervals(Vec<(String, Duration)>),
+}
+
+/// How a collection went that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Whether every collector brought facts or found nothing to read.
+    pub success: bool,
+    /// For people: what failed.
+    pub message: String,
+    /// Highest number of the reports that carry the result.
+    pub last_sequence: u64,
+}
+
+/// What happens on the stream, for whoever watches.
+#[derive(Debug)]
+pub enum UplinkEvent {
+    /// The controller has welcomed the agent.
+    Connected,
+    /// The controller has stored reports.
+    Acked {
+        /// Their epoch.
+        epoch: u64,
+        /// The reports.
+        reports: Vec<Acked>,
+    },
+    /// A stream that was connected has ended.
+    Disconnected,
+}
+
+/// Watches a stream. Called from the stream's own task: it must not block for long.
+pub trait Observer: Send + Sync {
+    /// Takes an event.
+    fn on_event(&self, event: &UplinkEvent);
+}
+
+/// How the agent presents itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The controller's agent port, `HOST:PORT`.
+    pub controller: String,
+    /// The server's name as it calls itself.
+    pub hostname: String,
+}
+
+/// The stream to the controller; see the module's documentation.
+pub struct Uplink {
+    config: Config,
+    tls: Arc<ClientConfig>,
+    outbox: Arc<Outbox>,
+    clocks: ClockReader,
+    control_tx: Option<mpsc::Sender<Control>>,
+    observer: Option<Arc<dyn Observer>>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Uplink {
+    /// An uplink that is not connected yet.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the identity's certificates or key are not usable.
+    pub fn new(
+        config: Config,
+        identity: &Identity,
+        outbox: Arc<Outbox>,
+        clocks: ClockReader,
+    ) -> Result<Self, TlsError> {
+        Ok(Self {
+            config,
+            tls: tls::of_identity(identity)?,
+            outbox,
+            clocks,
+            control_tx: None,
+            observer: None,
+            connections: Arc::default(),
+        })
+    }
+
+    /// Hands what the controller asks for to `control_tx`. Without this, or while it is full, requests are answered
+    /// with a refusal.
+    #[must_use]
+    pub fn with_control(mut self, control_tx: mpsc::Sender<Control>) -> Self {
+        self.control_tx = Some(control_tx);
+        self
+    }
+
+    /// Tells `observer` what happens.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Counts how often a controller has welcomed the agent.
+    #[must_use]
+    pub fn connections(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.connections)
+    }
+
+    /// Keeps a stream to the controller until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
+        loop {
+            let mut session = Session::new(&self);
+            let Some(ended) = shutdown.run_until_cancelled(session.run()).await else {
+                return;
+            };
+            if session.was_of_use() {
+                backoff.reset();
+            }
+            if session.is_welcome() {
+                self.tell(&UplinkEvent::Disconnected);
+            }
+            drop(session);
+            let retry_after = retry_after(&ended);
+            let delay = backoff.next_delay().max(retry_after);
+            self.log(&ended, backoff.attempt(), delay);
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(delay))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, event: &UplinkEvent) {
+        if let Some(observer) = &self.observer {
+            observer.on_event(event);
+        }
+    }
+
+    fn tell_acked(&self, reports: Vec<Acked>) {
+        if !reports.is_empty() {
+            self.tell(&UplinkEvent::Acked {
+                epoch: self.outbox.epoch(),
+                reports,
+            });
+        }
+    }
+
+    fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        info!(controller = self.config.controller, "connected to controller");
+        self.tell(&UplinkEvent::Connected);
+    }
+
+    fn log(&self, ended: &Result<Ended, SessionError>, attempt: u32, retry_in: Duration) {
+        let controller = self.config.controller.as_str();
+        match ended {
+            Ok(Ended::Closed {
+                reason: CloseReason::Revoked,
+                message,
+                ..
+            }) => {
+                error!(
+                    controller,
+                    message,
+                    ?retry_in,
+                    "the controller has revoked this agent's identity"
+                );
+            }
+            Ok(Ended::Closed {
+                reason,
+                message,
+                sequence,
+                ..
+            }) => {
+                let reason = reason.as_str_name();
+                warn!(
+                    controller,
+                    reason,
+                    message,
+                    sequence,
+                    ?retry_in,
+                    "controller closed the stream"
+                );
+            }
+            Ok(Ended::WithoutReason) => warn!(controller, ?retry_in, "stream to controller ended"),
+            Err(error) => {
+                warn!(controller, error = %ErrorChain(error), attempt, ?retry_in, "no stream to controller");
+            }
+        }
+    }
+}
+
+fn retry_after(ended: &Result<Ended, SessionError>) -> Duration {
+    match ended {
+        // It will not change its mind soon; trying on costs little and brings the agent back if it does.
+        Ok(Ended::Closed {
+            reason: CloseReason::Revoked,
+            ..
+        }) => RECONNECT_MAX,
+        Ok(Ended::Closed { retry_after, .. }) => (*retry_after).min(RETRY_AFTER_MAX),
+        Ok(Ended::WithoutReason) | Err(_) => Duration::ZERO,
+    }
+}

@@ -1,0 +1,401 @@
+//! One stream, from `Hello` to its end.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use muster_model::RangeSet;
+use muster_proto::PROTOCOL_VERSION;
+use muster_proto::convert::{ConvertError, ranges_from_wire, ranges_to_wire, uuid_from_wire};
+use muster_proto::framing::FramingError;
+use muster_proto::v1::agent_frame::Body as AgentBody;
+use muster_proto::v1::agent_link_client::AgentLinkClient;
+use muster_proto::v1::agent_message::Body as MessageBody;
+use muster_proto::v1::controller_frame::Body as ControllerBody;
+use muster_proto::v1::{
+    Ack, AgentFrame, Close, CloseReason, CollectDone, CollectNow, Command, CommandEnvelope, CommandState,
+    CommandStatus, ControllerFrame, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong, Welcome,
+};
+use prost::Message as _;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use tracing::{debug, info, warn};
+
+use super::connect::{self, ConnectError};
+use super::outgoing::Outgoing;
+use super::{AGENT_VERSION, Collected, Control, Uplink};
+use crate::outbox::{Refusal, StoreMark};
+
+/// The controller pings every 10 s; after this long without a frame it is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a controller may take to welcome.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(20);
+/// Frames between the session and the connection; with 64 KiB each this bounds what a slow link holds up.
+const FRAMES_MAX: usize = 4;
+/// Longest frame of a controller.
+const CONTROLLER_FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Requests for definitions without an acknowledgement between them, after which the stream is given up.
+const DEFINITION_REQUESTS_MAX: u32 = 5;
+/// Collections that may be asked for at once.
+const COLLECTIONS_MAX: usize = 8;
+/// Intervals taken from one frame.
+const INTERVALS_MAX: usize = 256;
+
+/// How a stream ended in order.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The controller said why.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// For people.
+        message: String,
+        /// The report that could not be read; 0 if it is not about one.
+        sequence: u64,
+        /// Not to be tried again before this.
+        retry_after: Duration,
+    },
+    /// The controller said nothing.
+    WithoutReason,
+}
+
+/// Why a stream broke or never came about.
+#[derive(Debug, Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("stream")]
+    Stream(#[source] Box<Status>),
+    #[error("the controller has not welcomed the agent in {} s", WELCOME_TIMEOUT.as_secs())]
+    NoWelcome,
+    #[error("the controller's first frame is not a welcome")]
+    NotAWelcome,
+    #[error("the controller speaks protocol {theirs}, this agent {PROTOCOL_VERSION}")]
+    Protocol { theirs: u32 },
+    #[error("the controller has been silent for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("the connection takes no more frames")]
+    Closed,
+    #[error("the controller asks for the same definitions again and again")]
+    DefinitionsAskedAgain,
+    #[error("the controller asks more than it listens to")]
+    Flooded,
+    #[error("frame of the controller")]
+    Frame(#[from] ConvertError),
+    #[error("cut message")]
+    Framing(#[source] FramingError),
+}
+
+impl From<Status> for SessionError {
+    fn from(status: Status) -> Self {
+        Self::Stream(Box::new(status))
+    }
+}
+
+/// A stream and what was said on it.
+pub(super) struct Session<'a> {
+    uplink: &'a Uplink,
+    outgoing: Outgoing,
+    credit_bytes: u64,
+    is_welcome: bool,
+    acks: u64,
+    definition_requests: u32,
+    collections: FuturesUnordered<BoxFuture<'static, CollectDone>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(uplink: &'a Uplink) -> Self {
+        Self {
+            uplink,
+            outgoing: Outgoing::default(),
+            credit_bytes: 0,
+            is_welcome: false,
+            acks: 0,
+            definition_requests: 0,
+            collections: FuturesUnordered::new(),
+        }
+    }
+
+    /// Whether the controller has welcomed the agent.
+    pub(super) const fn is_welcome(&self) -> bool {
+        self.is_welcome
+    }
+
+    /// Whether anything was acknowledged: only then the next try may come as quickly as the first one.
+    pub(super) const fn was_of_use(&self) -> bool {
+        0 < self.acks
+    }
+
+    /// Connects, greets and stays until the stream ends.
+    pub(super) async fn run(&mut self) -> Result<Ended, SessionError> {
+        let channel = connect::open(&self.uplink.config.controller, &self.uplink.tls).await?;
+        let mut client = AgentLinkClient::new(channel).max_decoding_message_size(CONTROLLER_FRAME_BYTES_MAX);
+        let (frames_tx, frames_rx) = mpsc::channel(FRAMES_MAX);
+        let hello = AgentFrame {
+            body: Some(AgentBody::Hello(self.hello())),
+        };
+        frames_tx.try_send(hello).map_err(|_| SessionError::Closed)?;
+        let greeting = async {
+            let mut inbound = client.connect(ReceiverStream::new(frames_rx)).await?.into_inner();
+            let first = inbound.message().await?;
+            Ok::<_, Status>((inbound, first))
+        };
+        let (inbound, first) = tokio::time::timeout(WELCOME_TIMEOUT, greeting)
+            .await
+            .map_err(|_| SessionError::NoWelcome)??;
+        match first.and_then(|frame| frame.body) {
+            Some(ControllerBody::Welcome(welcome)) => self.welcome(welcome)?,
+            Some(ControllerBody::Close(close)) => return Ok(self.close(close)),
+            _ => return Err(SessionError::NotAWelcome),
+        }
+        self.stay(inbound, frames_tx).await
+    }
+
+    async fn stay(
+        &mut self,
+        mut inbound: Streaming<ControllerFrame>,
+        frames_tx: mpsc::Sender<AgentFrame>,
+    ) -> Result<Ended, SessionError> {
+        let outbox = &self.uplink.outbox;
+        let mut silent_at = Instant::now() + SILENCE_MAX;
+        loop {
+            self.outgoing.refill(outbox, self.credit_bytes)?;
+            tokio::select! {
+                frame = inbound.message() => {
+                    let Some(frame) = frame? else {
+                        return Ok(Ended::WithoutReason);
+                    };
+                    silent_at = Instant::now() + SILENCE_MAX;
+                    if let Some(ended) = self.take(frame)? {
+                        return Ok(ended);
+                    }
+                }
+                permit = frames_tx.reserve(), if !self.outgoing.is_empty() => {
+                    let permit = permit.map_err(|_| SessionError::Closed)?;
+                    if let Some(frame) = self.outgoing.pop() {
+                        permit.send(frame);
+                    }
+                }
+                Some(done) = self.collections.next(), if !self.collections.is_empty() => {
+                    self.outgoing.control(MessageBody::CollectDone(done))?;
+                }
+                () = outbox.changed() => {}
+                () = tokio::time::sleep_until(silent_at) => return Err(SessionError::Silent),
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let outbox = &self.uplink.outbox;
+        let store = outbox.store();
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            agent_version: AGENT_VERSION.to_owned(),
+            hostname: self.uplink.config.hostname.clone(),
+            clock: Some(self.uplink.clocks.now().into()),
+            epoch: outbox.epoch(),
+            epochs: vec![HeldEpoch {
+                epoch: outbox.epoch(),
+                held: ranges_to_wire(&outbox.held()),
+                definitions: outbox.defined(),
+            }],
+            store_id: store
+                .map(|store| store.id.as_bytes().to_vec())
+                .unwrap_or_default(),
+            store_epoch: store.map_or(0, |store| store.epoch),
+        }
+    }
+
+    fn welcome(&mut self, welcome: Welcome) -> Result<(), SessionError> {
+        if welcome.protocol != PROTOCOL_VERSION {
+            return Err(SessionError::Protocol {
+                theirs: welcome.protocol,
+            });
+        }
+        let store = StoreMark {
+            id: uuid_from_wire("store_id", &welcome.store_id)?,
+            epoch: welcome.store_epoch,
+        };
+        let outbox = &self.uplink.outbox;
+        let state = welcome.epochs.iter().find(|state| state.epoch == outbox.epoch());
+        let stored = state.map_or(Ok(RangeSet::default()), |state| ranges_from_wire(&state.stored))?;
+        self.outgoing
+            .start_after(state.map_or(0, |state| state.definitions).min(outbox.defined()));
+        self.credit_bytes = welcome.credit_bytes;
+        self.is_welcome = true;
+        self.uplink.connected();
+        let acked = outbox.welcome(&stored, store);
+        self.acks += acked.len() as u64;
+        self.uplink.tell_acked(acked);
+        outbox.push_gaps(self.uplink.clocks.now());
+        self.set_intervals(welcome.intervals);
+        Ok(())
+    }
+
+    /// Takes a frame; `Some` if it is the last one.
+    fn take(&mut self, frame: ControllerFrame) -> Result<Option<Ended>, SessionError> {
+        match frame.body {
+            Some(ControllerBody::Ack(ack)) => self.ack(&ack)?,
+            Some(ControllerBody::NeedDefinitions(need)) => self.need_definitions(&need)?,
+            Some(ControllerBody::CollectNow(request)) => self.collect_now(request)?,
+            Some(ControllerBody::SetIntervals(set)) => self.set_intervals(set.intervals),
+            Some(ControllerBody::Credits(credits)) => self.credit_bytes = credits.credit_bytes,
+            Some(ControllerBody::Ping(ping)) => self.pong(&ping)?,
+            Some(ControllerBody::RenewHint(hint)) => {
+                info!(
+                    before_ms = hint.before_ms,
+                    "the controller would have the certificate renewed"
+                );
+            }
+            Some(ControllerBody::Command(envelope)) => self.refuse(&envelope)?,
+            Some(ControllerBody::Close(close)) => return Ok(Some(self.close(close))),
+            Some(ControllerBody::Welcome(_)) => return Err(SessionError::NotAWelcome),
+            // A kind of frame of a newer controller.
+            None => debug!("frame of an unknown kind is ignored"),
+        }
+        Ok(None)
+    }
+
+    fn ack(&mut self, ack: &Ack) -> Result<(), SessionError> {
+        let stored = ranges_from_wire(&ack.stored)?;
+        let acked = self.uplink.outbox.ack(ack.epoch, &stored);
+        self.acks += acked.len() as u64;
+        self.definition_requests = 0;
+        self.uplink.tell_acked(acked);
+        Ok(())
+    }
+
+    fn need_definitions(&mut self, need: &NeedDefinitions) -> Result<(), SessionError> {
+        if need.epoch != self.uplink.outbox.epoch() {
+            return Ok(());
+        }
+        self.definition_requests += 1;
+        if DEFINITION_REQUESTS_MAX < self.definition_requests {
+            return Err(SessionError::DefinitionsAskedAgain);
+        }
+        self.outgoing.define_from(need.from_id);
+        self.outgoing.forget_next();
+        self.uplink.outbox.rewind();
+        Ok(())
+    }
+
+    fn collect_now(&mut self, request: CollectNow) -> Result<(), SessionError> {
+        let epoch = self.uplink.outbox.epoch();
+        let refusal = |message: &str| CollectDone {
+            request_id: request.request_id,
+            success: false,
+            message: message.to_owned(),
+            epoch,
+            last_sequence: 0,
+        };
+        if COLLECTIONS_MAX <= self.collections.len() {
+            return self
+                .outgoing
+                .control(MessageBody::CollectDone(refusal("too many collections at once")));
+        }
+        let (reply, answer) = oneshot::channel();
+        let control = Control::CollectNow {
+            collectors: request.collectors,
+            reply,
+        };
+        let is_taken = self
+            .uplink
+            .control_tx
+            .as_ref()
+            .is_some_and(|tx| tx.try_send(control).is_ok());
+        if !is_taken {
+            return self
+                .outgoing
+                .control(MessageBody::CollectDone(refusal("the agent can't collect now")));
+        }
+        let abandoned = refusal("the agent gave up the collection");
+        self.collections.push(Box::pin(async move {
+            match answer.await {
+                Ok(Collected {
+                    success,
+                    message,
+                    last_sequence,
+                }) => CollectDone {
+                    success,
+                    message,
+                    last_sequence,
+                    ..abandoned
+                },
+                Err(_) => abandoned,
+            }
+        }));
+        Ok(())
+    }
+
+    fn set_intervals(&self, intervals: Vec<Interval>) {
+        if intervals.is_empty() {
+            return;
+        }
+        let wanted = intervals
+            .into_iter()
+            .take(INTERVALS_MAX)
+            .map(|interval| {
+                (
+                    interval.collector,
+                    Duration::from_millis(interval.interval_ms.into()),
+                )
+            })
+            .collect();
+        let sent = self
+            .uplink
+            .control_tx
+            .as_ref()
+            .map(|tx| tx.try_send(Control::SetIntervals(wanted)));
+        if let Some(Err(_)) = sent {
+            warn!("intervals from the controller are lost: too many requests at once");
+        }
+    }
+
+    fn pong(&mut self, ping: &Ping) -> Result<(), SessionError> {
+        self.outgoing.pong(Pong {
+            id: ping.id,
+            clock: Some(self.uplink.clocks.now().into()),
+        })
+    }
+
+    /// Answers a command: this version has none. The id is read to name the command, and nothing else of it.
+    fn refuse(&mut self, envelope: &CommandEnvelope) -> Result<(), SessionError> {
+        let id = Command::decode(envelope.command.as_slice())
+            .map(|command| command.id)
+            .unwrap_or_default();
+        warn!(
+            key_id = envelope.key_id,
+            "a command was refused: this version accepts none"
+        );
+        self.outgoing.control(MessageBody::CommandStatus(CommandStatus {
+            id,
+            state: CommandState::Refused.into(),
+            progress: None,
+            message: "commands are not accepted by this agent version".to_owned(),
+        }))
+    }
+
+    fn close(&self, close: Close) -> Ended {
+        let reason = close.reason();
+        if reason == CloseReason::BadFrame && close.sequence != 0 {
+            match self.uplink.outbox.refused(close.sequence) {
+                Refusal::ReplacedByGap => {
+                    warn!(
+                        sequence = close.sequence,
+                        "report was refused twice and is now a gap"
+                    );
+                }
+                Refusal::SentAgain | Refusal::NotHeld => {}
+            }
+        }
+        Ended::Closed {
+            reason,
+            message: close.message,
+            sequence: close.sequence,
+            retry_after: Duration::from_millis(close.retry_after_ms.into()),
+        }
+    }
+}

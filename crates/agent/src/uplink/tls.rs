@@ -1,0 +1,132 @@
+//! Whom the agent talks to: TLS 1.3 with a controller whose certificate comes from a known root, or not at all.
+//!
+//! The controller's name is constant, whatever its address. There is no session resumption: every connection shows
+//! and checks the whole chain.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::identity::Identity;
+
+/// Why TLS could not be set up from an identity.
+#[derive(Debug, Error)]
+#[error("set up TLS")]
+pub struct TlsError(#[from] rustls::Error);
+
+/// No certificate that the controller presented has the key that the token names.
+#[derive(Debug, Error)]
+#[error("this is not the controller the token was made for")]
+pub struct WrongController;
+
+/// TLS of an enrolled agent: shows its certificate, and trusts the identity's roots and nothing else.
+pub(super) fn of_identity(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for root in &identity.roots {
+        roots.add(root.clone())?;
+    }
+    let config = builder()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?;
+    Ok(finish(config))
+}
+
+/// TLS of an agent that has nothing but a token: trusts the root whose public key has this SHA-256.
+pub(super) fn of_pin(pin: [u8; 32]) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = PinnedRoot {
+        pin,
+        provider: provider(),
+    };
+    let config = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(finish(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
+    Ok(ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?)
+}
+
+fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// Accepts a chain only if it contains the root with the pinned key and everything is signed from there.
+///
+/// What the presented root says of itself counts for nothing but its key and name: the key is the pin's, and the
+/// rest of the chain must be signed with it. Signatures, validity and name are webpki's work.
+#[derive(Debug)]
+struct PinnedRoot {
+    pin: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl PinnedRoot {
+    fn has_pinned_key(&self, certificate: &CertificateDer<'_>) -> bool {
+        x509_parser::parse_x509_certificate(certificate)
+            .is_ok_and(|(_, parsed)| Sha256::digest(parsed.public_key().raw).as_slice() == self.pin)
+    }
+}
+
+impl ServerCertVerifier for PinnedRoot {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let root = intermediates
+            .iter()
+            .find(|certificate| self.has_pinned_key(certificate))
+            .ok_or_else(|| CertificateError::Other(OtherError(Arc::new(WrongController))))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(root.clone().into_owned())?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+                .build()
+                .map_err(|error| rustls::Error::General(error.to_string()))?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
