@@ -1,0 +1,183 @@
+//! Rows of the same series, one after another.
+//!
+//! The latest rows are plain numbers, so that appending is a copy. Every [`PACK_ROWS`] rows are turned into
+//! columns and encoded ([`crate::codec`], without `zstd`), which takes a quarter of the memory.
+
+use std::sync::Arc;
+
+use crate::bytes::{Cursor, put_varint};
+use crate::codec;
+use crate::run::Run;
+use crate::series::SeriesRef;
+
+/// Rows that are packed together.
+const PACK_ROWS: usize = 32;
+/// Rows that a row out of order is compared with; what is there twice beyond them is found when merging.
+const ROWS_COMPARED: usize = 1_024;
+
+/// Rows of the same series.
+#[derive(Debug)]
+pub(crate) struct RowBlock {
+    series: Arc<[SeriesRef]>,
+    /// The time of each row, in the order of acceptance.
+    times_ms: Vec<i64>,
+    is_ascending: bool,
+    packs: Vec<Box<[u8]>>,
+    /// The values of the rows that are not packed, those of one row together.
+    tail: Vec<f64>,
+}
+
+impl RowBlock {
+    /// A block without rows.
+    pub(crate) const fn new(series: Arc<[SeriesRef]>) -> Self {
+        Self {
+            series,
+            times_ms: Vec::new(),
+            is_ascending: true,
+            packs: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// The series, in the order of the values.
+    pub(crate) fn series(&self) -> &[SeriesRef] {
+        &self.series
+    }
+
+    /// Takes a row with a value for each series, unless there is one for this time; says whether it took it.
+    pub(crate) fn push(&mut self, time_ms: i64, values: &[f64]) -> bool {
+        debug_assert_eq!(
+            values.len(),
+            self.series.len(),
+            "a row has a value for each series"
+        );
+        let is_later = self.times_ms.last().is_none_or(|last| *last < time_ms);
+        if !(is_later && self.is_ascending) {
+            let compared = self.times_ms.len().saturating_sub(ROWS_COMPARED);
+            if self.times_ms[compared..].contains(&time_ms) {
+                return false;
+            }
+            self.is_ascending &= is_later;
+        }
+        self.times_ms.push(time_ms);
+        self.tail.extend_from_slice(values);
+        if self.times_ms.len().is_multiple_of(PACK_ROWS) {
+            self.pack();
+        }
+        true
+    }
+
+    fn pack(&mut self) {
+        let width = self.series.len();
+        let mut bytes = Vec::with_capacity(width * PACK_ROWS);
+        let mut scratch = codec::Scratch::default();
+        let mut column = Vec::with_capacity(PACK_ROWS);
+        let mut encoded = Vec::new();
+        for index in 0..width {
+            column.clear();
+            column.extend(self.tail.iter().skip(index).step_by(width));
+            encoded.clear();
+            codec::encode(&column, &mut scratch, &mut encoded);
+            put_varint(&mut bytes, encoded.len() as u64);
+            bytes.extend_from_slice(&encoded);
+        }
+        self.packs.push(bytes.into());
+        self.tail.clear();
+    }
+
+    /// Appends a run for each series of `wanted` (ascending; `None`: for all).
+    pub(crate) fn read(&self, wanted: Option<&[u32]>, runs: &mut Vec<Run>) {
+        let is_wanted =
+            |series: &SeriesRef| wanted.is_none_or(|wanted| wanted.binary_search(&series.0).is_ok());
+        let mut columns: Vec<(usize, Vec<f64>)> = (0..self.series.len())
+            .filter(|index| is_wanted(&self.series[*index]))
+            .map(|index| (index, Vec::with_capacity(self.times_ms.len())))
+            .collect();
+        if columns.is_empty() {
+            return;
+        }
+        for pack in &self.packs {
+            unpack(pack, &mut columns);
+        }
+        let width = self.series.len();
+        let times_ms: Arc<[i64]> = self.times_ms.as_slice().into();
+        for (index, mut values) in columns {
+            values.extend(self.tail.iter().skip(index).step_by(width));
+            runs.push(Run {
+                series: self.series[index].0,
+                times_ms: Arc::clone(&times_ms),
+                values,
+            });
+        }
+    }
+
+    /// How many samples it holds.
+    pub(crate) fn sample_count(&self) -> usize {
+        self.times_ms.len() * self.series.len()
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn byte_count(&self) -> usize {
+        let packed: usize = self.packs.iter().map(|pack| pack.len()).sum();
+        packed + self.tail.capacity() * 8 + self.times_ms.capacity() * 8 + self.series.len() * 4
+    }
+}
+
+/// Appends the values of the wanted columns, which stand in ascending order.
+fn unpack(pack: &[u8], columns: &mut [(usize, Vec<f64>)]) {
+    let mut cursor = Cursor::new(pack);
+    let mut next = 0;
+    for (index, values) in columns {
+        let mut bytes = None;
+        while next <= *index {
+            let length = cursor.length().expect("a pack holds a length for each series");
+            bytes = cursor.take(length);
+            next += 1;
+        }
+        let column = bytes.and_then(|bytes| codec::decode(bytes, PACK_ROWS));
+        values.extend(column.expect("a pack holds a full column for each series"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(rows: usize, width: u32) -> RowBlock {
+        let mut block = RowBlock::new((0..width).map(SeriesRef).collect());
+        for row in 0..rows {
+            let values: Vec<f64> = (0..width).map(|n| row as f64 * 1.5 + f64::from(n)).collect();
+            assert!(block.push(row as i64 * 15_000, &values));
+        }
+        block
+    }
+
+    #[test]
+    fn packed_and_plain_rows_read_alike() {
+        for rows in [0, 1, PACK_ROWS - 1, PACK_ROWS, PACK_ROWS + 1, 3 * PACK_ROWS + 5] {
+            let block = filled(rows, 7);
+            let mut runs = Vec::new();
+            block.read(Some(&[0, 3, 6, 99]), &mut runs);
+            assert_eq!(runs.iter().map(|run| run.series).collect::<Vec<_>>(), [0, 3, 6]);
+            let expected: Vec<f64> = (0..rows).map(|row| row as f64 * 1.5 + 3.0).collect();
+            assert_eq!(runs[1].values, expected);
+            assert_eq!(runs[1].times_ms.len(), rows);
+        }
+    }
+
+    #[test]
+    fn an_hour_of_counters_takes_far_less_than_plain_numbers() {
+        let block = filled(240, 500);
+        assert!(block.byte_count() < 240 * 500 * 8 / 2, "{}", block.byte_count());
+    }
+
+    #[test]
+    fn a_row_out_of_order_is_taken_once() {
+        let mut block = filled(40, 1);
+        assert!(block.push(7, &[1.0]));
+        assert!(!block.push(7, &[2.0]));
+        assert!(!block.push(15_000, &[2.0]));
+        assert!(block.push(1_000_000_000, &[1.0]));
+        assert_eq!(block.sample_count(), 42);
+    }
+}

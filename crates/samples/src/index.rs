@@ -1,0 +1,474 @@
+//! The series index: which series there are, and which of them meet a query.
+//!
+//! Held in memory as a whole; [`IndexDb`] keeps it on disk. New series get their number here and are written
+//! with the next flush, which always comes before a chunk that has their samples: a number found in a chunk is
+//! therefore known, and what is lost with the memory is made again when the intake is applied again.
+//!
+//! Invariants: numbers ascend and are not given twice while a chunk may hold them; every posting list ascends;
+//! a series is in the lists if and only if it is live.
+
+mod db;
+mod postings;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use muster_base::id::{ResourceId, ServerId};
+
+use crate::NAME_LABEL;
+use crate::matcher::Matcher;
+use crate::series::{SeriesMeta, SeriesRef, SeriesRefused, SeriesSpec};
+
+pub(crate) use db::{GroupRow, IndexDb, Loaded};
+use postings::Postings;
+
+/// Retired series whose number still works if samples come for it again.
+const RETIRED_MAX: usize = 100_000;
+
+/// What stands under a number.
+#[derive(Debug)]
+enum Slot {
+    /// Nothing that is known.
+    Vacant,
+    /// A series in use.
+    Live(Arc<SeriesMeta>),
+    /// A series that had no samples for so long that it was taken from the lists.
+    Retired(Arc<SeriesMeta>),
+}
+
+/// The numbers under one hash of an identity; nearly always one.
+#[derive(Debug)]
+enum Numbers {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+/// Which group a number's samples go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To this group.
+    Group(u32),
+    /// The series was retired and has to be revived first.
+    Retired,
+    /// There is no such series.
+    Unknown,
+}
+
+/// The index in memory.
+#[derive(Debug)]
+pub(crate) struct Index {
+    series_per_server_max: usize,
+    slots: Vec<Slot>,
+    /// For each slot the day (since 1970) of its last sealed sample, as far as known.
+    last_days: Vec<i32>,
+    by_identity: HashMap<u64, Numbers>,
+    hasher: RandomState,
+    groups: HashMap<(ServerId, Arc<str>), u32>,
+    group_count: u32,
+    by_server: HashMap<ServerId, Vec<u32>>,
+    by_resource: HashMap<ResourceId, Vec<u32>>,
+    postings: Postings,
+    /// Metric names, units and collectors, each once in memory.
+    texts: HashSet<Arc<str>>,
+    retired: std::collections::VecDeque<u32>,
+    /// What differs from the disk.
+    dirty: BTreeSet<u32>,
+    new_groups: Vec<GroupRow>,
+}
+
+impl Index {
+    /// The index that was on disk.
+    pub(crate) fn new(loaded: Loaded, series_per_server_max: usize) -> Self {
+        let mut index = Self {
+            series_per_server_max,
+            // Number 0 is not given, so that differences of numbers in chunks start from it.
+            slots: vec![Slot::Vacant],
+            last_days: vec![0],
+            by_identity: HashMap::with_capacity(loaded.series.len()),
+            hasher: RandomState::new(),
+            groups: HashMap::new(),
+            group_count: loaded.group_number_max,
+            by_server: HashMap::new(),
+            by_resource: HashMap::new(),
+            postings: Postings::default(),
+            texts: HashSet::new(),
+            retired: std::collections::VecDeque::new(),
+            dirty: BTreeSet::new(),
+            new_groups: Vec::new(),
+        };
+        let mut groups = HashMap::new();
+        for group in loaded.groups {
+            let collector = index.text(&group.collector);
+            index
+                .groups
+                .insert((group.server, Arc::clone(&collector)), group.id);
+            groups.insert(group.id, (group.server, collector));
+        }
+        for row in loaded.series {
+            // Without its group nobody knows whose series it is; the loader has reported that.
+            let Some((server, collector)) = groups.get(&row.group) else {
+                continue;
+            };
+            let meta = SeriesMeta {
+                id: SeriesRef(row.id),
+                server: *server,
+                resource: row.resource,
+                name: index.text(&row.name),
+                labels: row.labels,
+                metric_type: row.metric_type,
+                unit: index.text(&row.unit),
+                collector: Arc::clone(collector),
+                interval_ms: row.interval_ms,
+                group: row.group,
+            };
+            index.vacate_up_to(row.id);
+            index.last_days[row.id as usize] = row.last_day;
+            index.insert(Arc::new(meta));
+        }
+        index.vacate_up_to(loaded.series_number_max);
+        index
+    }
+
+    /// The series of this identity, if it is live and nothing else about it has changed.
+    pub(crate) fn find(&self, spec: &SeriesSpec) -> Option<SeriesRef> {
+        let meta = self.live(self.number_of(spec)?)?;
+        is_current(meta, spec).then_some(meta.id)
+    }
+
+    /// Finds, changes or makes a series.
+    ///
+    /// # Errors
+    /// [`SeriesRefused`] if it is new and beyond a limit, or badly named.
+    pub(crate) fn find_or_create(&mut self, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
+        if let Some(number) = self.number_of(spec) {
+            return self.update(number, spec);
+        }
+        check_names(spec)?;
+        self.check_room(spec.server)?;
+        let number = u32::try_from(self.slots.len()).map_err(|_| SeriesRefused::Exhausted)?;
+        let collector = self.text(&spec.collector);
+        let meta = SeriesMeta {
+            id: SeriesRef(number),
+            server: spec.server,
+            resource: spec.resource,
+            name: self.text(&spec.name),
+            labels: spec.labels.clone(),
+            metric_type: spec.metric_type,
+            unit: self.text(&spec.unit),
+            group: self.group(spec.server, &collector)?,
+            collector,
+            interval_ms: spec.interval_ms,
+        };
+        self.vacate_up_to(number);
+        self.insert(Arc::new(meta));
+        self.dirty.insert(number);
+        Ok(SeriesRef(number))
+    }
+
+    /// Where samples of a series go.
+    pub(crate) fn place(&self, series: SeriesRef) -> Place {
+        match self.slots.get(series.0 as usize) {
+            Some(Slot::Live(meta)) => Place::Group(meta.group),
+            Some(Slot::Retired(_)) => Place::Retired,
+            Some(Slot::Vacant) | None => Place::Unknown,
+        }
+    }
+
+    /// The series under a number, if it is live.
+    pub(crate) fn live(&self, number: u32) -> Option<&Arc<SeriesMeta>> {
+        match self.slots.get(number as usize) {
+            Some(Slot::Live(meta)) => Some(meta),
+            _ => None,
+        }
+    }
+
+    /// How many series are live.
+    pub(crate) fn live_count(&self) -> usize {
+        self.by_server.values().map(Vec::len).sum()
+    }
+
+    /// Live series that meet every matcher and belong to one of the servers and resources, if any are named;
+    /// by number.
+    pub(crate) fn select(
+        &self,
+        matchers: &[Matcher],
+        servers: Option<&[ServerId]>,
+        resources: Option<&[ResourceId]>,
+    ) -> Vec<Arc<SeriesMeta>> {
+        let mut lists: Vec<Vec<u32>> = Vec::new();
+        if let Some(servers) = servers {
+            lists.push(postings::union(
+                servers.iter().filter_map(|server| self.by_server.get(server)),
+            ));
+        }
+        if let Some(resources) = resources {
+            lists.push(postings::union(
+                resources.iter().filter_map(|id| self.by_resource.get(id)),
+            ));
+        }
+        // A condition that the empty value meets is also met by series without the label, which no list has.
+        let (loose, strict): (Vec<_>, Vec<_>) = matchers.iter().partition(|matcher| matcher.matches(""));
+        lists.extend(strict.into_iter().map(|matcher| self.postings.matching(matcher)));
+        let meets = |meta: &&Arc<SeriesMeta>| {
+            loose
+                .iter()
+                .all(|matcher| matcher.matches(meta.label(matcher.name()).unwrap_or_default()))
+        };
+        match postings::intersection(lists) {
+            Some(numbers) => numbers
+                .into_iter()
+                .filter_map(|number| self.live(number))
+                .filter(meets)
+                .cloned()
+                .collect(),
+            None => (1..self.slots.len() as u32)
+                .filter_map(|number| self.live(number))
+                .filter(meets)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Takes what has to be written; [`Index::give_back`] undoes it if writing fails.
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        let numbers = std::mem::take(&mut self.dirty);
+        let rows = numbers
+            .iter()
+            .map(|number| {
+                (
+                    *number,
+                    self.live(*number).cloned(),
+                    self.last_days[*number as usize],
+                )
+            })
+            .collect();
+        Changes {
+            groups: std::mem::take(&mut self.new_groups),
+            series: rows,
+        }
+    }
+
+    /// Has the changes written next time.
+    pub(crate) fn give_back(&mut self, changes: Changes) {
+        self.dirty
+            .extend(changes.series.iter().map(|(number, ..)| *number));
+        self.new_groups.splice(0..0, changes.groups);
+    }
+
+    /// Remembers that these series had samples sealed on a day, and revives those that were retired.
+    pub(crate) fn note_sealed(&mut self, numbers: impl Iterator<Item = u32>, day: i32) {
+        for number in numbers {
+            if let Some(last) = self
+                .last_days
+                .get_mut(number as usize)
+                .filter(|last| **last < day)
+            {
+                *last = day;
+                // Written once a day and series: retention must not forget a series whose samples are there.
+                self.dirty.insert(number);
+            }
+            self.revive(SeriesRef(number));
+        }
+    }
+
+    /// Puts a retired series back into the lists; says whether the series is live now.
+    pub(crate) fn revive(&mut self, series: SeriesRef) -> bool {
+        let slot = self.slots.get_mut(series.0 as usize);
+        if let Some(Slot::Retired(meta)) = slot {
+            let meta = Arc::clone(meta);
+            self.retired.retain(|number| *number != series.0);
+            self.insert(meta);
+            self.dirty.insert(series.0);
+        }
+        self.live(series.0).is_some()
+    }
+
+    /// Retires live series whose last sealed sample is from before `day` and which `is_in_use` does not name;
+    /// returns how many.
+    pub(crate) fn retire(&mut self, day: i32, mut is_in_use: impl FnMut(&SeriesMeta) -> bool) -> usize {
+        let idle: Vec<Arc<SeriesMeta>> = (1..self.slots.len() as u32)
+            .filter(|number| self.last_days[*number as usize] < day)
+            .filter_map(|number| self.live(number))
+            .filter(|meta| !is_in_use(meta))
+            .cloned()
+            .collect();
+        for meta in &idle {
+            self.remove(meta);
+        }
+        while RETIRED_MAX < self.retired.len() {
+            let oldest = self
+                .retired
+                .pop_front()
+                .expect("the list is longer than its bound");
+            if let Slot::Retired(meta) = &self.slots[oldest as usize] {
+                let hash = self.hash(meta.server, meta.resource, &meta.name, &meta.labels);
+                self.forget_identity(hash, oldest);
+                self.slots[oldest as usize] = Slot::Vacant;
+            }
+        }
+        idle.len()
+    }
+
+    fn number_of(&self, spec: &SeriesSpec) -> Option<u32> {
+        let is_it = |number: &u32| match &self.slots[*number as usize] {
+            Slot::Live(meta) | Slot::Retired(meta) => meta.is(spec),
+            Slot::Vacant => false,
+        };
+        match self
+            .by_identity
+            .get(&self.hash(spec.server, spec.resource, &spec.name, &spec.labels))?
+        {
+            Numbers::One(number) => Some(*number).filter(is_it),
+            Numbers::Many(numbers) => numbers.iter().copied().find(is_it),
+        }
+    }
+
+    fn update(&mut self, number: u32, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
+        if self.live(number).is_none() {
+            self.check_room(spec.server)?;
+            self.revive(SeriesRef(number));
+        }
+        let unit = self.text(&spec.unit);
+        if let Some(Slot::Live(meta)) = self.slots.get_mut(number as usize)
+            && !is_current(meta, spec)
+        {
+            let changed = SeriesMeta {
+                metric_type: spec.metric_type,
+                unit,
+                interval_ms: spec.interval_ms,
+                ..(**meta).clone()
+            };
+            *meta = Arc::new(changed);
+            self.dirty.insert(number);
+        }
+        Ok(SeriesRef(number))
+    }
+
+    fn check_room(&self, server: ServerId) -> Result<(), SeriesRefused> {
+        let limit = self.series_per_server_max;
+        if self
+            .by_server
+            .get(&server)
+            .is_some_and(|series| limit <= series.len())
+            || limit == 0
+        {
+            return Err(SeriesRefused::TooMany { server, limit });
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, server: ServerId, collector: &Arc<str>) -> Result<u32, SeriesRefused> {
+        if let Some(group) = self.groups.get(&(server, Arc::clone(collector))) {
+            return Ok(*group);
+        }
+        let id = self.group_count.checked_add(1).ok_or(SeriesRefused::Exhausted)?;
+        self.group_count = id;
+        self.groups.insert((server, Arc::clone(collector)), id);
+        self.new_groups.push(GroupRow {
+            id,
+            server,
+            collector: collector.to_string(),
+        });
+        Ok(id)
+    }
+
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&text));
+        text
+    }
+
+    fn vacate_up_to(&mut self, number: u32) {
+        let length = (number as usize + 1).max(self.slots.len());
+        self.slots.resize_with(length, || Slot::Vacant);
+        self.last_days.resize(length, 0);
+    }
+
+    /// Makes a series live under its number, which must have a slot.
+    fn insert(&mut self, meta: Arc<SeriesMeta>) {
+        let number = meta.id.0;
+        postings::insert(self.by_server.entry(meta.server).or_default(), number);
+        postings::insert(self.by_resource.entry(meta.resource).or_default(), number);
+        self.postings.insert(NAME_LABEL, &meta.name, number);
+        for (name, value) in meta.labels.iter() {
+            self.postings.insert(name, value, number);
+        }
+        let hash = self.hash(meta.server, meta.resource, &meta.name, &meta.labels);
+        match self.by_identity.get_mut(&hash) {
+            None => {
+                self.by_identity.insert(hash, Numbers::One(number));
+            }
+            Some(Numbers::Many(numbers)) if numbers.contains(&number) => {}
+            Some(Numbers::Many(numbers)) => numbers.push(number),
+            Some(Numbers::One(other)) if *other == number => {}
+            Some(one @ Numbers::One(_)) => {
+                let Numbers::One(other) = *one else { return };
+                *one = Numbers::Many(vec![other, number]);
+            }
+        }
+        self.slots[number as usize] = Slot::Live(meta);
+    }
+
+    /// Retires a live series: out of the lists, but its number can be revived.
+    fn remove(&mut self, meta: &Arc<SeriesMeta>) {
+        let number = meta.id.0;
+        postings::remove(&mut self.by_server, &meta.server, number);
+        postings::remove(&mut self.by_resource, &meta.resource, number);
+        self.postings.remove(NAME_LABEL, &meta.name, number);
+        for (name, value) in meta.labels.iter() {
+            self.postings.remove(name, value, number);
+        }
+        self.slots[number as usize] = Slot::Retired(Arc::clone(meta));
+        self.retired.push_back(number);
+        self.dirty.insert(number);
+    }
+
+    fn forget_identity(&mut self, hash: u64, number: u32) {
+        if let Some(Numbers::Many(numbers)) = self.by_identity.get_mut(&hash) {
+            numbers.retain(|other| *other != number);
+        } else {
+            self.by_identity.remove(&hash);
+        }
+    }
+
+    fn hash(&self, server: ServerId, resource: ResourceId, name: &str, labels: &muster_model::Labels) -> u64 {
+        self.hasher.hash_one((server, resource, name, labels))
+    }
+}
+
+/// What has to be written: new groups, and each changed series (`None`: it is to be deleted).
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// New groups.
+    pub(crate) groups: Vec<GroupRow>,
+    /// Changed series by number, with the day of the last sealed sample.
+    pub(crate) series: Vec<(u32, Option<Arc<SeriesMeta>>, i32)>,
+}
+
+fn is_current(meta: &SeriesMeta, spec: &SeriesSpec) -> bool {
+    meta.metric_type == spec.metric_type && meta.interval_ms == spec.interval_ms && *meta.unit == *spec.unit
+}
+
+fn check_names(spec: &SeriesSpec) -> Result<(), SeriesRefused> {
+    let refuse = |name: &str| {
+        Err(SeriesRefused::Name {
+            name: name.to_owned(),
+        })
+    };
+    if spec.name.is_empty() {
+        return refuse(&spec.name);
+    }
+    // As a label it would contradict the metric's name.
+    if spec.labels.get(NAME_LABEL).is_some() {
+        refuse(NAME_LABEL)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

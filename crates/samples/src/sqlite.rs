@@ -1,0 +1,165 @@
+//! How the store's SQLite files are made and opened.
+//!
+//! Pages of 16 KiB, write-ahead log, every commit synced. A file is made under another name and renamed when
+//! its schema is in it, so that a file under its own name is never empty unless something damaged it.
+
+use std::fs;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::StoreError;
+
+/// Pages in the write-ahead log after which `SQLite` moves them into the file by itself (4 MiB).
+const WAL_PAGES: i64 = 256;
+/// Page cache of a connection, in KiB.
+const CACHE_KIB: i64 = 2_048;
+/// How long one connection waits for another; they hold locks for milliseconds.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
+/// What must be in a file.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    /// Says in the file's header that it is ours.
+    pub(crate) application_id: i32,
+    /// Version of the tables.
+    pub(crate) version: i32,
+    /// Makes the tables.
+    pub(crate) sql: &'static str,
+}
+
+/// Makes a new file with its tables.
+pub(crate) fn create(path: &Utf8Path, schema: &Schema) -> Result<(), StoreError> {
+    let unfinished = Utf8PathBuf::from(format!("{path}.new"));
+    remove(&unfinished)?;
+    let failed = |source| StoreError::database("create", &unfinished, source);
+    let connection = Connection::open(&unfinished).map_err(failed)?;
+    let Schema {
+        application_id,
+        version,
+        sql,
+    } = schema;
+    connection
+        .execute_batch(&format!(
+            "PRAGMA page_size = 16384; PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;
+             BEGIN; PRAGMA application_id = {application_id}; PRAGMA user_version = {version}; {sql} COMMIT;"
+        ))
+        .map_err(failed)?;
+    connection.close().map_err(|(_, source)| failed(source))?;
+    fs::rename(&unfinished, path).map_err(|source| StoreError::io("rename", &unfinished, source))?;
+    sync_folder_of(path)
+}
+
+/// Opens a file for reading and writing after a look at what it is.
+pub(crate) fn open(path: &Utf8Path, schema: &Schema) -> Result<Connection, StoreError> {
+    let failed = |source| StoreError::database("open", path, source);
+    let connection = connect(path).map_err(failed)?;
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        .map_err(failed)?;
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let found = number("user_version").map_err(failed)?;
+    if number("application_id").map_err(failed)? != schema.application_id || found < 1 {
+        return Err(StoreError::NotOurs {
+            path: path.to_owned(),
+        });
+    }
+    if schema.version < found {
+        return Err(StoreError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known: schema.version,
+        });
+    }
+    Ok(connection)
+}
+
+/// Opens a file that is known to be ours, for reading.
+pub(crate) fn open_reader(path: &Utf8Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path)?;
+    connection.execute_batch("PRAGMA query_only = 1;")?;
+    Ok(connection)
+}
+
+fn connect(path: &Utf8Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.execute_batch(&format!(
+        "PRAGMA cell_size_check = 1; PRAGMA wal_autocheckpoint = {WAL_PAGES}; PRAGMA cache_size = -{CACHE_KIB};"
+    ))?;
+    Ok(connection)
+}
+
+/// Whether the file is shorter than its own header says it is.
+pub(crate) fn is_cut(path: &Utf8Path) -> Result<bool, StoreError> {
+    let failed = |source| StoreError::io("read", path, source);
+    let wal = companion(path, "-wal");
+    // With a log the header may be older than the file will be; SQLite sorts that out.
+    if fs::metadata(&wal).is_ok_and(|wal| 0 < wal.len()) {
+        return Ok(false);
+    }
+    let length = fs::metadata(path).map_err(failed)?.len();
+    let mut header = [0; 32];
+    let mut file = fs::File::open(path).map_err(failed)?;
+    if std::io::Read::read_exact(&mut file, &mut header).is_err() {
+        return Ok(true);
+    }
+    // https://www.sqlite.org/fileformat.html: page size at 16, size in pages at 28, both big-endian.
+    let page_size = u64::from(u16::from_be_bytes([header[16], header[17]]));
+    let pages = u64::from(u32::from_be_bytes([
+        header[28], header[29], header[30], header[31],
+    ]));
+    Ok(length < page_size * pages)
+}
+
+/// Renames a file that cannot be used, and its log with it. Returns its new name.
+pub(crate) fn set_aside(path: &Utf8Path) -> Result<Utf8PathBuf, StoreError> {
+    let free = (1..)
+        .map(|n| Utf8PathBuf::from(format!("{path}.damaged-{n}")))
+        .find(|name| !name.exists());
+    let name = free.expect("there is always a next number");
+    fs::rename(path, &name).map_err(|source| StoreError::io("rename", path, source))?;
+    let wal = companion(path, "-wal");
+    if wal.exists() {
+        fs::rename(&wal, companion(&name, "-wal"))
+            .map_err(|source| StoreError::io("rename", &wal, source))?;
+    }
+    remove(path)?;
+    sync_folder_of(path)?;
+    Ok(name)
+}
+
+/// Removes a file and what belongs to it; what is not there is no failure.
+pub(crate) fn remove(path: &Utf8Path) -> Result<(), StoreError> {
+    for path in [
+        path.to_owned(),
+        companion(path, "-wal"),
+        companion(path, "-shm"),
+        companion(path, "-journal"),
+    ] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn companion(path: &Utf8Path, suffix: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}{suffix}"))
+}
+
+/// A new name is on disk only once its folder is.
+fn sync_folder_of(path: &Utf8Path) -> Result<(), StoreError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_str().is_empty())
+        .unwrap_or(Utf8Path::new("."));
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| StoreError::io("sync", folder, source))
+}

@@ -1,0 +1,318 @@
+//! The store as its users see it: making series, appending, sealing, retention.
+//!
+//! Who calls what: one consumer appends in the order of the intake; a periodic task calls [`Store::seal`] and
+//! [`Store::retain`]; anyone reads through a [`Reader`]. Everything is synchronous; sealing and reading do I/O
+//! and belong on a thread that may block.
+//!
+//! Locks, always taken in this order: sealer, index database, index, one shard of the heads. None is held
+//! during I/O on chunks.
+
+mod append;
+mod retain;
+mod seal;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use camino::Utf8Path;
+use parking_lot::{Mutex, RwLock};
+
+use crate::damage::{Damage, DamageKind, Damages};
+use crate::day::{DayWriter, Days};
+use crate::error::StoreError;
+use crate::heads::Heads;
+use crate::index::{Index, IndexDb, Loaded};
+use crate::reader::Reader;
+use crate::series::{SeriesRef, SeriesRefused, SeriesSpec};
+use crate::sqlite;
+use crate::zstd_pool::ZstdPool;
+
+pub use append::{AppendOutcome, Batch, BatchError};
+pub use retain::Retained;
+pub use seal::Sealed;
+
+/// Settings of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Most series of one server; those of the last retention period count.
+    pub series_per_server_max: usize,
+    /// How long samples are kept, in milliseconds. Whole days are removed, once all of a day is older.
+    pub retention_ms: i64,
+    /// How far a sample may be ahead of its reception, in milliseconds.
+    pub ahead_ms_max: i64,
+    /// How long after its end a window is still waited for, in milliseconds.
+    pub seal_delay_ms: i64,
+    /// How long a window that is first seen after its end waits for more of the same backlog, in milliseconds.
+    pub seal_late_ms: i64,
+    /// Samples in memory beyond which a group's windows are sealed before their time, per group.
+    pub group_samples_max: usize,
+}
+
+impl Options {
+    /// The default of [`Options::series_per_server_max`].
+    pub const SERIES_PER_SERVER_MAX: usize = muster_model::limits::SERIES_PER_AGENT_MAX;
+    /// The default of [`Options::retention_ms`]: 7 days.
+    pub const RETENTION_MS: i64 = 7 * 86_400_000;
+    /// The default of [`Options::ahead_ms_max`]: an hour. Whoever decides about clocks is stricter.
+    pub const AHEAD_MS_MAX: i64 = 3_600_000;
+    /// The default of [`Options::seal_delay_ms`]: 5 minutes, so that what is live is in memory.
+    pub const SEAL_DELAY_MS: i64 = 300_000;
+    /// The default of [`Options::seal_late_ms`]: 10 minutes.
+    pub const SEAL_LATE_MS: i64 = 600_000;
+    /// The default of [`Options::group_samples_max`].
+    pub const GROUP_SAMPLES_MAX: usize = 8_000_000;
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            series_per_server_max: Self::SERIES_PER_SERVER_MAX,
+            retention_ms: Self::RETENTION_MS,
+            ahead_ms_max: Self::AHEAD_MS_MAX,
+            seal_delay_ms: Self::SEAL_DELAY_MS,
+            seal_late_ms: Self::SEAL_LATE_MS,
+            group_samples_max: Self::GROUP_SAMPLES_MAX,
+        }
+    }
+}
+
+/// Figures about a store; counters count from its opening.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Series in use.
+    pub series: u64,
+    /// Samples in memory that are not sealed.
+    pub head_samples: u64,
+    /// About how much memory they take, in bytes.
+    pub head_bytes: u64,
+    /// Day files.
+    pub day_files: u64,
+    /// Their size, in bytes.
+    pub day_file_bytes: u64,
+    /// Samples that were appended.
+    pub appended: u64,
+    /// Samples that were there already, whether found when appending or when sealing.
+    pub duplicates: u64,
+    /// Samples refused for being older than retention.
+    pub too_old: u64,
+    /// Samples refused for being ahead of their reception.
+    pub too_new: u64,
+    /// Samples refused for belonging to no series.
+    pub unknown: u64,
+    /// Samples that were sealed.
+    pub sealed: u64,
+    /// Series that were refused.
+    pub series_refused: u64,
+    /// Parts found damaged.
+    pub damaged: u64,
+}
+
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    appended: AtomicU64,
+    duplicates: AtomicU64,
+    too_old: AtomicU64,
+    too_new: AtomicU64,
+    unknown: AtomicU64,
+    sealed: AtomicU64,
+    series_refused: AtomicU64,
+}
+
+/// What store and readers share.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) index_db: Mutex<IndexDb>,
+    pub(crate) heads: Heads,
+    pub(crate) days: Days,
+    pub(crate) pool: ZstdPool,
+    pub(crate) damages: Arc<Damages>,
+    pub(crate) counters: Counters,
+    sealer: Mutex<DayWriter>,
+    /// The highest intake position that was handed over, in whole or in part.
+    position: AtomicI64,
+}
+
+/// The sample store: heads in memory, chunks in day files, an index of series.
+///
+/// ```
+/// use muster_base::id::{ResourceId, ServerId};
+/// use muster_model::{Labels, MetricType};
+/// use muster_samples::{Batch, Filter, Options, Select, SeriesSpec, Store, selector};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = camino::Utf8Path::from_path(folder.path()).unwrap();
+/// let store = Store::open(dir, Options::default())?;
+/// let load = store.series(&SeriesSpec {
+///     server: ServerId(1),
+///     resource: ResourceId(1),
+///     name: "node_load1".to_owned(),
+///     labels: Labels::default(),
+///     metric_type: MetricType::Gauge,
+///     unit: String::new(),
+///     collector: "load".to_owned(),
+///     interval_ms: 15_000,
+/// })?;
+/// let now = 1_763_769_600_000;
+/// store.append(&Batch { position: 1, received_ms: now, times_ms: &[now], series: &[load], values: &[0.5] })?;
+/// let matchers = selector::parse("node_load1")?;
+/// let found = store.snapshot().select(&Select::new(Filter::new(&matchers), now - 1_000, now));
+/// assert_eq!(found.series[0].values, [0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Opens the store in a folder, which is made if need be. What is damaged is set aside or passed over, and
+    /// told by [`Store::damaged`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the folder or a sound file cannot be used, or a file is of a newer version.
+    pub fn open(dir: &Utf8Path, options: Options) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|source| StoreError::io("create", dir, source))?;
+        let damages = Arc::new(Damages::default());
+        let (index_db, loaded) = open_index(dir, &damages)?;
+        for damage in &loaded.damaged {
+            damages.note(damage);
+        }
+        let shared = Shared {
+            index: RwLock::new(Index::new(loaded, options.series_per_server_max)),
+            index_db: Mutex::new(index_db),
+            heads: Heads::default(),
+            days: Days::open(dir, Arc::clone(&damages))?,
+            pool: ZstdPool::default(),
+            damages,
+            counters: Counters::default(),
+            sealer: Mutex::new(DayWriter::default()),
+            position: AtomicI64::new(0),
+            options,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Finds a series or makes it. Type, unit and interval are taken over if they have changed.
+    ///
+    /// # Errors
+    /// [`SeriesRefused`] if it is new and its server has as many as it may have, or its name is none.
+    pub fn series(&self, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
+        if let Some(known) = self.shared.index.read().find(spec) {
+            return Ok(known);
+        }
+        let outcome = self.shared.index.write().find_or_create(spec);
+        if outcome.is_err() {
+            self.shared
+                .counters
+                .series_refused
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// The lowest intake position that may hold samples which are not on disk yet; records below it are no
+    /// longer needed. 0 before anything was handed over.
+    #[must_use]
+    pub fn safe_position(&self) -> i64 {
+        // Read before the heads: what is handed over meanwhile has a higher position.
+        let position = self.shared.position.load(Ordering::Acquire);
+        self.shared
+            .heads
+            .first_position()
+            .map_or(position, |first| first.min(position))
+    }
+
+    /// Says that everything up to and including `position` was handed over, samples or not, so that
+    /// [`Store::safe_position`] can pass it.
+    pub fn passed(&self, position: i64) {
+        self.shared
+            .position
+            .fetch_max(position.saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// A reader, which any thread may use for as long as it likes; each of its calls sees every batch that was
+    /// appended before it, and of a batch all rows of a group or none.
+    #[must_use]
+    pub fn snapshot(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// Everything found damaged since the store was opened.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Damage> {
+        self.shared.damages.all()
+    }
+
+    /// Reads everything on disk and returns what is damaged. Takes as long as reading it takes.
+    #[must_use]
+    pub fn verify(&self) -> Vec<Damage> {
+        let shared = &self.shared;
+        let files = shared.days.files(i64::MIN..=i64::MAX);
+        files
+            .iter()
+            .flat_map(|file| {
+                shared
+                    .days
+                    .verify(file, |key, data| crate::reader::is_sound(key, data, &shared.pool))
+            })
+            .collect()
+    }
+
+    /// Figures for the controller's own metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Shared {
+            counters,
+            heads,
+            days,
+            ..
+        } = &*self.shared;
+        let (head_samples, head_bytes) = heads.size();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            series: self.shared.index.read().live_count() as u64,
+            head_samples: head_samples as u64,
+            head_bytes: head_bytes as u64,
+            day_files: days.file_count() as u64,
+            day_file_bytes: days.byte_count(),
+            appended: count(&counters.appended),
+            duplicates: count(&counters.duplicates),
+            too_old: count(&counters.too_old),
+            too_new: count(&counters.too_new),
+            unknown: count(&counters.unknown),
+            sealed: count(&counters.sealed),
+            series_refused: count(&counters.series_refused),
+            damaged: self.shared.damages.all().len() as u64,
+        }
+    }
+}
+
+/// Opens the index. One that cannot be read takes all day files with it: without it nobody knows whose samples
+/// they hold, and its numbers will be given anew.
+fn open_index(dir: &Utf8Path, damages: &Damages) -> Result<(IndexDb, Loaded), StoreError> {
+    let path = dir.join("index.db");
+    let had_days = crate::day::exist(dir)?;
+    if had_days && !path.exists() {
+        crate::day::set_all_aside(dir, damages)?;
+    }
+    let open = || {
+        let database = IndexDb::open(&path)?;
+        let loaded = database.load()?;
+        Ok((database, loaded))
+    };
+    match open() {
+        Err(error) if StoreError::is_damage(&error) => {
+            let renamed_to = sqlite::set_aside(&path)?;
+            damages.note(&Damage {
+                file: path.clone(),
+                kind: DamageKind::SetAside { renamed_to },
+            });
+            crate::day::set_all_aside(dir, damages)?;
+            open()
+        }
+        outcome => outcome,
+    }
+}
