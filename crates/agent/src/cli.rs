@@ -1,0 +1,260 @@
+//! The command line: arguments and environment to settings, settings to the part that does the work, its result to an
+//! exit code.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command line or what it names cannot be used. What was asked for goes to
+//! standard output and nothing else does; everything else goes to standard error.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use camino::Utf8PathBuf;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use muster_base::{ErrorChain, log, shutdown};
+
+use crate::collect::runner::Plan;
+use crate::collect::{ALL, Context, Place};
+use crate::config::{Config, DEFAULT_DATA_DIR};
+use crate::host::Host;
+use crate::{enrol, run};
+
+mod collect;
+mod parse;
+mod render;
+
+/// The command line or what it names cannot be used.
+const EXIT_USAGE: u8 = 2;
+/// How long the end waits for file work that may hang.
+const END_MAX: Duration = Duration::from_millis(500);
+
+/// Reads one server, and reports to the controller.
+#[derive(Debug, Parser)]
+#[command(name = "muster-agent", version)]
+struct Cli {
+    /// Settings; without it /etc/muster/agent.toml if that exists.
+    #[arg(long, global = true, env = "MUSTER_AGENT_CONFIG", value_name = "FILE")]
+    config: Option<Utf8PathBuf>,
+    /// Log lines for people (text) or programs (json); instead of the settings'.
+    #[arg(long, global = true, env = "MUSTER_LOG_FORMAT", value_name = "text|json")]
+    log_format: Option<log::Format>,
+    /// Which log lines are written, such as debug or muster_agent=debug; instead of the settings'.
+    #[arg(long, global = true, env = "MUSTER_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// Lists the collectors and ends.
+    #[arg(long, exclusive = true)]
+    list_collectors: bool,
+    /// Checks the settings and ends.
+    #[arg(long)]
+    check_config: bool,
+    /// Prints the settings with their defaults and ends.
+    #[arg(long, exclusive = true)]
+    print_default_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reports to the controller until told to end.
+    Run(Run),
+    /// Exchanges an enrolment token for an identity.
+    #[command(alias = "enrol")]
+    Enroll(Enroll),
+    /// Collects once, without any controller, and prints what was found.
+    Collect(collect::Collect),
+    /// Reads a recorded output and prints what it says, as JSON.
+    Parse(parse::Parse),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Where identity and state are kept.
+    #[arg(long, env = "MUSTER_AGENT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<Utf8PathBuf>,
+    /// Reads everything below DIR instead of this machine.
+    #[arg(long, value_name = "DIR")]
+    root: Option<Utf8PathBuf>,
+    /// The controller's agent port, if it moved since enrolment.
+    #[arg(long, env = "MUSTER_CONTROLLER", value_name = "HOST:PORT")]
+    controller: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Enroll {
+    /// The controller's agent port.
+    #[arg(long, env = "MUSTER_CONTROLLER", value_name = "HOST:PORT")]
+    controller: String,
+    /// The file with the enrolment token.
+    #[arg(long, env = "MUSTER_TOKEN_FILE", value_name = "FILE")]
+    token_file: Utf8PathBuf,
+    /// Where identity and state are kept.
+    #[arg(long, env = "MUSTER_AGENT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<Utf8PathBuf>,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // Logging may not have begun; whoever typed this reads standard error either way.
+            let _ = writeln!(io::stderr(), "muster-agent: {}", ErrorChain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    if cli.list_collectors {
+        return print(&list_collectors());
+    }
+    if cli.print_default_config {
+        return print(&Config::default_text());
+    }
+    let config = match Config::load(cli.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "muster-agent: {}", ErrorChain(&error));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    if cli.check_config {
+        return print("settings are usable\n");
+    }
+    let filter = cli.log.as_deref().or(config.log.filter.as_deref());
+    log::init(cli.log_format.unwrap_or(config.log.format), filter);
+    match cli.command {
+        None => {
+            Cli::command().print_help().context("print help")?;
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Some(Command::Parse(parse)) => parse.run(),
+        Some(Command::Collect(collect)) => in_runtime(collect.run(&config)),
+        Some(Command::Enroll(enroll)) => in_runtime(enroll.run(&config)),
+        Some(Command::Run(run)) => in_runtime(run.run(&config)),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    // Collecting is waiting: two threads are plenty, and each costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(work);
+    // A read that hangs in the kernel must not hold up the end.
+    runtime.shutdown_timeout(END_MAX);
+    result
+}
+
+impl Run {
+    async fn run(self, config: &Config) -> anyhow::Result<ExitCode> {
+        let options = run::Options {
+            data_dir: data_dir(self.data_dir, config),
+            controller: self.controller,
+            host: host(self.root.as_ref())?,
+            context: Context::new(Arc::new(config.collect.clone())),
+            plans: plans(config),
+            outbox_bytes_max: usize::try_from(config.uplink.buffer_bytes).unwrap_or(usize::MAX),
+        };
+        let shutdown = shutdown::on_signal().context("install signal handlers")?;
+        run::run(options, shutdown).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Enroll {
+    async fn run(self, config: &Config) -> anyhow::Result<ExitCode> {
+        let hostname = Host::system()
+            .read_proc("sys/kernel/hostname")
+            .await
+            .context("read the host name")?;
+        let options = enrol::Options {
+            controller: self.controller,
+            token_file: self.token_file,
+            data_dir: data_dir(self.data_dir, config),
+            hostname: hostname.map(|name| name.trim().to_owned()).unwrap_or_default(),
+        };
+        let enrolled = enrol::enrol(&options).await?;
+        let identity = &enrolled.identity;
+        print(&format!(
+            "enrolled: agent {} of server {}\n",
+            identity.agent_id, identity.server_id
+        ))
+    }
+}
+
+fn host(root: Option<&Utf8PathBuf>) -> anyhow::Result<Host> {
+    Ok(match root {
+        Some(root) => Host::under(root)?,
+        None => Host::system(),
+    })
+}
+
+fn data_dir(named: Option<Utf8PathBuf>, config: &Config) -> Utf8PathBuf {
+    named
+        .or_else(|| config.data_dir.clone())
+        .unwrap_or_else(|| DEFAULT_DATA_DIR.into())
+}
+
+fn plans(config: &Config) -> Vec<Plan> {
+    config
+        .collect
+        .enabled()
+        .map(|(descriptor, interval)| Plan::new(descriptor, interval))
+        .collect()
+}
+
+fn list_collectors() -> String {
+    let line = |descriptor: &crate::collect::Descriptor| {
+        let place = match descriptor.place {
+            Place::Net => "",
+            Place::Privileged => " (privileged)",
+        };
+        let interval = humantime::format_duration(descriptor.interval).to_string();
+        format!(
+            "{:<12} {:<6} {}{place}\n",
+            descriptor.name, interval, descriptor.summary
+        )
+    };
+    ALL.iter().map(line).collect()
+}
+
+/// Writes to standard output. Whoever closes it early, as `head` does, has seen enough.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Says why the command line cannot be used.
+fn usage(message: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "muster-agent: {message}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_collector_is_listed() {
+        let list = list_collectors();
+        assert_eq!(list.lines().count(), ALL.len());
+        assert!(list.contains("smart        30m    SMART"), "{list}");
+    }
+}

@@ -1,0 +1,124 @@
+//! `muster-agent parse KIND FILE`: what the agent makes of a recorded output.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use muster_model::Facts;
+use muster_parse::{diskstats, mounts};
+
+use super::render::View;
+use super::{print, usage};
+use crate::collect::block::Inventory;
+use crate::collect::draft::Draft;
+use crate::collect::{diskstats as diskstats_collector, filesystem, smart};
+use crate::config::collect::Filesystem;
+
+mod lsblk;
+
+/// Longest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The kinds of recorded output, by name.
+const KINDS: &[(&str, fn(&Utf8Path, &str) -> Facts)] = &[
+    ("diskstats", parse_diskstats),
+    ("lsblk", lsblk::parse),
+    ("mounts", parse_mounts),
+    ("smartctl", parse_smartctl),
+];
+
+#[derive(Debug, Args)]
+pub(super) struct Parse {
+    /// What FILE holds: smartctl, lsblk (both with --json), diskstats or mounts.
+    kind: String,
+    /// The recorded output.
+    file: Utf8PathBuf,
+}
+
+impl Parse {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Some((_, parse)) = KINDS.iter().find(|(name, _)| *name == self.kind) else {
+            let known: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
+            return Ok(usage(&format!(
+                "no kind {:?}; there are {}",
+                self.kind,
+                known.join(", ")
+            )));
+        };
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(&self.file)
+            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            return Ok(usage(&format!("read {}: {error}", self.file)));
+        }
+        let facts = parse(&self.file, &String::from_utf8_lossy(&bytes));
+        // A recording has no time of its own.
+        print(&View::of(vec![(0, facts)]).json())
+    }
+}
+
+fn parse_diskstats(_: &Utf8Path, text: &str) -> Facts {
+    let mut draft = Draft::new("diskstats");
+    let parsed = diskstats::parse(text);
+    diskstats_collector::describe(&mut draft, &parsed.value, &Inventory::default());
+    draft.parser_problems("diskstats", parsed.problems);
+    draft.finish()
+}
+
+fn parse_mounts(_: &Utf8Path, text: &str) -> Facts {
+    let mut draft = Draft::new("mounts");
+    let parsed = mounts::parse(text);
+    for mount in filesystem::choose(&parsed.value, &Filesystem::default()) {
+        let answer = filesystem::Answer::NotAsked;
+        filesystem::describe(&mut draft, mount, &parsed.value, &answer, &Inventory::default());
+    }
+    draft.parser_problems("mounts", parsed.problems);
+    draft.finish()
+}
+
+fn parse_smartctl(file: &Utf8Path, text: &str) -> Facts {
+    let mut draft = Draft::new("smartctl");
+    smart::describe_recorded(&mut draft, file.file_stem().unwrap_or("unknown"), text);
+    draft.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::Health;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_sorted_and_none_panics_on_nonsense() {
+        assert!(KINDS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        for (name, parse) in KINDS {
+            for text in ["", "{", "nonsense\n\0", "[]", "{}", "1 2 3"] {
+                let facts = parse(Utf8Path::new("x.json"), text);
+                for resource in &facts.resources {
+                    assert_ne!(resource.shown_health(), Health::Healthy, "{name} of {text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_smartctl_document_is_a_device_of_unknown_health_with_problems() {
+        let text = r#"{"smartctl":{"exit_status":0},"serial_number":"Z1","smart_status":{"passed":true"#;
+        let facts = parse_smartctl(Utf8Path::new("/tmp/sda.json"), text);
+        assert_eq!(facts.resources.len(), 1);
+        assert_eq!(facts.resources[0].shown_health(), Health::Unknown);
+        assert!(!facts.problems.is_empty());
+    }
+
+    #[test]
+    fn mounts_are_filesystems_of_unknown_size() {
+        let facts = parse_mounts(
+            Utf8Path::new("mounts"),
+            "/dev/sda1 / ext4 rw 0 0\nproc /proc proc rw 0 0\n",
+        );
+        assert_eq!(facts.resources.len(), 1);
+        assert_eq!(facts.resources[0].shown_health(), Health::Unknown);
+        assert!(facts.problems.is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! Collectors: each reads one part of the server and returns [`Facts`].
+//!
+//! A collector owns its state between ticks and nothing else; cadence, timeouts, panics and self-metrics are the
+//! [`runner`]'s. Hardware that is not there is [`Outcome::Absent`], a thing that cannot be read is a problem
+//! among the facts, and only a collection that cannot say anything is a [`CollectError`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_model::{Facts, RunOutcome, Sample};
+use thiserror::Error;
+
+use crate::config::collect::Settings;
+use crate::host::{Host, HostError, ProgramError};
+
+pub mod block;
+pub mod cpu;
+pub mod diskstats;
+pub mod draft;
+pub mod filesystem;
+pub mod load;
+pub mod memory;
+pub mod os;
+pub mod runner;
+pub mod smart;
+pub mod stat;
+
+/// Every collector, by name; `the_registry_is_sorted_and_documented` keeps it so.
+pub const ALL: &[Descriptor] = &[
+    block::DESCRIPTOR,
+    cpu::DESCRIPTOR,
+    diskstats::DESCRIPTOR,
+    filesystem::DESCRIPTOR,
+    load::DESCRIPTOR,
+    memory::DESCRIPTOR,
+    os::DESCRIPTOR,
+    smart::DESCRIPTOR,
+    stat::DESCRIPTOR,
+];
+
+/// Where a collector runs once the agent is split by privilege.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the part that talks to the network and has no rights.
+    Net,
+    /// In the part that may open devices and talks to nobody.
+    Privileged,
+}
+
+/// What is known of a collector without building it.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// Its name in reports, settings and metrics.
+    pub name: &'static str,
+    /// What it reads, in a line.
+    pub summary: &'static str,
+    /// How often it runs unless told otherwise.
+    pub interval: Duration,
+    /// The shortest interval anyone may ask for, the controller included.
+    pub interval_min: Duration,
+    /// When a run is given up.
+    pub timeout: Duration,
+    /// Where it runs.
+    pub place: Place,
+    /// Makes one, with nothing remembered.
+    pub build: fn(&Context) -> Box<dyn Collector>,
+}
+
+impl Descriptor {
+    /// The descriptor of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|descriptor| descriptor.name == name)
+    }
+}
+
+/// What collectors are built from.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The validated settings.
+    pub settings: Arc<Settings>,
+    /// The block devices as last read; several collectors name their resources by it.
+    pub inventory: Arc<block::Shared>,
+}
+
+impl Context {
+    /// A context in which nothing was read yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            inventory: Arc::default(),
+        }
+    }
+}
+
+/// Reads one part of the server.
+#[async_trait]
+pub trait Collector: Send {
+    /// Reads it once.
+    ///
+    /// # Errors
+    /// [`CollectError`] if nothing at all can be said; whatever concerns a single item is a problem in the facts.
+    async fn collect(&mut self, host: &Host) -> Result<Outcome, CollectError>;
+}
+
+/// How a collection went that did what it should.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The server does not have what is looked for.
+    Absent {
+        /// Why, in words a person can act on.
+        reason: String,
+    },
+    /// What was found.
+    Facts(Facts),
+}
+
+impl Outcome {
+    /// Absent, for this reason.
+    #[must_use]
+    pub fn absent(reason: impl Into<String>) -> Self {
+        Self::Absent {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Why a collection could not say anything.
+#[derive(Debug, Error)]
+pub enum CollectError {
+    /// What everything rests on could not be read.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A program that everything rests on did not answer.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// What was read makes no sense.
+    #[error("{what}: {message}")]
+    Unusable {
+        /// The file or program.
+        what: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// One run of a collector, as the reporter takes it over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tick {
+    /// The collector's name.
+    pub collector: &'static str,
+    /// When it began, Unix milliseconds.
+    pub started_ms: i64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u32,
+    /// How often it runs now, in milliseconds.
+    pub interval_ms: u32,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Why it failed or what is absent; empty for facts.
+    pub message: String,
+    /// What it found; `None` unless the outcome is [`RunOutcome::Facts`].
+    pub facts: Option<Facts>,
+    /// What the runner measured of the run itself; there whatever the outcome.
+    pub self_samples: Vec<Sample>,
+}
+
+/// A run in short, for whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The collector's name.
+    pub collector: &'static str,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Why it failed or what is absent; empty for facts.
+    pub message: String,
+    /// How many problems there were.
+    pub problem_count: usize,
+}
+
+impl Tick {
+    /// The run in short.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary {
+            collector: self.collector,
+            outcome: self.outcome,
+            message: self.message.clone(),
+            problem_count: self.facts.as_ref().map_or(0, |facts| facts.problems.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sorted_and_documented() {
+        assert!(ALL.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for descriptor in ALL {
+            assert!(!descriptor.summary.is_empty(), "{}", descriptor.name);
+            assert!(
+                descriptor.interval_min <= descriptor.interval,
+                "{}",
+                descriptor.name
+            );
+            assert!(Duration::ZERO < descriptor.timeout, "{}", descriptor.name);
+            assert!(Descriptor::find(descriptor.name).is_some());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! All block devices of the server, read at one time, and which resource each is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use muster_model::ResourceKey;
+
+use super::identity::{self, Identity};
+use super::node::{self, Fingerprint, Node, Partition};
+use crate::collect::draft::bounded_key;
+use crate::host::{Files, Host, HostError};
+
+/// A reading older than this is not used again, even if no change shows.
+const AGE_MAX: Duration = Duration::from_secs(300);
+/// Most layers that are followed down from a filesystem to its disks.
+const LAYERS_MAX: usize = 16;
+
+/// The block devices of the server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Every device that is not a partition, by name; those above others included.
+    pub nodes: Vec<Node>,
+    /// What is odd about them.
+    pub problems: Vec<String>,
+    identities: BTreeMap<String, Identity>,
+    partition_keys: BTreeMap<String, ResourceKey>,
+    names: BTreeMap<(u32, u32), String>,
+}
+
+impl Inventory {
+    /// Reads all of it; `None` if the server has no sysfs.
+    ///
+    /// # Errors
+    /// [`HostError`] if the list of devices is there and cannot be read.
+    pub fn read(files: &Files) -> Result<Option<Self>, HostError> {
+        let Some(names) = files.list("/sys/block")? else {
+            return Ok(None);
+        };
+        let nodes = names.iter().filter_map(|name| node::read(files, name)).collect();
+        Ok(Some(Self::of(nodes)))
+    }
+
+    /// Works out identities and indexes.
+    #[must_use]
+    pub fn of(nodes: Vec<Node>) -> Self {
+        let identity::Identities {
+            by_name: identities,
+            problems,
+        } = identity::assign(&nodes);
+        let mut partition_keys = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for node in &nodes {
+            names.extend(node.numbers.map(|numbers| (numbers, node.name.clone())));
+            for partition in &node.partitions {
+                names.extend(partition.numbers.map(|numbers| (numbers, partition.name.clone())));
+                if let Some(identity) = identities.get(&node.name) {
+                    partition_keys.insert(
+                        partition.name.clone(),
+                        partition_key(&identity.key, partition.number),
+                    );
+                }
+            }
+        }
+        Self {
+            nodes,
+            problems,
+            identities,
+            partition_keys,
+            names,
+        }
+    }
+
+    /// The device of this kernel name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The devices that are resources, each with its identity. Two paths to one drive come one after the other.
+    pub fn devices(&self) -> impl Iterator<Item = (&Node, &Identity)> {
+        self.nodes
+            .iter()
+            .filter_map(|node| Some((node, self.identities.get(&node.name)?)))
+    }
+
+    /// Which resource the device of this kernel name is.
+    #[must_use]
+    pub fn identity(&self, name: &str) -> Option<&Identity> {
+        self.identities.get(name)
+    }
+
+    /// The key of the device or partition of this kernel name, if it is a resource.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&ResourceKey> {
+        self.identities
+            .get(name)
+            .map(|identity| &identity.key)
+            .or_else(|| self.partition_keys.get(name))
+    }
+
+    /// The kernel name that belongs to major and minor number.
+    #[must_use]
+    pub fn name_of(&self, numbers: (u32, u32)) -> Option<&str> {
+        self.names.get(&numbers).map(String::as_str)
+    }
+
+    /// The devices and partitions that the device of this kernel name finally rests on; itself, if it is one.
+    #[must_use]
+    pub fn foundations(&self, name: &str) -> BTreeSet<&ResourceKey> {
+        let mut found = BTreeSet::new();
+        let mut level = vec![name];
+        for _ in 0..LAYERS_MAX {
+            let mut below = Vec::new();
+            for name in level {
+                match self.key(name) {
+                    Some(key) => drop(found.insert(key)),
+                    None => below.extend(self.lies_on(name)),
+                }
+            }
+            level = below;
+        }
+        found
+    }
+
+    /// What a layer lies on: its slaves, or, for a partition of a layer, that layer.
+    fn lies_on(&self, name: &str) -> Vec<&str> {
+        if let Some(node) = self.node(name) {
+            return node.slaves.iter().map(String::as_str).collect();
+        }
+        let holds = |node: &&Node| node.partitions.iter().any(|partition| partition.name == name);
+        self.nodes
+            .iter()
+            .find(holds)
+            .map(|node| node.name.as_str())
+            .into_iter()
+            .collect()
+    }
+
+    /// The id of the filesystem on the device or partition of this kernel name, as udev read it.
+    #[must_use]
+    pub fn fs_uuid(&self, name: &str) -> Option<&str> {
+        let of_node = self.node(name).map(|node| &node.udev);
+        let of_partition = || self.partition(name).map(|partition| &partition.udev);
+        of_node.or_else(of_partition)?.get("ID_FS_UUID")
+    }
+
+    fn partition(&self, name: &str) -> Option<&Partition> {
+        self.nodes
+            .iter()
+            .flat_map(|node| &node.partitions)
+            .find(|partition| partition.name == name)
+    }
+}
+
+/// The key of a partition: its disk's and its number.
+#[must_use]
+pub fn partition_key(disk: &ResourceKey, number: u64) -> ResourceKey {
+    let disk = disk.as_str().strip_prefix("device:").unwrap_or(disk.as_str());
+    bounded_key(format!("partition:{disk}:{number}"))
+}
+
+/// The last reading, shared by the collectors that name their resources by it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    last: Mutex<Option<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    fingerprint: Fingerprint,
+    read_at: Instant,
+    inventory: Arc<Inventory>,
+}
+
+impl Shared {
+    /// Reads anew, and keeps it for the others; `None` if the server has no sysfs.
+    ///
+    /// # Errors
+    /// [`HostError`] if the devices cannot be read.
+    pub async fn refresh(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
+        let read = host.blocking("block inventory", |files| {
+            let names = files.list("/sys/block")?.unwrap_or_default();
+            let fingerprint = node::fingerprint(files, &names);
+            Ok(Inventory::read(files)?.map(|inventory| (fingerprint, Arc::new(inventory))))
+        });
+        let Some((fingerprint, inventory)) = read.await?? else {
+            return Ok(None);
+        };
+        let reading = Reading {
+            fingerprint,
+            read_at: host.instant(),
+            inventory: Arc::clone(&inventory),
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        Ok(Some(inventory))
+    }
+
+    /// The last reading if nothing has changed since, else a new one. Without sysfs, an empty one.
+    ///
+    /// # Errors
+    /// As [`Shared::refresh`].
+    pub async fn current(&self, host: &Host) -> Result<Arc<Inventory>, HostError> {
+        let fingerprint = host.blocking("block devices", |files| {
+            let names = files.list("/sys/block")?.unwrap_or_default();
+            Ok(node::fingerprint(files, &names))
+        });
+        let fingerprint = fingerprint.await??;
+        if let Some(reading) = self.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && reading.fingerprint == fingerprint
+            && reading.read_at.elapsed() < AGE_MAX
+        {
+            return Ok(Arc::clone(&reading.inventory));
+        }
+        Ok(self.refresh(host).await?.unwrap_or_default())
+    }
+}

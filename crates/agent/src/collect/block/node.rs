@@ -1,0 +1,428 @@
+//! One block device as sysfs and udev describe it, before anyone decides which resource it is.
+
+use std::collections::BTreeMap;
+
+use muster_parse::{scsi_vpd, udev};
+
+use super::ids;
+use crate::host::Files;
+
+/// Bytes of a sector as sysfs counts sizes, whatever the device's own sectors are.
+const SYSFS_SECTOR_BYTES: u64 = 512;
+
+/// What drives a device, judged by its kernel name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// SCSI, SAS, SATA and USB disks.
+    Scsi,
+    /// NVMe namespaces.
+    Nvme,
+    /// Disks of the old IDE driver.
+    Ide,
+    /// eMMC and SD cards.
+    Mmc,
+    /// Disks of a hypervisor: virtio.
+    Virtio,
+    /// Disks of a hypervisor: Xen.
+    Xen,
+    /// Files as disks.
+    Loop,
+    /// Compressed memory as a disk.
+    Zram,
+    /// Memory as a disk.
+    Ram,
+    /// Optical drives.
+    Rom,
+    /// Floppy drives.
+    Floppy,
+    /// Software RAID.
+    Md,
+    /// Device mapper.
+    DeviceMapper,
+    /// Network block devices.
+    Nbd,
+    /// ZFS volumes.
+    Zvol,
+    /// Anything else.
+    Other,
+}
+
+impl Class {
+    /// The class that a kernel name stands for.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        const PREFIXES: [(&str, Class); 16] = [
+            ("nvme", Class::Nvme),
+            ("mmcblk", Class::Mmc),
+            ("loop", Class::Loop),
+            ("zram", Class::Zram),
+            ("ram", Class::Ram),
+            ("xvd", Class::Xen),
+            ("nbd", Class::Nbd),
+            ("dm-", Class::DeviceMapper),
+            ("md", Class::Md),
+            ("sd", Class::Scsi),
+            ("vd", Class::Virtio),
+            ("hd", Class::Ide),
+            ("sr", Class::Rom),
+            ("fd", Class::Floppy),
+            ("zd", Class::Zvol),
+            ("pmem", Class::Other),
+        ];
+        PREFIXES
+            .iter()
+            .find(|(prefix, _)| name.starts_with(prefix))
+            .map_or(Self::Other, |(_, class)| *class)
+    }
+
+    /// The lower-case word of the attribute `device_class`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scsi => "scsi",
+            Self::Nvme => "nvme",
+            Self::Ide => "ide",
+            Self::Mmc => "mmc",
+            Self::Virtio => "virtio",
+            Self::Xen => "xen",
+            Self::Loop => "loop",
+            Self::Zram => "zram",
+            Self::Ram => "ram",
+            Self::Rom => "rom",
+            Self::Floppy => "floppy",
+            Self::Md => "md",
+            Self::DeviceMapper => "dm",
+            Self::Nbd => "nbd",
+            Self::Zvol => "zvol",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether a drive of this class may have SMART data.
+    #[must_use]
+    pub const fn may_have_smart(self) -> bool {
+        matches!(self, Self::Scsi | Self::Nvme | Self::Ide)
+    }
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Kernel name, such as `sda1`.
+    pub name: String,
+    /// Its number on the disk.
+    pub number: u64,
+    /// Major and minor number.
+    pub numbers: Option<(u32, u32)>,
+    /// Size, in bytes.
+    pub size_bytes: Option<u64>,
+    /// Where it begins on the disk, in bytes.
+    pub start_bytes: Option<u64>,
+    /// Whether writing is refused.
+    pub is_read_only: Option<bool>,
+    /// What udev knows of it.
+    pub udev: udev::Record,
+}
+
+/// A block device that is not a partition. What is not known is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Kernel name, such as `sda`.
+    pub name: String,
+    /// What drives it.
+    pub class: Class,
+    /// Major and minor number.
+    pub numbers: Option<(u32, u32)>,
+    /// Size, in bytes.
+    pub size_bytes: Option<u64>,
+    /// Where it is below `/sys/devices`, with neither the folder `block` nor its own name at the end.
+    pub bus_path: Option<String>,
+    /// What it lies on, by kernel name.
+    pub slaves: Vec<String>,
+    /// Its partitions.
+    pub partitions: Vec<Partition>,
+    /// Bytes of a sector as the device is addressed.
+    pub logical_sector_bytes: Option<u64>,
+    /// Bytes of a sector as the device writes.
+    pub physical_sector_bytes: Option<u64>,
+    /// Whether the kernel takes it for spinning.
+    pub is_rotational: Option<bool>,
+    /// Whether its medium can be taken out.
+    pub is_removable: Option<bool>,
+    /// Whether writing is refused.
+    pub is_read_only: Option<bool>,
+    /// Model as the kernel shows it; that of ATA disks is cut to 16 characters.
+    pub kernel_model: Option<String>,
+    /// Model as a person knows it.
+    pub model: Option<String>,
+    /// Vendor; absent for ATA disks, which have none.
+    pub vendor: Option<String>,
+    /// Serial number; placeholders are absent.
+    pub serial: Option<String>,
+    /// Firmware version.
+    pub firmware: Option<String>,
+    /// Worldwide names; placeholders are absent.
+    pub names: ids::Worldwide,
+    /// Which part of one drive it is, if a drive has several: NVMe namespace, eMMC hardware partition.
+    pub part: Option<String>,
+    /// Device mapper's name.
+    pub dm_name: Option<String>,
+    /// Device mapper's UUID, whose prefix says who made it.
+    pub dm_uuid: Option<String>,
+    /// The file behind a loop device.
+    pub backing_file: Option<String>,
+    /// What udev knows of it.
+    pub udev: udev::Record,
+}
+
+impl Node {
+    /// The name as people see it; the kernel writes `/` as `!`.
+    #[must_use]
+    pub fn shown_name(&self) -> String {
+        self.name.replace('!', "/")
+    }
+
+    /// Whether `lsblk --nodeps` lists it: it lies on nothing else, is no RAM disk and no loop device without a file.
+    /// One of size 0 is listed.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        const RAM_MAJOR: u32 = 1;
+        let is_ram = match self.numbers {
+            Some((major, _)) => major == RAM_MAJOR,
+            None => self.class == Class::Ram,
+        };
+        let is_empty_loop =
+            self.class == Class::Loop && self.size_bytes.unwrap_or(0) == 0 && self.backing_file.is_none();
+        self.slaves.is_empty() && !is_ram && !is_empty_loop
+    }
+
+    /// `sata`, `sas`, `usb`, … as far as the path tells.
+    #[must_use]
+    pub fn transport(&self) -> Option<&'static str> {
+        let path = format!("{}/", self.bus_path.as_deref()?);
+        match self.class {
+            Class::Nvme => Some("nvme"),
+            Class::Virtio => Some("virtio"),
+            Class::Mmc => Some("mmc"),
+            Class::Scsi if path.contains("/usb") => Some("usb"),
+            Class::Scsi if path.contains("/ata") => Some("sata"),
+            Class::Scsi if path.contains("/end_device") => Some("sas"),
+            Class::Scsi if path.contains("/session") => Some("iscsi"),
+            Class::Scsi if path.contains("/virtio") => Some("virtio"),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the device of this name; `None` if it is hidden (a path of an NVMe multipath device) or went away.
+pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
+    let base = format!("/sys/block/{name}");
+    let attribute = |path: &str| files.word(&format!("{base}/{path}"));
+    let number = |path: &str| files.number(&format!("{base}/{path}"));
+    let flag = |path: &str| number(path).map(|value| value != 0);
+    if flag("hidden") == Some(true) {
+        return None;
+    }
+    let numbers = attribute("dev").as_deref().and_then(parse_numbers);
+    let udev = read_udev(files, numbers);
+    let class = Class::of(name);
+    let is_ata = attribute("device/vendor").as_deref() == Some("ATA") || udev.get("ID_BUS") == Some("ata");
+    let kernel_model = attribute("device/model")
+        .or_else(|| attribute("device/name"))
+        .map(|text| ids::tidy(&text));
+    let full_model = udev.get("ID_MODEL_ENC").filter(|_| is_ata).map(ids::decode_udev);
+    let firmware = attribute("device/firmware_rev").or_else(|| {
+        let full = udev.get("ID_REVISION").filter(|_| is_ata).map(str::to_owned);
+        full.or_else(|| attribute("device/rev"))
+            .or_else(|| attribute("device/fwrev"))
+    });
+    Some(Node {
+        class,
+        numbers,
+        size_bytes: number("size").map(|sectors| sectors.saturating_mul(SYSFS_SECTOR_BYTES)),
+        bus_path: files.link(&base).map(|target| bus_path(target.as_str(), name)),
+        slaves: files.names(&format!("{base}/slaves")),
+        partitions: read_partitions(files, name),
+        logical_sector_bytes: number("queue/logical_block_size"),
+        physical_sector_bytes: number("queue/physical_block_size"),
+        is_rotational: flag("queue/rotational"),
+        is_removable: flag("removable"),
+        is_read_only: flag("ro"),
+        model: full_model.or_else(|| kernel_model.clone()),
+        kernel_model,
+        vendor: attribute("device/vendor").filter(|_| class == Class::Scsi && !is_ata),
+        serial: serial(files, &base, &udev),
+        firmware,
+        names: worldwide(files, &base, class, &udev),
+        part: part(name, class, number("nsid")),
+        dm_name: attribute("dm/name"),
+        dm_uuid: attribute("dm/uuid"),
+        backing_file: attribute("loop/backing_file"),
+        udev,
+        name: name.to_owned(),
+    })
+}
+
+fn read_partitions(files: &Files, disk: &str) -> Vec<Partition> {
+    let folder = format!("/sys/block/{disk}");
+    let names = files
+        .names(&folder)
+        .into_iter()
+        .filter(|name| name.starts_with(disk) && name.len() != disk.len());
+    let read_one = |name: String| {
+        let attribute = |path: &str| files.number(&format!("{folder}/{name}/{path}"));
+        let numbers = files
+            .word(&format!("{folder}/{name}/dev"))
+            .as_deref()
+            .and_then(parse_numbers);
+        let bytes = |path: &str| attribute(path).map(|sectors| sectors.saturating_mul(SYSFS_SECTOR_BYTES));
+        Some(Partition {
+            number: attribute("partition")?,
+            numbers,
+            size_bytes: bytes("size"),
+            start_bytes: bytes("start"),
+            is_read_only: attribute("ro").map(|value| value != 0),
+            udev: read_udev(files, numbers),
+            name,
+        })
+    };
+    names.filter_map(read_one).collect()
+}
+
+fn read_udev(files: &Files, numbers: Option<(u32, u32)>) -> udev::Record {
+    let text =
+        numbers.and_then(|(major, minor)| files.text(&format!("/run/udev/data/b{major}:{minor}")).ok()?);
+    text.map(|text| udev::parse(&text).value).unwrap_or_default()
+}
+
+/// The drive's own serial number. What udev calls `ID_SERIAL_SHORT` is a worldwide name on SAS disks, so it comes last.
+fn serial(files: &Files, base: &str, udev: &udev::Record) -> Option<String> {
+    let from_page = || {
+        let page = files.bytes(&format!("{base}/device/vpd_pg80")).ok()??;
+        scsi_vpd::unit_serial(&page).value
+    };
+    let from_udev = |name: &str| udev.get(name).map(str::to_owned);
+    from_page()
+        .or_else(|| files.word(&format!("{base}/device/serial")))
+        .or_else(|| files.word(&format!("{base}/serial")))
+        .or_else(|| from_udev("SCSI_IDENT_SERIAL"))
+        .or_else(|| from_udev("ID_SCSI_SERIAL"))
+        .or_else(|| from_udev("ID_SERIAL_SHORT"))
+        .map(|text| ids::tidy(&text))
+        .filter(|text| !ids::is_placeholder_serial(text))
+}
+
+fn worldwide(files: &Files, base: &str, class: Class, udev: &udev::Record) -> ids::Worldwide {
+    let word = |path: &str| files.word(&format!("{base}/{path}"));
+    match class {
+        Class::Nvme => ids::Worldwide::of_nvme(
+            word("nguid").as_deref(),
+            word("eui").as_deref(),
+            word("uuid").as_deref(),
+            word("wwid").as_deref(),
+        ),
+        Class::Scsi | Class::Ide | Class::Rom => {
+            let from_page = || {
+                let page = files.bytes(&format!("{base}/device/vpd_pg83")).ok()??;
+                let designators = scsi_vpd::designators(&page).value;
+                scsi_vpd::worldwide_name(&designators).map(str::to_owned)
+            };
+            let texts = [
+                word("device/wwid").filter(|text| text.starts_with("naa.") || text.starts_with("eui.")),
+                from_page(),
+                udev.get("ID_WWN_WITH_EXTENSION").map(str::to_owned),
+                udev.get("ID_WWN").map(str::to_owned),
+            ];
+            ids::Worldwide::of_scsi(texts.iter().flatten().map(String::as_str))
+        }
+        _ => ids::Worldwide::default(),
+    }
+}
+
+/// eMMC cards show `mmcblk0boot0` and the like beside `mmcblk0`, all with the card's serial number.
+fn part(name: &str, class: Class, namespace: Option<u64>) -> Option<String> {
+    match class {
+        Class::Nvme => namespace.map(|id| format!("ns{id}")),
+        Class::Mmc => {
+            let rest = name
+                .strip_prefix("mmcblk")?
+                .trim_start_matches(|c: char| c.is_ascii_digit());
+            (!rest.is_empty()).then(|| rest.to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn parse_numbers(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// `../devices/pci0000:00/0000:00:02.0/virtio1/block/vda` becomes `pci0000:00/0000:00:02.0/virtio1`.
+fn bus_path(target: &str, name: &str) -> String {
+    let path = target.trim_start_matches("../").trim_start_matches("devices/");
+    let parent = path.strip_suffix(name).unwrap_or(path).trim_end_matches('/');
+    let bus = parent.strip_suffix("/block").unwrap_or(parent);
+    // All virtual devices share their folder: only the name tells them apart.
+    if bus == "virtual" {
+        format!("virtual/{name}")
+    } else {
+        bus.to_owned()
+    }
+}
+
+/// What tells whether the set of devices, or which device has which name, has changed.
+pub(super) type Fingerprint = BTreeMap<String, (Option<String>, Option<String>, usize)>;
+
+/// Reads just enough to see a change: names, places, the kernel's serial number of each appearance of a disk (since
+/// Linux 5.15), and how many entries its folder has.
+pub(super) fn fingerprint(files: &Files, names: &[String]) -> Fingerprint {
+    let of = |name: &String| {
+        let base = format!("/sys/block/{name}");
+        let target = files.link(&base).map(camino::Utf8PathBuf::into_string);
+        let appearance = files.word(&format!("{base}/diskseq"));
+        (name.clone(), (target, appearance, files.names(&base).len()))
+    };
+    names.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_class() {
+        for (name, class) in [
+            ("sda", Class::Scsi),
+            ("sr0", Class::Rom),
+            ("nvme0n1", Class::Nvme),
+            ("zram0", Class::Zram),
+            ("ram0", Class::Ram),
+            ("md127", Class::Md),
+            ("dm-0", Class::DeviceMapper),
+            ("zd16", Class::Zvol),
+            ("rbd0", Class::Other),
+        ] {
+            assert_eq!(Class::of(name), class, "{name}");
+        }
+    }
+
+    #[test]
+    fn places_lose_their_kernel_names() {
+        let virtio = "../devices/pci0000:00/0000:00:02.0/virtio1/block/vda";
+        assert_eq!(bus_path(virtio, "vda"), "pci0000:00/0000:00:02.0/virtio1");
+        assert_eq!(
+            bus_path("../devices/virtual/block/zram0", "zram0"),
+            "virtual/zram0"
+        );
+        let nvme = "../devices/pci0000:00/0000:00:03.0/nvme/nvme0/nvme0n1";
+        assert_eq!(bus_path(nvme, "nvme0n1"), "pci0000:00/0000:00:03.0/nvme/nvme0");
+    }
+
+    #[test]
+    fn parts_of_an_emmc_card_are_told_apart() {
+        assert_eq!(part("mmcblk0", Class::Mmc, None), None);
+        assert_eq!(part("mmcblk0boot1", Class::Mmc, None).as_deref(), Some("boot1"));
+        assert_eq!(part("nvme0n2", Class::Nvme, Some(2)).as_deref(), Some("ns2"));
+    }
+}

@@ -1,0 +1,324 @@
+//! Runs collectors: each in its own task, all at once at the start, then each on its cadence.
+//!
+//! A run that takes too long is given up and one that panics is contained; either way the collector is built anew
+//! and the others notice nothing. Runs that a slow one made late are skipped, not made up for. Every run, whatever
+//! its outcome, becomes one [`Tick`] in a bounded channel: when that is full the collector waits, because a reading
+//! that nobody can take is better not made.
+
+use std::time::Duration;
+
+use muster_base::ErrorChain;
+use muster_base::shutdown::CancellationToken;
+use muster_catalogue::{NODE_SCRAPE_COLLECTOR_DURATION_SECONDS, NODE_SCRAPE_COLLECTOR_SUCCESS};
+use muster_model::{Labels, RunOutcome};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, warn};
+
+use super::{CollectError, Collector, Context, Descriptor, Outcome, Summary, Tick};
+use crate::host::Host;
+
+/// Requests that may wait for one collector; more are answered by the same run.
+const REQUESTS_MAX: usize = 16;
+
+/// A collector and its cadence.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The collector.
+    pub descriptor: &'static Descriptor,
+    /// How often it runs; never shorter than the collector's minimum.
+    pub interval: Duration,
+}
+
+impl Plan {
+    /// A plan that keeps the collector's minimum.
+    #[must_use]
+    pub fn new(descriptor: &'static Descriptor, interval: Duration) -> Self {
+        Self {
+            descriptor,
+            interval: interval.max(descriptor.interval_min),
+        }
+    }
+}
+
+enum Request {
+    Collect(oneshot::Sender<Summary>),
+    SetInterval(Duration),
+}
+
+/// Speaks to the running collectors. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    collectors: Vec<(&'static Descriptor, mpsc::Sender<Request>)>,
+}
+
+/// The collectors' tasks; dropping it ends them.
+#[derive(Debug)]
+pub struct Tasks(JoinSet<()>);
+
+impl Tasks {
+    /// Waits until all have ended, which they do when shutdown is asked for.
+    pub async fn join(mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+/// Starts the planned collectors, which send their ticks until `shutdown`.
+#[must_use]
+pub fn spawn(
+    plans: &[Plan],
+    host: &Host,
+    context: &Context,
+    ticks_tx: &mpsc::Sender<Tick>,
+    shutdown: &CancellationToken,
+) -> (Handle, Tasks) {
+    let mut tasks = JoinSet::new();
+    let collectors = plans
+        .iter()
+        .map(|plan| {
+            let (requests_tx, requests_rx) = mpsc::channel(REQUESTS_MAX);
+            let lane = Lane {
+                runner: Runner::new(plan.descriptor, host.clone(), context.clone()),
+                interval: plan.interval,
+                ticks_tx: ticks_tx.clone(),
+            };
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                // A run in progress is abandoned: a hung disk must not hold up the end.
+                shutdown.run_until_cancelled(lane.run(requests_rx)).await;
+            });
+            (plan.descriptor, requests_tx)
+        })
+        .collect();
+    (Handle { collectors }, Tasks(tasks))
+}
+
+impl Handle {
+    /// Runs the named collectors now, or all if none is named, and waits for them. Unknown names are passed over, and
+    /// so is a collector that ended meanwhile.
+    pub async fn collect_now(&self, names: &[String]) -> Vec<Summary> {
+        let mut answers = Vec::new();
+        for (descriptor, requests_tx) in &self.collectors {
+            if !names.is_empty() && !names.iter().any(|name| name == descriptor.name) {
+                continue;
+            }
+            let (answer_tx, answer_rx) = oneshot::channel();
+            if requests_tx.send(Request::Collect(answer_tx)).await.is_ok() {
+                answers.push(answer_rx);
+            }
+        }
+        futures::future::join_all(answers)
+            .await
+            .into_iter()
+            .filter_map(Result::ok)
+            .collect()
+    }
+
+    /// Changes cadences, within each collector's minimum; gives back what is now in force. Unknown names are passed
+    /// over.
+    pub async fn set_intervals(&self, wanted: &[(String, Duration)]) -> Vec<(&'static str, Duration)> {
+        let mut in_force = Vec::new();
+        for (name, interval) in wanted {
+            let Some((descriptor, requests_tx)) = self
+                .collectors
+                .iter()
+                .find(|(descriptor, _)| descriptor.name == name)
+            else {
+                continue;
+            };
+            let interval = (*interval).max(descriptor.interval_min);
+            if requests_tx.send(Request::SetInterval(interval)).await.is_ok() {
+                in_force.push((descriptor.name, interval));
+            }
+        }
+        in_force
+    }
+
+    /// The names of the collectors that run.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        self.collectors
+            .iter()
+            .map(|(descriptor, _)| descriptor.name)
+            .collect()
+    }
+}
+
+/// One collector's loop.
+struct Lane {
+    runner: Runner,
+    interval: Duration,
+    ticks_tx: mpsc::Sender<Tick>,
+}
+
+impl Lane {
+    async fn run(mut self, mut requests_rx: mpsc::Receiver<Request>) {
+        let mut ticker = tokio::time::interval(self.interval);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                _ = ticker.tick() => {}
+                request = requests_rx.recv() => match request {
+                    Some(Request::Collect(answer_tx)) => waiting.push(answer_tx),
+                    Some(Request::SetInterval(interval)) => {
+                        self.set_interval(interval, &mut ticker);
+                        continue;
+                    }
+                    None => return,
+                },
+            }
+            // Whoever asks before the run begins is answered by it.
+            while let Ok(request) = requests_rx.try_recv() {
+                match request {
+                    Request::Collect(answer_tx) => waiting.push(answer_tx),
+                    Request::SetInterval(interval) => self.set_interval(interval, &mut ticker),
+                }
+            }
+            let tick = self.runner.run_once(self.interval).await;
+            let summary = tick.summary();
+            if self.ticks_tx.send(tick).await.is_err() {
+                return;
+            }
+            for answer_tx in waiting {
+                // Whoever asked may have gone.
+                let _ = answer_tx.send(summary.clone());
+            }
+        }
+    }
+
+    fn set_interval(&mut self, interval: Duration, ticker: &mut tokio::time::Interval) {
+        if interval == self.interval {
+            return;
+        }
+        self.interval = interval;
+        *ticker = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    }
+}
+
+/// Runs one collector, again and again, whatever it does.
+pub struct Runner {
+    descriptor: &'static Descriptor,
+    host: Host,
+    context: Context,
+    collector: Option<Box<dyn Collector>>,
+    last_outcome: Option<RunOutcome>,
+}
+
+impl Runner {
+    /// A runner whose collector is not yet built.
+    #[must_use]
+    pub fn new(descriptor: &'static Descriptor, host: Host, context: Context) -> Self {
+        Self {
+            descriptor,
+            host,
+            context,
+            collector: None,
+            last_outcome: None,
+        }
+    }
+
+    /// Runs the collector once.
+    pub async fn run_once(&mut self, interval: Duration) -> Tick {
+        let started_ms = self.host.now_ms();
+        let began = self.host.instant();
+        let (outcome, message, facts) = match self.attempt().await {
+            Ok(Outcome::Facts(facts)) => (RunOutcome::Facts, String::new(), Some(facts)),
+            Ok(Outcome::Absent { reason }) => (RunOutcome::Absent, reason, None),
+            Err(Failure::Collect(error)) => (RunOutcome::Failed, ErrorChain(&error).to_string(), None),
+            Err(Failure::TimedOut) => {
+                let timeout_s = self.descriptor.timeout.as_secs_f64();
+                (RunOutcome::TimedOut, format!("gave up after {timeout_s} s"), None)
+            }
+            Err(Failure::Panicked(message)) => (RunOutcome::Panicked, message, None),
+        };
+        let took = began.elapsed();
+        self.log(outcome, &message, took);
+        let labels = Labels::of(&[("collector", self.descriptor.name)]);
+        let success = if outcome.is_success() { 1.0 } else { 0.0 };
+        Tick {
+            collector: self.descriptor.name,
+            started_ms,
+            duration_ms: whole_ms(took),
+            interval_ms: whole_ms(interval),
+            outcome,
+            message,
+            facts,
+            self_samples: vec![
+                NODE_SCRAPE_COLLECTOR_DURATION_SECONDS.sample(labels.clone(), took.as_secs_f64()),
+                NODE_SCRAPE_COLLECTOR_SUCCESS.sample(labels, success),
+            ],
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Outcome, Failure> {
+        let build = self.descriptor.build;
+        let mut collector = self.collector.take().unwrap_or_else(|| build(&self.context));
+        let host = self.host.clone();
+        // A task of its own contains a panic, and lets a collector that blocks its thread be given up.
+        let mut task = tokio::spawn(async move {
+            let result = collector.collect(&host).await;
+            (collector, result)
+        });
+        match tokio::time::timeout(self.descriptor.timeout, &mut task).await {
+            Ok(Ok((collector, result))) => {
+                self.collector = Some(collector);
+                result.map_err(Failure::Collect)
+            }
+            Ok(Err(join_error)) => Err(Failure::Panicked(panic_message(join_error))),
+            Err(_) => {
+                task.abort();
+                Err(Failure::TimedOut)
+            }
+        }
+    }
+
+    /// Says what changed: a failure that repeats every 15 s is told once, and so is its end.
+    fn log(&mut self, outcome: RunOutcome, message: &str, took: Duration) {
+        let (collector, duration_ms) = (self.descriptor.name, whole_ms(took));
+        let is_news = self.last_outcome.replace(outcome) != Some(outcome);
+        if is_news && !outcome.is_success() {
+            warn!(
+                collector,
+                outcome = outcome.as_str(),
+                message,
+                duration_ms,
+                "collection failed"
+            );
+        } else {
+            debug!(
+                collector,
+                outcome = outcome.as_str(),
+                message,
+                duration_ms,
+                "collected"
+            );
+        }
+    }
+}
+
+enum Failure {
+    Collect(CollectError),
+    TimedOut,
+    Panicked(String),
+}
+
+fn panic_message(error: tokio::task::JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else {
+        return "the run was ended from outside".to_owned();
+    };
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("the collector has a defect: {}", text.unwrap_or_default())
+}
+
+fn whole_ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! SMART: what drives say of themselves, through smartctl.
+//!
+//! Every call carries the standby guard, so that asking never wakes a sleeping disk; one that sleeps keeps the values
+//! read before. A few drives are asked at once, each with its own deadline, so that one that hangs delays no other.
+//! What was last read is remembered by the drive's key and not by its name, because names swap.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use muster_catalogue::SMARTCTL_DEVICES;
+use muster_model::ResourceKey;
+use smartmontools_parse::Report;
+
+use super::block::Shared;
+use super::draft::Draft;
+use super::{CollectError, Collector, Descriptor, Outcome, Place};
+use crate::config::collect::Smart as Settings;
+use crate::host::Host;
+
+mod ask;
+mod facet;
+mod series;
+mod target;
+
+pub(crate) use facet::describe_recorded;
+
+use ask::Answer;
+use facet::key_of_report;
+use target::Target;
+
+/// The SMART collector.
+pub const DESCRIPTOR: Descriptor = Descriptor {
+    name: "smart",
+    summary: "SMART health of drives, through smartctl; never wakes a sleeping disk",
+    interval: Duration::from_secs(30 * 60),
+    interval_min: Duration::from_secs(60),
+    timeout: Duration::from_secs(15 * 60),
+    place: Place::Privileged,
+    build: |context| {
+        Box::new(Smart {
+            settings: context.settings.smart,
+            shared: Arc::clone(&context.inventory),
+            remembered: HashMap::new(),
+        })
+    },
+};
+
+/// What to do when there is no smartctl.
+const NOT_INSTALLED: &str = "smartctl is not installed: apt install smartmontools";
+
+struct Smart {
+    settings: Settings,
+    shared: Arc<Shared>,
+    /// The last reading of each drive, by [`Target::id`]; holds only drives that are still there.
+    remembered: HashMap<String, Reading>,
+}
+
+/// What was read of a drive while it was awake.
+#[derive(Debug, Clone)]
+struct Reading {
+    report: Report,
+    /// The document as it came.
+    raw: String,
+    read_ms: i64,
+    key: ResourceKey,
+}
+
+#[async_trait]
+impl Collector for Smart {
+    async fn collect(&mut self, host: &Host) -> Result<Outcome, CollectError> {
+        let mut draft = Draft::new(DESCRIPTOR.name);
+        let inventory = match self.shared.current(host).await {
+            Ok(inventory) => inventory,
+            Err(error) => {
+                draft.error("block devices", &error);
+                Arc::default()
+            }
+        };
+        let scan = ask::scan(host, &mut draft).await?;
+        let targets = target::list(&scan.devices, &inventory);
+        let deadline = self.settings.deadline;
+        let answers: Vec<(Target, Answer)> = futures::stream::iter(targets)
+            .map(|target| async move {
+                let answer = ask::drive(host, &target, deadline).await;
+                (target, answer)
+            })
+            .buffered(self.settings.concurrency)
+            .collect()
+            .await;
+        let none_ran = answers
+            .iter()
+            .all(|(_, answer)| matches!(answer, Answer::NotInstalled));
+        if !scan.is_installed && none_ran {
+            return Ok(Outcome::absent(NOT_INSTALLED));
+        }
+        if let Some(version) = scan.version_of(&answers) {
+            series::version(&mut draft, &version);
+        }
+        draft.sample(&SMARTCTL_DEVICES, &[], answers.len() as f64);
+        self.describe_all(&mut draft, answers, &inventory, host.now_ms());
+        Ok(Outcome::Facts(draft.finish()))
+    }
+}
+
+impl Smart {
+    fn describe_all(
+        &mut self,
+        draft: &mut Draft,
+        answers: Vec<(Target, Answer)>,
+        inventory: &super::block::Inventory,
+        now_ms: i64,
+    ) {
+        let ids: BTreeSet<String> = answers.iter().map(|(target, _)| target.id()).collect();
+        self.remembered.retain(|id, _| ids.contains(id));
+        let mut described = BTreeSet::new();
+        for (target, answer) in answers {
+            let remembered = self.remembered.get(&target.id());
+            let known_key = target
+                .keys
+                .first()
+                .cloned()
+                .or_else(|| remembered.map(|last| last.key.clone()));
+            match answer {
+                Answer::Read {
+                    report,
+                    raw,
+                    problems,
+                } => {
+                    for problem in problems {
+                        draft.problem(format!("smartctl of {}: {problem}", target.label));
+                    }
+                    let key = known_key.unwrap_or_else(|| key_of_report(&report, &target.label, inventory));
+                    let reading = Reading {
+                        report: *report,
+                        raw,
+                        read_ms: now_ms,
+                        key,
+                    };
+                    // Another path to a drive that was told of already: one drive has one set of series.
+                    if described.insert(reading.key.clone()) {
+                        facet::awake(draft, &target, &reading);
+                    }
+                    self.remembered.insert(target.id(), reading);
+                }
+                Answer::Asleep { exit_status } => match (remembered, known_key) {
+                    (Some(last), _) if described.insert(last.key.clone()) => {
+                        facet::asleep(draft, &target, last, exit_status);
+                    }
+                    (None, Some(key)) if described.insert(key.clone()) => {
+                        facet::never_awake(draft, &target, &key);
+                    }
+                    _ => {}
+                },
+                Answer::Failed { message } => {
+                    draft.problem(format!("smartctl of {}: {message}", target.label));
+                    // Old values of a drive that does not answer any more would look like good news.
+                    self.remembered.remove(&target.id());
+                    if let Some(key) = known_key.filter(|key| described.insert(key.clone())) {
+                        facet::silent(draft, &target, &key, &message);
+                    }
+                }
+                Answer::NotInstalled => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Calls of smartctl: the scan, and one drive.
+
+use std::time::Duration;
+
+use muster_base::ErrorChain;
+use smartmontools_parse::report::Smartctl;
+use smartmontools_parse::scan::{self, ScannedDevice};
+use smartmontools_parse::{ExitStatus, Report};
+
+use super::target::Target;
+use crate::collect::CollectError;
+use crate::collect::draft::Draft;
+use crate::host::{Host, ProgramCall, ProgramError};
+
+/// Leaves a sleeping disk alone. Part of every call, whatever it asks.
+const STANDBY_GUARD: &str = "--nocheck=standby";
+/// When the scan is given up; it opens no drive.
+const SCAN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What came of asking about a drive.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The drive was awake, or could not be asked and smartctl says why.
+    Read {
+        report: Box<Report>,
+        raw: String,
+        problems: Vec<String>,
+    },
+    /// It sleeps and was left alone.
+    Asleep { exit_status: u8 },
+    /// smartctl did not answer.
+    Failed { message: String },
+    /// There is no smartctl.
+    NotInstalled,
+}
+
+/// What the scan found.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    pub(super) devices: Vec<ScannedDevice>,
+    pub(super) is_installed: bool,
+    smartctl: Option<(Smartctl, Option<(u32, u32)>)>,
+}
+
+impl Scanned {
+    /// The program and the version of its JSON format, from the scan or else from a drive's answer.
+    pub(super) fn version_of(&self, answers: &[(Target, Answer)]) -> Option<(Smartctl, Option<(u32, u32)>)> {
+        self.smartctl.clone().or_else(|| {
+            answers.iter().find_map(|(_, answer)| match answer {
+                Answer::Read { report, .. } => Some((report.smartctl.clone(), report.json_format_version)),
+                _ => None,
+            })
+        })
+    }
+}
+
+/// Lists the drives that smartctl knows of. That it is not installed is told, not an error: below a root the scan alone
+/// may be missing.
+pub(super) async fn scan(host: &Host, draft: &mut Draft) -> Result<Scanned, CollectError> {
+    let call = ProgramCall {
+        program: "smartctl",
+        args: vec!["--scan", "--json=c", STANDBY_GUARD],
+        record: "smartctl/scan",
+        deadline: SCAN_DEADLINE,
+    };
+    let output = match host.run(&call).await {
+        Ok(output) => output,
+        Err(ProgramError::NotInstalled { .. }) => return Ok(Scanned::default()),
+        Err(error) => {
+            // The drives that the kernel knows can still be asked.
+            draft.error("smartctl --scan", &error);
+            return Ok(Scanned {
+                is_installed: true,
+                ..Scanned::default()
+            });
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let scan = scan::parse(&text);
+    for problem in scan.problems {
+        draft.problem(format!("smartctl --scan: {}", field_and_message(&problem)));
+    }
+    let report = smartmontools_parse::parse(&text).report;
+    let smartctl = report
+        .smartctl
+        .version
+        .is_some()
+        .then_some((report.smartctl, report.json_format_version));
+    Ok(Scanned {
+        devices: scan.devices,
+        is_installed: true,
+        smartctl,
+    })
+}
+
+/// Asks about one drive.
+pub(super) async fn drive(host: &Host, target: &Target, deadline: Duration) -> Answer {
+    let first = ask(host, target, &target.label, deadline).await;
+    match (first, &target.other_label) {
+        // Below a root an NVMe drive's output may be recorded under its namespace's name.
+        (Answer::NotInstalled, Some(other)) => ask(host, target, other, deadline).await,
+        (answer, _) => answer,
+    }
+}
+
+async fn ask(host: &Host, target: &Target, record: &str, deadline: Duration) -> Answer {
+    let record = format!("smartctl/{record}");
+    let device_type = target.device_type.as_ref().map(|kind| format!("--device={kind}"));
+    let mut args = vec![
+        "--json=c",
+        "--info",
+        "--health",
+        "--attributes",
+        "--tolerance=verypermissive",
+        STANDBY_GUARD,
+        "--format=brief",
+        "--log=error",
+        "--log=selftest",
+    ];
+    args.extend(device_type.as_deref());
+    args.push(&target.node);
+    let call = ProgramCall {
+        program: "smartctl",
+        args,
+        record: &record,
+        deadline,
+    };
+    let output = match host.run(&call).await {
+        Ok(output) => output,
+        Err(ProgramError::NotInstalled { .. }) => return Answer::NotInstalled,
+        Err(error) => {
+            return Answer::Failed {
+                message: ErrorChain(&error).to_string(),
+            };
+        }
+    };
+    let Some(status) = output.status else {
+        return Answer::Failed {
+            message: "smartctl was ended by a signal".to_owned(),
+        };
+    };
+    let raw = String::from_utf8_lossy(&output.stdout).into_owned();
+    let parsed = smartmontools_parse::parse(&raw);
+    let mut report = parsed.report;
+    // What the process says and what the document says are the same unless something is odd: then both count.
+    let said = report.smartctl.exit_status.unwrap_or_default().0;
+    let exit_status = ExitStatus(said | u8::try_from(status).unwrap_or(u8::MAX));
+    report.smartctl.exit_status = Some(exit_status);
+    if report.is_standby() {
+        return Answer::Asleep {
+            exit_status: exit_status.0,
+        };
+    }
+    let problems = parsed.problems.iter().map(field_and_message).collect();
+    Answer::Read {
+        report: Box::new(report),
+        raw,
+        problems,
+    }
+}
+
+pub(super) fn field_and_message(problem: &smartmontools_parse::Problem) -> String {
+    if problem.field.is_empty() {
+        problem.message.clone()
+    } else {
+        format!("{}: {}", problem.field, problem.message)
+    }
+}

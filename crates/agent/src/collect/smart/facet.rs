@@ -1,0 +1,234 @@
+//! A drive's answer as the device resource and its series.
+
+use muster_catalogue::SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
+use muster_model::{Health, Resource, ResourceKey, ResourceKind, limits};
+use smartmontools_parse::report::Wwn;
+use smartmontools_parse::{DeviceType, Report, verdict};
+
+use super::target::Target;
+use super::{Reading, ask, series};
+use crate::collect::block::identity::{serial_key, worldwide_key};
+use crate::collect::block::{Inventory, Worldwide, is_placeholder_serial, tidy};
+use crate::collect::draft::{Draft, bounded_key};
+
+/// A drive that answered now.
+pub(super) fn awake(draft: &mut Draft, target: &Target, reading: &Reading) {
+    describe(draft, target, reading, "active", None);
+}
+
+/// A drive that sleeps: what was read before, and that it sleeps.
+pub(super) fn asleep(draft: &mut Draft, target: &Target, last: &Reading, exit_status: u8) {
+    describe(draft, target, last, "standby", Some(exit_status));
+}
+
+/// A drive that has slept since the agent began.
+pub(super) fn never_awake(draft: &mut Draft, target: &Target, key: &ResourceKey) {
+    let reason = "sleeps, and was left asleep: its SMART data is read when it wakes";
+    unknown(draft, target, key, Some("standby"), reason);
+}
+
+/// A drive about which smartctl said nothing.
+pub(super) fn silent(draft: &mut Draft, target: &Target, key: &ResourceKey, message: &str) {
+    unknown(
+        draft,
+        target,
+        key,
+        None,
+        &format!("its SMART data could not be read: {message}"),
+    );
+}
+
+fn unknown(draft: &mut Draft, target: &Target, key: &ResourceKey, power_state: Option<&str>, reason: &str) {
+    for key in keys(target, key) {
+        let mut resource = Resource::new(ResourceKind::Device, key.clone(), name(target));
+        resource.health = Some(Health::Unknown);
+        resource.health_reasons.push(reason.to_owned());
+        resource.set("power_state", power_state);
+        draft.resource(resource);
+    }
+}
+
+fn describe(
+    draft: &mut Draft,
+    target: &Target,
+    reading: &Reading,
+    power_state: &str,
+    exit_status: Option<u8>,
+) {
+    for key in keys(target, &reading.key) {
+        let mut resource = resource(&reading.report, key, &name(target));
+        resource
+            .set("power_state", Some(power_state))
+            .set("last_checked", rfc3339_ms(reading.read_ms))
+            .set("smart_data_raw", compact(&reading.raw));
+        if compact(&reading.raw).is_none() && !reading.raw.is_empty() {
+            draft.problem(format!(
+                "smartctl of {}: the raw document is not kept: not JSON, or too long",
+                target.label
+            ));
+        }
+        draft.resource(resource);
+    }
+    series::drive(draft, &target.label, &reading.report, &reading.key);
+    let said = reading.report.smartctl.exit_status.map(|status| status.0);
+    if let Some(status) = exit_status.or(said) {
+        let labels = [("device", target.label.as_str())];
+        let value = f64::from(status);
+        draft.sample_of(
+            Some(&reading.key),
+            &SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS,
+            &labels,
+            value,
+        );
+    }
+}
+
+/// All namespaces of an NVMe controller share its health.
+fn keys<'a>(target: &'a Target, first: &'a ResourceKey) -> impl Iterator<Item = &'a ResourceKey> {
+    std::iter::once(first).chain(target.keys.iter().filter(move |key| *key != first))
+}
+
+fn name(target: &Target) -> String {
+    target.other_label.clone().unwrap_or_else(|| target.label.clone())
+}
+
+/// What a report says of a drive, judged.
+fn resource(report: &Report, key: &ResourceKey, name: &str) -> Resource {
+    let mut resource = Resource::new(ResourceKind::Device, key.clone(), name);
+    let judged = verdict(report, None);
+    resource.health = Some(health(judged.health));
+    resource.health_reasons = judged.reasons.into_iter().map(|reason| reason.text).collect();
+    let device_type = report.device_type();
+    resource
+        .set("device_name", Some(name))
+        .set(
+            "device_type",
+            (device_type != DeviceType::Unknown).then(|| device_type.as_str()),
+        )
+        .set("serial_number", report.serial_number.clone())
+        .set(
+            "model",
+            report
+                .model_name
+                .clone()
+                .or_else(|| report.scsi.model_name.clone()),
+        )
+        .set("model_family", report.model_family.clone())
+        .set("firmware_version", report.firmware_version.clone())
+        .set("temperature_celsius", report.temperature_celsius())
+        .set("power_on_hours", report.power_on_hours())
+        .set("power_cycles", report.power_cycles())
+        .set("wear_level_percent", report.wear_level_percent())
+        .set("total_bytes_written", report.total_bytes_written())
+        .set("total_bytes_read", report.total_bytes_read())
+        .set("reallocated_sectors", report.reallocated_sectors())
+        .set("pending_sectors", report.pending_sectors())
+        .set("uncorrectable_errors", report.uncorrectable_errors())
+        .set(
+            "smart_passed",
+            report.smart_status.as_ref().and_then(|status| status.passed),
+        )
+        .set("sector_size", report.logical_block_bytes)
+        .set("physical_sector_size", report.physical_block_bytes)
+        .set("rotation_rate_rpm", report.rotation_rate.filter(|rate| 0 < *rate))
+        .set("size_bytes", report.size_bytes());
+    resource
+}
+
+/// What a recorded document says of a drive nothing else is known of; `label` is what to call it if it does not say.
+pub(crate) fn describe_recorded(draft: &mut Draft, label: &str, text: &str) {
+    let parsed = smartmontools_parse::parse(text);
+    for problem in &parsed.problems {
+        draft.push_problem(ask::field_and_message(problem), problem.line);
+    }
+    let report = parsed.report;
+    let node = report
+        .device
+        .name
+        .as_deref()
+        .map(|node| node.strip_prefix("/dev/").unwrap_or(node));
+    let label = node.unwrap_or(label).replace('/', "_");
+    let key = key_of_report(&report, &label, &Inventory::default());
+    let mut resource = resource(&report, &key, &label);
+    resource
+        .set("power_state", report.is_standby().then_some("standby"))
+        .set(
+            "last_checked",
+            report
+                .local_time_s
+                .and_then(|time_s| rfc3339_ms(time_s.checked_mul(1000)?)),
+        )
+        .set("smart_data_raw", compact(text));
+    draft.resource(resource);
+    series::drive(draft, &label, &report, &key);
+    if let Some(status) = report.smartctl.exit_status {
+        let labels = [("device", label.as_str())];
+        draft.sample_of(
+            Some(&key),
+            &SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS,
+            &labels,
+            f64::from(status.0),
+        );
+    }
+}
+
+fn health(health: smartmontools_parse::Health) -> Health {
+    match health {
+        smartmontools_parse::Health::Healthy => Health::Healthy,
+        smartmontools_parse::Health::Warning => Health::Warning,
+        smartmontools_parse::Health::Critical => Health::Critical,
+        smartmontools_parse::Health::Failed => Health::Failed,
+        smartmontools_parse::Health::Unknown => Health::Unknown,
+    }
+}
+
+/// The key of a drive that the kernel shows no disk for, or is not asked about: an inventory device of the same model
+/// and serial number, else its worldwide name, else model and serial number, else its label.
+pub(super) fn key_of_report(report: &Report, label: &str, inventory: &Inventory) -> ResourceKey {
+    let serial = report
+        .serial_number
+        .as_deref()
+        .map(tidy)
+        .filter(|text| !is_placeholder_serial(text));
+    let model = report
+        .model_name
+        .as_deref()
+        .or(report.scsi.model_name.as_deref())
+        .map(tidy);
+    let same = inventory.devices().find(|(node, _)| {
+        serial.is_some() && node.serial == serial && (node.model == model || model.is_none())
+    });
+    if let Some((_, identity)) = same {
+        return identity.key.clone();
+    }
+    let eui64 = match report.nvme.namespaces.as_slice() {
+        [only] => only.eui64.as_deref(),
+        _ => None,
+    };
+    let wwn = report
+        .wwn
+        .as_ref()
+        .and_then(Wwn::hex)
+        .or_else(|| report.scsi.logical_unit_id.clone());
+    let names = Worldwide::of_report(eui64, wwn.as_deref());
+    let key = match (names.best(), serial) {
+        (Some((kind, digits)), _) => worldwide_key(kind, digits),
+        (None, Some(serial)) => serial_key(model.as_deref().unwrap_or("unknown"), &serial, None),
+        (None, None) => format!("device:path:smartctl/{label}"),
+    };
+    bounded_key(key)
+}
+
+/// The document without white space; `None` if it is none, or too long to be kept.
+fn compact(raw: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(raw).ok()?;
+    let text = document.to_string();
+    (text.len() <= limits::ATTRIBUTE_BYTES_MAX).then_some(text)
+}
+
+/// A time as text.
+fn rfc3339_ms(unix_ms: i64) -> Option<String> {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .ok()
+        .map(|time| time.to_string())
+}

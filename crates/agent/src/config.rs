@@ -1,0 +1,236 @@
+//! The agent's settings: TOML, read once, all mistakes told together.
+//!
+//! What is written is a `Raw…`, what is used has been checked: nothing below `main` sees an unchecked value. Each
+//! section has a file. Unknown keys are mistakes, because a misspelt setting that does nothing is worse.
+
+use std::fmt;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+use thiserror::Error;
+
+pub mod collect;
+pub mod log;
+pub mod uplink;
+
+/// Where the settings are unless told otherwise; absent means all defaults.
+pub const DEFAULT_PATH: &str = "/etc/muster/agent.toml";
+/// Where the agent keeps its identity unless told otherwise.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster/agent";
+
+/// All settings, checked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// Where the agent keeps its identity; `None` if the settings do not say.
+    pub data_dir: Option<Utf8PathBuf>,
+    /// What is collected, and how often.
+    pub collect: collect::Settings,
+    /// How log lines look and which are written.
+    pub log: log::Log,
+    /// The way to the controller.
+    pub uplink: uplink::Uplink,
+}
+
+/// Why there are no settings.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read settings from {path}")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not TOML, or has keys that do not exist.
+    #[error("parse settings in {path}")]
+    Parse {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// Values that cannot be used.
+    #[error("settings in {path} are not usable: {problems}")]
+    Invalid {
+        /// The file.
+        path: Utf8PathBuf,
+        /// All of them.
+        problems: Problems,
+    },
+}
+
+/// Mistakes in settings, each under its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<String>);
+
+impl Problems {
+    /// Takes a checked value over, or notes what is wrong with it.
+    pub fn check<T, E: fmt::Display>(&mut self, key: &str, checked: Result<T, E>) -> Option<T> {
+        checked.map_err(|error| self.note(key, &error)).ok()
+    }
+
+    /// Notes what is wrong with the value of a key.
+    pub fn note(&mut self, key: &str, what: &dyn fmt::Display) {
+        self.0.push(format!("{key}: {what}"));
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    data_dir: Option<Utf8PathBuf>,
+    collect: collect::RawCollect,
+    filesystem: collect::RawFilesystem,
+    smart: collect::RawSmart,
+    log: log::RawLog,
+    uplink: uplink::RawUplink,
+}
+
+impl Config {
+    /// Reads and checks the settings. A file that was not named and does not exist means all defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every mistake if there are several.
+    pub fn load(named: Option<&Utf8Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Utf8Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Checks settings given as text; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let mut problems = Problems::default();
+        if let Some(dir) = raw.data_dir.as_ref().filter(|dir| !dir.is_absolute()) {
+            problems.note("data_dir", &format!("{dir} is not an absolute path"));
+        }
+        let collect = collect::validate(raw.collect, raw.filesystem, raw.smart, &mut problems);
+        let log = raw.log.validate(&mut problems);
+        let uplink = raw.uplink.validate(&mut problems);
+        if problems.is_empty() {
+            return Ok(Self {
+                data_dir: raw.data_dir,
+                collect,
+                log,
+                uplink,
+            });
+        }
+        Err(ConfigError::Invalid {
+            path: path.to_owned(),
+            problems,
+        })
+    }
+
+    /// The default settings as a commented file.
+    #[must_use]
+    pub fn default_text() -> String {
+        let sections = [
+            collect::default_text(),
+            log::DEFAULT_TEXT.to_owned(),
+            uplink::default_text(),
+        ];
+        format!(
+            "# Settings of muster-agent; this file shows the defaults.\n\n\
+             # Where identity and state are kept.\n# data_dir = \"{DEFAULT_DATA_DIR}\"\n\n{}",
+            sections.join("\n")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Utf8Path::new("test.toml"), text)
+    }
+
+    #[test]
+    fn the_default_text_gives_the_defaults() {
+        assert_eq!(parse(&Config::default_text()).unwrap(), Config::default());
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_commented_setting_of_the_default_text_is_one() {
+        let uncommented: String = Config::default_text()
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|rest| rest.contains(" = "))
+                    .unwrap_or(line)
+            })
+            .fold(String::new(), |text, line| text + line + "\n");
+        let config = parse(&uncommented).unwrap();
+        assert_eq!(config.data_dir.unwrap(), DEFAULT_DATA_DIR);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_keys() {
+        let text = "data_dir = \"x\"\n[collect]\ndisabled = [\"cpus\"]\n[collect.intervals]\nsmart = \"soon\"\n\
+                    load = \"1ms\"\n[smart]\nconcurrency = 0\n[log]\nformat = \"xml\"\n[uplink]\nbuffer_bytes = 1\n";
+        let message = parse(text).unwrap_err().to_string();
+        for key in [
+            "data_dir",
+            "collect.disabled",
+            "collect.intervals.smart",
+            "collect.intervals.load",
+            "smart.concurrency",
+            "log.format",
+            "uplink.buffer_bytes",
+        ] {
+            assert!(message.contains(&format!("{key}: ")), "{key} in {message}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_a_mistake() {
+        assert!(matches!(parse("[colect]\n"), Err(ConfigError::Parse { .. })));
+        assert!(matches!(
+            parse("[smart]\nconcurency = 4\n"),
+            Err(ConfigError::Parse { .. })
+        ));
+    }
+
+    #[test]
+    fn a_named_file_must_exist_and_the_default_one_need_not() {
+        assert!(matches!(
+            Config::load(Some(Utf8Path::new("/nonexistent"))),
+            Err(ConfigError::Read { .. })
+        ));
+    }
+
+    #[test]
+    fn intervals_are_taken_over() {
+        let config = parse("[collect.intervals]\nsmart = \"1h\"\n").unwrap();
+        assert_eq!(config.collect.intervals["smart"], Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,18 @@
+//! The agent: reads one server through [`host::Host`], and reports what its collectors find.
+//!
+//! [`collect`] knows nothing of the wire; everything that may fail for a single disk, mount or program is
+//! contained there, so that one sick part never silences the rest.
+
+pub mod cli;
+pub mod clocks;
+pub mod collect;
+pub mod config;
+mod durable;
+pub mod enrol;
+pub mod epoch;
+pub mod host;
+pub mod identity;
+pub mod outbox;
+pub mod report;
+pub mod run;
+pub mod uplink;

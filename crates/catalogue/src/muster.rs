@@ -1,0 +1,14 @@
+//! Metrics for which no stock exporter has a name.
+
+use crate::metrics;
+
+metrics! {
+    MUSTER:
+    MUSTER_AGENT_DROPPED_REPORTS_TOTAL = Counter "muster_agent_dropped_reports_total" "" "Reports dropped because the agent's outbox was full";
+    MUSTER_AGENT_INFO = Gauge "muster_agent_info" "" "1, with the agent's version as label";
+    MUSTER_AGENT_OUTBOX_BYTES = Gauge "muster_agent_outbox_bytes" "bytes" "Memory that unacknowledged reports take";
+    MUSTER_AGENT_RECONNECTS_TOTAL = Counter "muster_agent_reconnects_total" "" "How often the agent has connected again";
+    MUSTER_AGENT_UNACKED_REPORTS = Gauge "muster_agent_unacked_reports" "" "Reports that the controller has not acknowledged";
+    MUSTER_SIM_VALUE = Gauge "muster_sim_value" "" "The tick number, as a simulated agent sends it";
+    MUSTER_SMART_TEMPERATURE_LIMIT_CELSIUS = Gauge "muster_smart_temperature_limit_celsius" "celsius" "A temperature the drive names as one of its limits";
+}
