@@ -265,7 +265,7 @@ async fn collectors(programs: &Programs) -> Result<Vec<String>, UpError> {
     let list = Start {
         name: "listing of the collectors",
         program: programs.agent.clone(),
-        arguments: ["run", "--list-collectors"].map(str::to_owned).into(),
+        arguments: vec!["--list-collectors".to_owned()],
     };
     let text = child::answer(programs, &list).await?;
     Ok(text

@@ -62,7 +62,8 @@ struct Range {
 #[derive(Debug, Deserialize)]
 struct Series {
     labels: serde_json::Map<String, serde_json::Value>,
-    points: Vec<(i64, Option<f64>)>,
+    /// Time in Unix ms, and a value that may be a number or a word.
+    points: Vec<(i64, serde_json::Value)>,
 }
 
 impl Api {

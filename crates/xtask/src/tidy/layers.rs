@@ -19,7 +19,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "muster-agent-sim",
-        &["muster-agent", "muster-base", "muster-model", "muster-proto"],
+        &[
+            "muster-agent",
+            "muster-base",
+            "muster-catalogue",
+            "muster-model",
+            "muster-proto",
+        ],
     ),
     ("muster-base", &[]),
     ("muster-catalogue", &["muster-model"]),

@@ -1,0 +1,101 @@
+//! docs/collectors.md and docs/metrics.md say what the code says: this test writes what they must be and compares.
+//!
+//! `cargo xtask docs` runs it with `MUSTER_WRITE_DOCS` set; then it writes the files instead.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use muster_agent::collect::{ALL, Place};
+use muster_catalogue::{FAMILIES, all};
+
+const HEAD: &str = "<!-- Made from the code by `cargo xtask docs`; edit that instead. -->\n\n";
+
+#[test]
+fn the_document_of_collectors_is_current() {
+    check("collectors.md", &collectors());
+}
+
+#[test]
+fn the_document_of_metrics_is_current() {
+    check("metrics.md", &metrics());
+}
+
+fn check(name: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name);
+    if std::env::var_os("MUSTER_WRITE_DOCS").is_some() {
+        fs::write(&path, wanted).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == wanted,
+        "docs/{name} is not what the code says: run `cargo xtask docs` and commit the result"
+    );
+}
+
+fn collectors() -> String {
+    let mut text = format!(
+        "{HEAD}# Collectors\n\nAll are on by default: a server that lacks what one reads reports it absent, which is no \
+         failure.\n\n| name | reads | every | at least | gives up after | rights |\n|---|---|---|---|---|---|\n"
+    );
+    for descriptor in ALL {
+        let rights = match descriptor.place {
+            Place::Net => "none",
+            Place::Privileged => "privileged",
+        };
+        let [every, at_least, timeout] =
+            [descriptor.interval, descriptor.interval_min, descriptor.timeout].map(duration);
+        let (name, summary) = (descriptor.name, descriptor.summary);
+        writeln!(
+            text,
+            "| `{name}` | {summary} | {every} | {at_least} | {timeout} | {rights} |"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn metrics() -> String {
+    let mut text = format!(
+        "{HEAD}# Metrics\n\nNames, labels, types and units are those of the stock exporters where one has the number; \
+         the rest starts with `muster_`. When they are read, every series also has `job`, `instance` and `server_id`.\n\n\
+         | name | type | unit | help |\n|---|---|---|---|\n"
+    );
+    for metric in all() {
+        row(
+            &mut text,
+            metric.name,
+            metric.metric_type.as_str(),
+            metric.unit,
+            metric.help,
+        );
+    }
+    for family in FAMILIES {
+        row(
+            &mut text,
+            &family.name("*"),
+            family.metric_type.as_str(),
+            family.unit,
+            family.help,
+        );
+    }
+    text
+}
+
+fn row(text: &mut String, name: &str, metric_type: &str, unit: &str, help: &str) {
+    writeln!(text, "| `{name}` | {metric_type} | {unit} | {help} |").unwrap();
+}
+
+/// As people write it: the largest unit that leaves no rest.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
