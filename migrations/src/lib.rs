@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Schema of the controller's state database, one file a step.
+//!
+//! A step that was released is never edited: what changes comes as a new step. Times are Unix milliseconds in 64 bits;
+//! text columns hold words that the controller's `app` defines. Statements must run on SQLite and on PostgreSQL.
+
+mod m20261122_000001_installation;
+mod m20261122_000002_people;
+mod m20261122_000003_servers;
+mod m20261122_000004_identities;
+mod m20261122_000005_resources;
+mod m20261122_000006_collections;
+mod m20261122_000007_positions;
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::MigrationTrait;
+
+/// All steps, in order.
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_installation::Migration),
+            Box::new(m20261122_000002_people::Migration),
+            Box::new(m20261122_000003_servers::Migration),
+            Box::new(m20261122_000004_identities::Migration),
+            Box::new(m20261122_000005_resources::Migration),
+            Box::new(m20261122_000006_collections::Migration),
+            Box::new(m20261122_000007_positions::Migration),
+        ]
+    }
+}

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The Muster controller: takes reports, stores, judges, serves.
+//!
+//! `grpc` and `http` are thin adapters over `app`; `app` uses `store` (tables), `identity` (keys) and nothing of the
+//! network. Reports go `grpc` -> `intake` -> `consume` -> `store` and the sample store. `run` builds all of it.
+
+pub mod app;
+pub mod consume;
+pub mod grpc;
+pub mod http;
+pub mod identity;
+pub mod intake;
+pub mod store;
+pub mod task;

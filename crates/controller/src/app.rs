@@ -1,0 +1,283 @@
+//! The controller's use-cases: what may be done, in the words of the domain.
+//!
+//! Owns the rules that stand between an adapter (`http`, `grpc`, `control`) and the tables (`store`): who may log in,
+//! when a token is spent, what a server's status is. Must not know axum, tonic or sea-orm. Identity never comes from
+//! a body: callers pass a [`Principal`](auth::Principal) or a
+//! [`PeerCertificate`](crate::identity::PeerCertificate).
+
+pub mod auth;
+pub mod collect;
+pub mod collectors;
+pub mod enrolment;
+pub mod ingest;
+pub mod limit;
+pub mod live;
+pub mod presence;
+pub mod resources;
+pub mod series;
+pub mod servers;
+pub mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use std::collections::HashMap;
+
+use camino::Utf8Path;
+use muster_base::clock::WallClock;
+use muster_base::id::{AgentId, ServerId};
+use thiserror::Error;
+use tokio::sync::{Mutex, Semaphore, broadcast};
+
+use crate::identity::{Identity, IdentityError, Installation, Seal};
+use crate::store::{Store, StoreError};
+
+/// Most items of one page; a larger `limit` is held at it.
+pub const PAGE_LIMIT_MAX: u32 = 1_000;
+/// Items of a page whose `limit` is not given.
+pub const PAGE_LIMIT_DEFAULT: u32 = 100;
+
+/// How many revocations a slow reader may be behind before it loses one; a reader that does asks the store.
+const REVOCATIONS_HELD: usize = 1_024;
+/// For how long enrolment tokens that ended stay known, so that whoever shows one learns that it expired.
+const TOKENS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
+
+/// What the use-cases are set to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long an access token lives.
+    pub session_ttl: Duration,
+    /// Login attempts a minute, per account and per address.
+    pub login_per_min: u32,
+    /// Enrolments a second from one address.
+    pub enrolment_per_address_per_s: f64,
+    /// How many enrolments of one address may come at once.
+    pub enrolment_burst: u32,
+    /// Enrolments a second from all addresses together.
+    pub enrolment_per_s: f64,
+    /// How long an enrolment token lives unless its maker says otherwise.
+    pub token_ttl: Duration,
+    /// `HOST:PORT` under which agents reach this controller; goes into install commands.
+    pub agent_address: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session_ttl: Duration::from_secs(12 * 3_600),
+            login_per_min: 10,
+            enrolment_per_address_per_s: 1.0,
+            enrolment_burst: 20,
+            enrolment_per_s: 20.0,
+            token_ttl: Duration::from_secs(30 * 60),
+            agent_address: "127.0.0.1:8481".to_owned(),
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// How many there are in all pages.
+    pub total: u64,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// Which page is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct PageRequest {
+    /// Most items; [`PAGE_LIMIT_DEFAULT`] if not given, never more than [`PAGE_LIMIT_MAX`].
+    pub limit: Option<u32>,
+    /// [`Page::next`] of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A field of a request that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// The field's name in the API.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Why a use-case did not do what was asked.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// There is no such thing (any more).
+    #[error("no {what} with id {id}")]
+    NotFound {
+        /// The word for the thing.
+        what: &'static str,
+        /// The id asked for.
+        id: i64,
+    },
+    /// The request has fields that cannot be taken.
+    #[error("{} of the request cannot be taken", .0.iter().map(|problem| problem.field).collect::<Vec<_>>().join(", "))]
+    Invalid(Vec<FieldProblem>),
+    /// The cursor is not one of ours.
+    #[error("the cursor is not one that this list gave")]
+    Cursor,
+    /// Making an enrolment token failed.
+    #[error(transparent)]
+    Enrolment(#[from] enrolment::EnrolError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A failure of the store or of the identity.
+#[derive(Debug, Error)]
+pub enum KeepError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Keys or certificates failed.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// All use-cases over one store and one identity. Shared as `Arc<App>`.
+pub struct App {
+    store: Store,
+    identity: Arc<Identity>,
+    clock: WallClock,
+    presence: Arc<presence::Presence>,
+    settings: Settings,
+    started_ms: i64,
+    login_limit: limit::RateLimit<String>,
+    enrolment_limit: limit::RateLimit<std::net::IpAddr>,
+    enrolment_limit_all: limit::RateLimit<()>,
+    /// Bounds how many password hashes are computed at once: each takes 19 MiB.
+    hashers: Arc<Semaphore>,
+    revoked_tx: broadcast::Sender<AgentId>,
+    /// Names and tags of servers; emptied by whatever changes one.
+    names: Mutex<Option<Arc<HashMap<ServerId, servers::ServerName>>>>,
+}
+
+impl App {
+    /// Use-cases over an open store and identity.
+    #[must_use]
+    pub fn new(store: Store, identity: Arc<Identity>, clock: WallClock, settings: Settings) -> Self {
+        let per_login_s = f64::from(settings.login_per_min) / 60.0;
+        Self {
+            login_limit: limit::RateLimit::new(per_login_s, settings.login_per_min),
+            enrolment_limit: limit::RateLimit::new(
+                settings.enrolment_per_address_per_s,
+                settings.enrolment_burst,
+            ),
+            enrolment_limit_all: limit::RateLimit::new(
+                settings.enrolment_per_s,
+                // A second's worth may come at once.
+                settings.enrolment_per_s.ceil().max(1.0) as u32,
+            ),
+            started_ms: clock.now_ms(),
+            store,
+            identity,
+            clock,
+            presence: Arc::default(),
+            settings,
+            hashers: Arc::new(Semaphore::new(auth::HASHERS)),
+            revoked_tx: broadcast::Sender::new(REVOCATIONS_HELD),
+            names: Mutex::default(),
+        }
+    }
+
+    /// The state database.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Keys and certificates.
+    #[must_use]
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Which servers are connected.
+    #[must_use]
+    pub const fn presence(&self) -> &Arc<presence::Presence> {
+        &self.presence
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+
+    /// What the use-cases are set to.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// When the controller started, Unix ms.
+    #[must_use]
+    pub const fn started_ms(&self) -> i64 {
+        self.started_ms
+    }
+
+    /// Renews what of our own certificates is half over, and forgets enrolment tokens that ended long ago. To be
+    /// called about once an hour.
+    ///
+    /// # Errors
+    /// [`KeepError`]; what was not done is done the next time.
+    pub async fn upkeep(&self) -> Result<(), KeepError> {
+        let now_ms = self.clock.now_ms();
+        let fresh = self.identity.renew()?;
+        self.store.put_secrets(&fresh, now_ms).await?;
+        self.store
+            .forget_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
+            .await?;
+        Ok(())
+    }
+}
+
+impl PageRequest {
+    /// How many items are wanted, within the bounds.
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(PAGE_LIMIT_DEFAULT).clamp(1, PAGE_LIMIT_MAX)
+    }
+
+    /// The id after which the page begins; 0 for the first page.
+    fn after(&self) -> Result<i64, AppError> {
+        let Some(cursor) = &self.cursor else { return Ok(0) };
+        cursor.parse().ok().filter(|&id| 0 <= id).ok_or(AppError::Cursor)
+    }
+}
+
+/// A page of rows, of which one more than wanted were read to know whether there is another page.
+fn page<T>(mut items: Vec<T>, limit: u32, total: u64, cursor: impl Fn(&T) -> String) -> Page<T> {
+    let has_more = (limit as usize) < items.len();
+    items.truncate(limit as usize);
+    let next = items.last().filter(|_| has_more).map(cursor);
+    Page { items, total, next }
+}
+
+/// Makes a store and an identity, and from them the use-cases: what `run` and the command line do alike.
+///
+/// # Errors
+/// [`KeepError`].
+pub async fn open(
+    database: &Utf8Path,
+    secret_key_file: &Utf8Path,
+    clock: WallClock,
+    settings: Settings,
+) -> Result<App, KeepError> {
+    let store = Store::open(database).await?;
+    let now_ms = clock.now_ms();
+    let installation = store.installation(Installation::random()?, now_ms).await?;
+    let sealed = store.secrets().await?;
+    let seal = Seal::load_or_make(secret_key_file, !sealed.is_empty())?;
+    let (identity, fresh) = Identity::open(installation, sealed, seal, clock.clone())?;
+    store.put_secrets(&fresh, now_ms).await?;
+    Ok(App::new(store, Arc::new(identity), clock, settings))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,174 @@
+//! Which servers are connected right now, and when they were last heard.
+//!
+//! Kept in memory only: what must survive a restart (`last_seen`) is in the store. One entry per server, so it is
+//! bounded by the number of servers.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use muster_base::id::ServerId;
+
+/// What is known of one server's stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Whether a stream is open.
+    pub connected: bool,
+    /// When the last frame of any kind came, Unix ms; 0: none since the controller started.
+    pub last_frame_ms: i64,
+    /// When the last pong came, Unix ms; 0: none on this stream.
+    pub last_pong_ms: i64,
+    /// When the oldest ping without an answer was sent, Unix ms.
+    pub unanswered_since_ms: Option<i64>,
+    connection: u64,
+}
+
+/// Names one stream of a server, so that the end of an old stream does not end its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    server: ServerId,
+    id: u64,
+}
+
+/// The table of live streams.
+#[derive(Debug, Default)]
+pub struct Presence {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    servers: HashMap<ServerId, Live>,
+    connections: u64,
+}
+
+impl Presence {
+    /// A stream of `server` is open as of now; an older one counts no more.
+    pub fn connected(&self, server: ServerId, now_ms: i64) -> Connection {
+        let mut inner = self.lock();
+        inner.connections += 1;
+        let id = inner.connections;
+        inner.servers.insert(
+            server,
+            Live {
+                connected: true,
+                last_frame_ms: now_ms,
+                last_pong_ms: 0,
+                unanswered_since_ms: None,
+                connection: id,
+            },
+        );
+        Connection { server, id }
+    }
+
+    /// Anything at all came on the stream.
+    pub fn frame(&self, connection: Connection, now_ms: i64) {
+        self.change(connection, |live| live.last_frame_ms = now_ms);
+    }
+
+    /// A ping went out.
+    pub fn pinged(&self, connection: Connection, now_ms: i64) {
+        self.change(connection, |live| {
+            live.unanswered_since_ms.get_or_insert(now_ms);
+        });
+    }
+
+    /// A pong came in.
+    pub fn ponged(&self, connection: Connection, now_ms: i64) {
+        self.change(connection, |live| {
+            live.last_frame_ms = now_ms;
+            live.last_pong_ms = now_ms;
+            live.unanswered_since_ms = None;
+        });
+    }
+
+    /// The stream has ended. Returns whether it was still the server's current one.
+    pub fn disconnected(&self, connection: Connection) -> bool {
+        let mut was_current = false;
+        self.change(connection, |live| {
+            live.connected = false;
+            live.unanswered_since_ms = None;
+            was_current = true;
+        });
+        was_current
+    }
+
+    /// What is known of `server`; `None` if it was not connected since the controller started.
+    #[must_use]
+    pub fn of(&self, server: ServerId) -> Option<Live> {
+        self.lock().servers.get(&server).copied()
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn connected_count(&self) -> usize {
+        self.lock().servers.values().filter(|live| live.connected).count()
+    }
+
+    /// When each server was last heard, Unix ms.
+    #[must_use]
+    pub fn heard(&self) -> Vec<(ServerId, i64)> {
+        let inner = self.lock();
+        inner
+            .servers
+            .iter()
+            .map(|(server, live)| (*server, live.last_frame_ms))
+            .collect()
+    }
+
+    /// Forgets a server that was deleted.
+    pub fn forget(&self, server: ServerId) {
+        self.lock().servers.remove(&server);
+    }
+
+    fn change(&self, connection: Connection, change: impl FnOnce(&mut Live)) {
+        if let Some(live) = self.lock().servers.get_mut(&connection.server)
+            && live.connection == connection.id
+        {
+            change(live);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Each change is a few plain assignments, so a panic elsewhere leaves nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: ServerId = ServerId(7);
+
+    #[test]
+    fn the_end_of_an_old_stream_does_not_end_its_successor() {
+        let presence = Presence::default();
+        let old = presence.connected(SERVER, 1);
+        let new = presence.connected(SERVER, 2);
+        assert!(!presence.disconnected(old));
+        assert!(presence.of(SERVER).unwrap().connected);
+        assert!(presence.disconnected(new));
+        assert!(!presence.of(SERVER).unwrap().connected);
+    }
+
+    #[test]
+    fn the_oldest_unanswered_ping_counts_until_a_pong() {
+        let presence = Presence::default();
+        let stream = presence.connected(SERVER, 1);
+        presence.pinged(stream, 10);
+        presence.pinged(stream, 20);
+        assert_eq!(presence.of(SERVER).unwrap().unanswered_since_ms, Some(10));
+        presence.ponged(stream, 25);
+        let live = presence.of(SERVER).unwrap();
+        assert_eq!((live.unanswered_since_ms, live.last_frame_ms), (None, 25));
+    }
+
+    #[test]
+    fn a_forgotten_server_is_unknown() {
+        let presence = Presence::default();
+        let stream = presence.connected(SERVER, 1);
+        presence.forget(SERVER);
+        presence.frame(stream, 5);
+        assert_eq!((presence.of(SERVER), presence.connected_count()), (None, 0));
+    }
+}

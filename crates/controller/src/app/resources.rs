@@ -1,0 +1,98 @@
+//! Resources and what rests on what, as the API shows them.
+
+use muster_base::id::{ResourceId, ServerId};
+use muster_model::{Attributes, Health, LinkType, ResourceKind};
+
+use super::{App, AppError, Page, PageRequest, page};
+
+/// A resource. Times are Unix ms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResourceView {
+    /// Its id.
+    pub id: ResourceId,
+    /// The server that has it.
+    pub server: ServerId,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its lasting name within the server.
+    pub key: String,
+    /// What people call it now.
+    pub name: String,
+    /// How well it is.
+    pub health: Health,
+    /// What the health rests on.
+    pub health_reasons: Vec<String>,
+    /// Everything else that is known. Raw documents (names ending in `_raw`) only come with [`App::resource`].
+    pub attributes: Attributes,
+    /// When it was last observed to change or to be gone.
+    pub observed_ms: i64,
+    /// When it was first seen.
+    pub first_seen_ms: i64,
+    /// Since when it is gone.
+    pub gone_ms: Option<i64>,
+}
+
+/// Which resources are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct ResourceFilter {
+    /// Only of this server.
+    pub server: Option<ServerId>,
+    /// Only of this kind.
+    pub kind: Option<ResourceKind>,
+    /// Also those that are gone.
+    pub include_gone: bool,
+}
+
+/// `from` rests on `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkView {
+    /// The upper resource.
+    pub from: ResourceId,
+    /// The lower resource.
+    pub to: ResourceId,
+    /// How they are related.
+    pub link_type: LinkType,
+}
+
+impl App {
+    /// Resources of servers that are not deleted, in order of their ids.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] if a server is asked for that is not there, [`AppError::Cursor`], or a failure of the
+    /// database.
+    pub async fn resources(
+        &self,
+        filter: ResourceFilter,
+        wanted: PageRequest,
+    ) -> Result<Page<ResourceView>, AppError> {
+        if let Some(server) = filter.server {
+            self.need_server(server).await?;
+        }
+        let limit = wanted.limit();
+        let (rows, total) = self
+            .store
+            .resources(&filter, wanted.after()?, u64::from(limit) + 1)
+            .await?;
+        Ok(page(rows, limit, total, |row| row.id.to_string()))
+    }
+
+    /// One resource with its raw documents, gone or not.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] or a failure of the database.
+    pub async fn resource(&self, id: ResourceId) -> Result<ResourceView, AppError> {
+        self.store.resource(id).await?.ok_or(AppError::NotFound {
+            what: "resource",
+            id: id.0,
+        })
+    }
+
+    /// What rests on what on one server.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] or a failure of the database.
+    pub async fn links(&self, server: ServerId) -> Result<Vec<LinkView>, AppError> {
+        self.need_server(server).await?;
+        Ok(self.store.links(server).await?)
+    }
+}

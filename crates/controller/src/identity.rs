@@ -1,0 +1,354 @@
+//! Keys and certificates of the installation.
+//!
+//! Owns the certificate authority (root 10 years, issuing 1 year), the controller's own certificate, the key that
+//! signs commands, the sealing of secrets, and the rules of the agent port's TLS. Must not know tables, HTTP or gRPC:
+//! sealed secrets come in and go out as names and bytes, and whoever calls stores them.
+//!
+//! Invariants: private keys leave this module only sealed; a certificate request gives nothing but its public key; a
+//! client certificate is one of ours, for client authentication only, with exactly one agent's name.
+
+mod authority;
+mod peer;
+mod request;
+mod seal;
+mod tls;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use camino::Utf8PathBuf;
+use muster_base::clock::WallClock;
+use muster_base::id::AgentId;
+use muster_proto::token::EnrolmentToken;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use uuid::Uuid;
+
+use self::authority::Authority;
+pub use self::peer::{EXPIRED_GRACE_MS, PeerCertificate, PeerError};
+pub use self::request::{AgentKey, RequestError};
+pub use self::seal::Seal;
+pub use self::tls::CONTROLLER_NAME;
+
+const DAY_MS: i64 = 86_400_000;
+/// How long an agent's certificate is valid.
+const AGENT_MS: i64 = 7 * DAY_MS;
+
+const ROOT_KEY: &str = "root_ca_key";
+const ROOT_CERTIFICATE: &str = "root_ca_certificate";
+const ISSUING_KEY: &str = "issuing_ca_key";
+const ISSUING_CERTIFICATE: &str = "issuing_ca_certificate";
+const COMMAND_KEY: &str = "command_key";
+
+/// Why a key or certificate could not be had.
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    /// The sealing key's file could not be read or made.
+    #[error("{doing} the sealing key {path}")]
+    SealFile {
+        /// `read` or `make`.
+        doing: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The sealing key's file does not hold 32 bytes.
+    #[error("the sealing key {path} has {bytes} bytes instead of 32")]
+    SealLength {
+        /// The file.
+        path: Utf8PathBuf,
+        /// How many it holds.
+        bytes: usize,
+    },
+    /// There are sealed secrets, but no key.
+    #[error(
+        "the sealing key {path} is missing, but the state database has secrets sealed with it: put the file back, or \
+         name it with --secret-key-file"
+    )]
+    SealMissing {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// A secret was sealed with another key, under another name, or was changed.
+    #[error("the secret {name} cannot be opened: it was sealed with another key, or was changed")]
+    Unseal {
+        /// Its name.
+        name: String,
+    },
+    /// Some, but not all secrets are there.
+    #[error("the secret {name} is missing from the state database")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A key or certificate could not be made or read.
+    #[error("{doing}")]
+    Certificate {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why.
+        source: rcgen::Error,
+    },
+    /// A stored certificate cannot be read.
+    #[error("the certificate {name} cannot be read")]
+    Unreadable {
+        /// Its name.
+        name: &'static str,
+    },
+    /// TLS does not take our own key or settings.
+    #[error("set up TLS for the agent port")]
+    Tls(#[source] rustls::Error),
+    /// The operating system gives no random numbers.
+    #[error("get random numbers from the operating system")]
+    Random,
+}
+
+/// Names one installation and one store in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installation {
+    /// The installation: the domain of its agents' names. Never changes.
+    pub uuid: Uuid,
+    /// The store that agents deliver to.
+    pub store_id: Uuid,
+    /// New at creation and at each restore of the store.
+    pub store_epoch: u64,
+}
+
+impl Installation {
+    /// An installation that has never been.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`].
+    pub fn random() -> Result<Self, IdentityError> {
+        Ok(Self {
+            uuid: Uuid::from_bytes(random()?),
+            store_id: Uuid::from_bytes(random()?),
+            store_epoch: u64::from_le_bytes(random()?),
+        })
+    }
+}
+
+/// Sealed secrets that whoever opened the identity has to store: name and sealed bytes.
+pub type SealedSecrets = Vec<(String, Vec<u8>)>;
+
+/// A certificate that was issued to an agent.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// Leaf and issuing certificate, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// When it ends, Unix ms.
+    pub not_after_ms: i64,
+}
+
+/// The installation's keys and certificates. Shared as `Arc<Identity>`.
+pub struct Identity {
+    installation: Installation,
+    clock: WallClock,
+    seal: Seal,
+    root: Authority,
+    issuing: RwLock<Arc<Authority>>,
+    command_key: Vec<u8>,
+    server: Arc<tls::CurrentCertificate>,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl Identity {
+    /// Opens the sealed secrets, and makes those of an installation that has none. The second value is what has to be
+    /// stored before anything is issued.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; a wrong sealing key is [`IdentityError::Unseal`].
+    pub fn open(
+        installation: Installation,
+        sealed: SealedSecrets,
+        seal: Seal,
+        clock: WallClock,
+    ) -> Result<(Self, SealedSecrets), IdentityError> {
+        let is_new = sealed.is_empty();
+        let mut secrets = Secrets {
+            opened: HashMap::new(),
+            fresh: Vec::new(),
+        };
+        for (name, bytes) in sealed {
+            let plain = seal.open(&name, &bytes)?;
+            secrets.opened.insert(name, plain);
+        }
+        let now_ms = clock.now_ms();
+        if is_new {
+            secrets.make(installation, now_ms, &seal)?;
+        }
+        let root = Authority::load(secrets.take(ROOT_KEY)?, secrets.take(ROOT_CERTIFICATE)?)?;
+        let issuing = Authority::load(secrets.take(ISSUING_KEY)?, secrets.take(ISSUING_CERTIFICATE)?)?;
+        let command_key = Ed25519KeyPair::from_pkcs8(&secrets.take(COMMAND_KEY)?)
+            .map_err(|_| IdentityError::Unreadable { name: COMMAND_KEY })?
+            .public_key()
+            .as_ref()
+            .to_vec();
+        let server = Arc::new(tls::CurrentCertificate::issue(&issuing, &root, now_ms)?);
+        let tls = tls::server_config(
+            root.certificate(),
+            installation.uuid,
+            Arc::clone(&server),
+            clock.clone(),
+        )?;
+        let identity = Self {
+            installation,
+            clock,
+            seal,
+            root,
+            issuing: RwLock::new(Arc::new(issuing)),
+            command_key,
+            server,
+            tls,
+        };
+        let mut fresh = secrets.fresh;
+        fresh.extend(identity.renew()?);
+        Ok((identity, fresh))
+    }
+
+    /// Issues the issuing authority and the controller's own certificate anew once half of their time is over. To be
+    /// called at least once a day; what it returns has to be stored.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; then what was in use stays in use.
+    pub fn renew(&self) -> Result<SealedSecrets, IdentityError> {
+        let now_ms = self.clock.now_ms();
+        let mut fresh = Vec::new();
+        if self.issuing().is_half_over(now_ms) {
+            let issuing = Authority::issuing(&self.root, now_ms)?;
+            fresh = vec![
+                sealed_secret(&self.seal, ISSUING_KEY, issuing.key_der())?,
+                sealed_secret(&self.seal, ISSUING_CERTIFICATE, issuing.certificate())?,
+            ];
+            *self.issuing.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuing);
+            tracing::info!("issuing authority renewed");
+        }
+        if self.server.is_half_over(now_ms) {
+            self.server.renew(&self.issuing(), &self.root, now_ms)?;
+            tracing::info!("controller certificate renewed");
+        }
+        Ok(fresh)
+    }
+
+    /// Which installation and store this is.
+    #[must_use]
+    pub const fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// SHA-256 of the root's SubjectPublicKeyInfo: what enrolment tokens carry as pin.
+    #[must_use]
+    pub fn root_pin(&self) -> [u8; 32] {
+        Sha256::digest(self.root.public_key_info()).into()
+    }
+
+    /// Roots that agents trust, DER.
+    #[must_use]
+    pub fn trust_bundle(&self) -> Vec<Vec<u8>> {
+        vec![self.root.certificate().to_vec()]
+    }
+
+    /// Ed25519 public keys that sign commands.
+    #[must_use]
+    pub fn command_keys(&self) -> Vec<Vec<u8>> {
+        vec![self.command_key.clone()]
+    }
+
+    /// A fresh enrolment token with our pin.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`].
+    pub fn new_token(&self) -> Result<EnrolmentToken, IdentityError> {
+        Ok(EnrolmentToken {
+            public_id: format!("{:016x}", u64::from_be_bytes(random()?)),
+            secret: random()?,
+            pin: self.root_pin(),
+        })
+    }
+
+    /// Issues a certificate to an agent, for the public key that it proved to hold.
+    ///
+    /// # Errors
+    /// [`IdentityError::Certificate`] or [`IdentityError::Random`].
+    pub fn issue_agent(&self, agent: AgentId, key: &AgentKey) -> Result<Issued, IdentityError> {
+        let issuing = self.issuing();
+        let name = peer::uri(self.installation.uuid, agent);
+        let issued = issuing.issue_agent(&name, key, self.clock.now_ms(), AGENT_MS)?;
+        Ok(Issued {
+            chain: vec![issued.certificate.to_vec(), issuing.certificate().to_vec()],
+            serial: issued.serial,
+            not_after_ms: issued.not_after_ms,
+        })
+    }
+
+    /// TLS of the agent port: version 1.3 only, HTTP/2 only, no tickets, a client certificate asked for but not
+    /// required. The certificate shown follows [`Identity::renew`].
+    #[must_use]
+    pub fn server_tls_config(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    fn issuing(&self) -> Arc<Authority> {
+        Arc::clone(&self.issuing.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Secrets while the identity is opened.
+struct Secrets {
+    opened: HashMap<String, Vec<u8>>,
+    fresh: SealedSecrets,
+}
+
+impl Secrets {
+    fn take(&mut self, name: &'static str) -> Result<Vec<u8>, IdentityError> {
+        self.opened.remove(name).ok_or(IdentityError::Missing { name })
+    }
+
+    /// Makes everything a new installation needs.
+    fn make(&mut self, installation: Installation, now_ms: i64, seal: &Seal) -> Result<(), IdentityError> {
+        let root = Authority::root(installation.uuid, now_ms)?;
+        let issuing = Authority::issuing(&root, now_ms)?;
+        let command_key =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| IdentityError::Random)?;
+        for (name, plain) in [
+            (ROOT_KEY, root.key_der()),
+            (ROOT_CERTIFICATE, root.certificate()),
+            (ISSUING_KEY, issuing.key_der()),
+            (ISSUING_CERTIFICATE, issuing.certificate()),
+            (COMMAND_KEY, command_key.as_ref()),
+        ] {
+            self.fresh.push(sealed_secret(seal, name, plain)?);
+            self.opened.insert(name.to_owned(), plain.to_vec());
+        }
+        Ok(())
+    }
+}
+
+fn sealed_secret(seal: &Seal, name: &str, plain: &[u8]) -> Result<(String, Vec<u8>), IdentityError> {
+    Ok((name.to_owned(), seal.seal(name, plain)?))
+}
+
+/// Random bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], IdentityError> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| IdentityError::Random)?;
+    Ok(bytes)
+}
+
+/// Compares without telling by its duration where two values differ.
+pub(crate) fn is_same_secret(left: &[u8], right: &[u8]) -> bool {
+    // Both are hashes of the same length; a length that differs is no secret.
+    left.len() == right.len()
+        && std::hint::black_box(left.iter().zip(right).fold(0_u8, |sum, (l, r)| sum | (l ^ r))) == 0
+}
+
+#[cfg(test)]
+mod tests;

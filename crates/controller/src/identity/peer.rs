@@ -1,0 +1,121 @@
+//! What a client certificate says, and whether it has the profile of an agent's.
+
+use muster_base::id::AgentId;
+use thiserror::Error;
+use uuid::Uuid;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
+
+use super::DAY_MS;
+use super::authority::hex;
+
+/// For how long after its end a certificate may still be shown, to be renewed.
+pub const EXPIRED_GRACE_MS: i64 = 30 * DAY_MS;
+
+/// Why a certificate is not an agent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PeerError {
+    /// It is no certificate.
+    #[error("the client certificate cannot be read")]
+    Unreadable,
+    /// It is a certificate authority's.
+    #[error("the client certificate is a certificate authority's")]
+    Authority,
+    /// It is not for client authentication, or not only.
+    #[error("the client certificate is not for client authentication alone")]
+    Purpose,
+    /// It does not have exactly one name, or one that is no agent's.
+    #[error("the client certificate does not name one agent")]
+    Name,
+}
+
+/// An agent's certificate, as far as the controller believes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The installation it was issued by, as it says; the handshake lets in those of our own only.
+    pub installation: Uuid,
+    /// The agent.
+    pub agent: AgentId,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// When it ends, Unix ms.
+    pub not_after_ms: i64,
+    /// Whether it has expired: such a peer may only renew.
+    pub expired: bool,
+}
+
+impl PeerCertificate {
+    /// Reads a certificate (DER) and checks its profile; the chain is the handshake's business.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn parse(certificate: &[u8], now_ms: i64) -> Result<Self, PeerError> {
+        let (rest, parsed) = X509Certificate::from_der(certificate).map_err(|_| PeerError::Unreadable)?;
+        if !rest.is_empty() {
+            return Err(PeerError::Unreadable);
+        }
+        if parsed.is_ca() {
+            return Err(PeerError::Authority);
+        }
+        check_purpose(&parsed)?;
+        let (installation, agent) = names(&parsed)?;
+        let not_after_ms = parsed.validity().not_after.timestamp().saturating_mul(1_000);
+        Ok(Self {
+            installation,
+            agent,
+            serial: hex(parsed.raw_serial()),
+            not_after_ms,
+            expired: not_after_ms < now_ms,
+        })
+    }
+}
+
+/// The name of an agent in its certificate.
+pub(super) fn uri(installation: Uuid, agent: AgentId) -> String {
+    format!("spiffe://{installation}/agent/{agent}")
+}
+
+fn check_purpose(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
+    let usage = certificate
+        .extended_key_usage()
+        .map_err(|_| PeerError::Unreadable)?
+        .ok_or(PeerError::Purpose)?
+        .value;
+    let has_others = usage.any
+        || usage.server_auth
+        || usage.code_signing
+        || usage.email_protection
+        || usage.time_stamping
+        || usage.ocsp_signing
+        || !usage.other.is_empty();
+    if usage.client_auth && !has_others {
+        Ok(())
+    } else {
+        Err(PeerError::Purpose)
+    }
+}
+
+/// Installation and agent of the only name.
+fn names(certificate: &X509Certificate<'_>) -> Result<(Uuid, AgentId), PeerError> {
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| PeerError::Unreadable)?
+        .ok_or(PeerError::Name)?
+        .value;
+    let [GeneralName::URI(text)] = names.general_names[..] else {
+        return Err(PeerError::Name);
+    };
+    let (domain, id) = text
+        .strip_prefix("spiffe://")
+        .and_then(|rest| rest.split_once("/agent/"))
+        .ok_or(PeerError::Name)?;
+    let uuid = |text| Uuid::try_parse(text).map_err(|_| PeerError::Name);
+    let (installation, agent) = (uuid(domain)?, AgentId(uuid(id)?));
+    // Compared as a whole, so that there is one way only to write a name.
+    if text == uri(installation, agent) {
+        Ok((installation, agent))
+    } else {
+        Err(PeerError::Name)
+    }
+}

@@ -1,0 +1,219 @@
+//! The state database: servers, resources, identities, people, and how far consumers have come.
+//!
+//! The only module that knows sea-orm. Owns the tables and what must happen in one transaction; must not know HTTP,
+//! gRPC, certificates or the clock (callers bring times). Rows go in and out as plain types of this module or of
+//! `app`.
+//!
+//! Invariants: one connection writes, so that writers queue instead of failing; a commit is on disk when it returns
+//! (WAL with `synchronous=FULL`); a database of a newer version is refused untouched.
+
+pub mod apply;
+mod collections;
+mod entity;
+mod identities;
+mod installation;
+mod people;
+mod positions;
+mod resources;
+mod servers;
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use muster_migrations::{Migrator, MigratorTrait as _};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
+    TransactionTrait as _,
+};
+use thiserror::Error;
+
+pub(crate) use identities::{NewIdentity, Redeem, Redeemed, TokenRow};
+pub(crate) use people::{AccountRow, NewSession};
+pub(crate) use servers::{ServerFields, ServerRow};
+
+/// Connections that only read.
+const READERS: u32 = 4;
+/// Rows of one statement; SQLite takes 32,766 values a statement, the widest table has 16 columns.
+const ROWS_PER_STATEMENT: usize = 500;
+/// Milliseconds that a statement waits for another process that holds the database, such as `sqlite3` at a prompt.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A failure of the state database.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// It could not be opened.
+    #[error("open the state database {path}")]
+    Open {
+        /// Its file.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: DbErr,
+    },
+    /// A newer controller has changed it.
+    #[error(
+        "the state database was last used by a newer controller (it has step {step}, which this one does not know): \
+         run that version, or restore a backup made before it"
+    )]
+    TooNew {
+        /// The unknown migration.
+        step: String,
+    },
+    /// Its schema could not be brought up to date; it is as it was before.
+    #[error("bring the state database up to date")]
+    Migrate(#[source] DbErr),
+    /// A query or change failed.
+    #[error("{doing}")]
+    Query {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: DbErr,
+    },
+    /// A row holds what no row may hold.
+    #[error("{what} in the state database cannot be read: {value:?}")]
+    Corrupt {
+        /// The column.
+        what: &'static str,
+        /// What it holds.
+        value: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same may succeed later without anybody changing what was asked: the database is busy, its disk is
+    /// full or does not answer.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        let Self::Query { source, .. } = self else {
+            return false;
+        };
+        match source {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+            DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+                match error.as_database_error() {
+                    Some(told) => told.code().is_some_and(|code| is_transient_code(&code)),
+                    // Not the database itself, but the way to it.
+                    None => true,
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+/// SQLITE_BUSY, LOCKED, NOMEM, IOERR and FULL; the low byte of an extended code is the code.
+fn is_transient_code(code: &str) -> bool {
+    code.parse::<u32>()
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 10 | 13))
+}
+
+/// Names what a query was for.
+trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for Result<T, DbErr> {
+    fn doing(self, doing: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Query { doing, source })
+    }
+}
+
+/// The state database. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl Store {
+    /// Opens the database file, makes it if there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::TooNew`] or [`StoreError::Migrate`].
+    pub async fn open(path: &Utf8Path) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let writer = Database::connect(options(path, 1, false)).await.map_err(open)?;
+        migrate(&writer).await?;
+        let reader = Database::connect(options(path, READERS, true))
+            .await
+            .map_err(open)?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Closes all connections, after the changes under way.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.reader.close().await.doing("close the state database")?;
+        self.writer.close().await.doing("close the state database")
+    }
+
+    async fn begin(&self, doing: &'static str) -> Result<DatabaseTransaction, StoreError> {
+        self.writer.begin().await.doing(doing)
+    }
+}
+
+async fn commit(transaction: DatabaseTransaction, doing: &'static str) -> Result<(), StoreError> {
+    transaction.commit().await.doing(doing)
+}
+
+fn options(path: &Utf8Path, connections: u32, read_only: bool) -> ConnectOptions {
+    let path = path.to_owned();
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            sqlite
+                .in_memory(false)
+                .shared_cache(false)
+                .filename(&path)
+                .create_if_missing(!read_only)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .pragma("journal_mode", "WAL")
+                .pragma("synchronous", "FULL")
+                .pragma("query_only", if read_only { "ON" } else { "OFF" })
+        });
+    options
+}
+
+async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect();
+    let applied = Migrator::get_migration_models(writer)
+        .await
+        .map_err(StoreError::Migrate)?;
+    if let Some(unknown) = applied.into_iter().find(|step| !known.contains(&step.version)) {
+        return Err(StoreError::TooNew {
+            step: unknown.version,
+        });
+    }
+    // One transaction for all steps: an upgrade that is cut short has not begun.
+    let transaction = writer.begin().await.map_err(StoreError::Migrate)?;
+    Migrator::up(&transaction, None)
+        .await
+        .map_err(StoreError::Migrate)?;
+    transaction.commit().await.map_err(StoreError::Migrate)
+}
+
+/// A column whose value no version of ours has written.
+fn corrupt(what: &'static str, value: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        what,
+        value: value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

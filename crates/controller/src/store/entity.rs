@@ -1,0 +1,31 @@
+//! The tables as sea-orm sees them; a file a table, in the order of the migrations.
+//!
+//! Columns are explained in the migrations. Only `store` may name these types.
+#![expect(
+    unreachable_pub,
+    reason = "the derives need rows to be as public as the entities they make"
+)]
+
+pub(crate) mod installation;
+pub(crate) mod secret;
+
+pub(crate) mod session;
+pub(crate) mod user_account;
+
+pub(crate) mod resource;
+pub(crate) mod server;
+
+pub(crate) mod agent_identity;
+pub(crate) mod enrolment_token;
+pub(crate) mod token_redemption;
+
+pub(crate) mod collector_inventory;
+pub(crate) mod collector_resource;
+pub(crate) mod link;
+
+pub(crate) mod collection_error;
+pub(crate) mod collector_status;
+pub(crate) mod gap;
+
+pub(crate) mod boot_clock;
+pub(crate) mod consumer_position;

@@ -1,0 +1,238 @@
+//! Reading resources and links.
+
+use std::collections::HashMap;
+
+use muster_base::id::{ResourceId, ServerId};
+use muster_model::{Attributes, Health, LinkType, ResourceKey, ResourceKind};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select,
+};
+
+use super::entity::{link, resource, server};
+use super::{Doing as _, Store, StoreError, corrupt};
+use crate::app::resources::{LinkView, ResourceFilter, ResourceView};
+
+/// The word of [`LinkType::RestsOn`] in the table.
+pub(super) const RESTS_ON: &str = "rests_on";
+
+impl Store {
+    /// Resources after the given id, in order of their ids, without raw documents; and how many there are in all.
+    pub(crate) async fn resources(
+        &self,
+        filter: &ResourceFilter,
+        after: i64,
+        limit: u64,
+    ) -> Result<(Vec<ResourceView>, u64), StoreError> {
+        const DOING: &str = "list resources";
+        let wanted = select(filter);
+        let total = wanted.clone().count(&self.reader).await.doing(DOING)?;
+        let rows = wanted
+            .select_only()
+            .columns(without_raw())
+            .filter(resource::Column::Id.gt(after))
+            .order_by_asc(resource::Column::Id)
+            .limit(limit)
+            .into_tuple::<Row>()
+            .all(&self.reader)
+            .await
+            .doing(DOING)?;
+        let views = rows.into_iter().map(view).collect::<Result<_, _>>()?;
+        Ok((views, total))
+    }
+
+    /// A resource with its raw documents.
+    pub(crate) async fn resource(&self, id: ResourceId) -> Result<Option<ResourceView>, StoreError> {
+        const DOING: &str = "read a resource";
+        let everything = ResourceFilter {
+            include_gone: true,
+            ..ResourceFilter::default()
+        };
+        let found = select(&everything)
+            .filter(resource::Column::Id.eq(id.0))
+            .select_only()
+            .columns(without_raw())
+            .into_tuple::<Row>()
+            .one(&self.reader)
+            .await
+            .doing(DOING)?;
+        let Some(row) = found else { return Ok(None) };
+        let mut view = view(row)?;
+        let raw: Option<Option<serde_json::Value>> = resource::Entity::find_by_id(id.0)
+            .select_only()
+            .column(resource::Column::Raw)
+            .into_tuple()
+            .one(&self.reader)
+            .await
+            .doing(DOING)?;
+        if let Some(raw) = raw.flatten() {
+            view.attributes.extend(attributes(raw));
+        }
+        Ok(Some(view))
+    }
+
+    /// How many resources of these servers are of each kind and not gone.
+    pub(crate) async fn resource_counts(
+        &self,
+        servers: Option<&[ServerId]>,
+        kinds: &[ResourceKind],
+    ) -> Result<HashMap<(ServerId, ResourceKind), u64>, StoreError> {
+        let mut wanted = select(&ResourceFilter::default())
+            .select_only()
+            .column(resource::Column::ServerId)
+            .column(resource::Column::Kind)
+            .column_as(resource::Column::Id.count(), "count")
+            .filter(resource::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())))
+            .group_by(resource::Column::ServerId)
+            .group_by(resource::Column::Kind);
+        if let Some(servers) = servers {
+            wanted = wanted.filter(resource::Column::ServerId.is_in(servers.iter().map(|id| id.0)));
+        }
+        let rows: Vec<(i64, String, i64)> = wanted
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .doing("count resources")?;
+        rows.into_iter()
+            .map(|(server, word, count)| {
+                Ok((
+                    (ServerId(server), kind(&word)?),
+                    u64::try_from(count).unwrap_or(0),
+                ))
+            })
+            .collect()
+    }
+
+    /// The links of a server between resources that are known, each once.
+    pub(crate) async fn links(&self, server: ServerId) -> Result<Vec<LinkView>, StoreError> {
+        const DOING: &str = "read links";
+        let ids = self.resource_ids(server).await?;
+        let rows = link::Entity::find()
+            .filter(link::Column::ServerId.eq(server.0))
+            .order_by_asc(link::Column::FromKey)
+            .order_by_asc(link::Column::ToKey)
+            .all(&self.reader)
+            .await
+            .doing(DOING)?;
+        let mut links = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id = |key: String| ids.get(&ResourceKey::new(key)).copied();
+            // A link may be told before the resource it names.
+            let (Some(from), Some(to)) = (id(row.from_key), id(row.to_key)) else {
+                continue;
+            };
+            let link_type = match row.link_type.as_str() {
+                RESTS_ON => LinkType::RestsOn,
+                other => return Err(corrupt("link.link_type", other)),
+            };
+            links.push(LinkView { from, to, link_type });
+        }
+        // Several collectors may tell the same link.
+        links.dedup();
+        Ok(links)
+    }
+
+    /// The ids of all resources of a server by key, gone ones included.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn resource_ids(
+        &self,
+        server: ServerId,
+    ) -> Result<HashMap<ResourceKey, ResourceId>, StoreError> {
+        let rows: Vec<(String, i64)> = resource::Entity::find()
+            .select_only()
+            .columns([resource::Column::Key, resource::Column::Id])
+            .filter(resource::Column::ServerId.eq(server.0))
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .doing("read the ids of resources")?;
+        Ok(rows
+            .into_iter()
+            .map(|(key, id)| (ResourceKey::new(key), ResourceId(id)))
+            .collect())
+    }
+}
+
+/// The columns of [`without_raw`], in its order.
+type Row = (
+    i64,
+    i64,
+    String,
+    String,
+    String,
+    String,
+    serde_json::Value,
+    serde_json::Value,
+    i64,
+    i64,
+    Option<i64>,
+);
+
+fn without_raw() -> [resource::Column; 11] {
+    [
+        resource::Column::Id,
+        resource::Column::ServerId,
+        resource::Column::Kind,
+        resource::Column::Key,
+        resource::Column::Name,
+        resource::Column::Health,
+        resource::Column::HealthReasons,
+        resource::Column::Attributes,
+        resource::Column::ObservedMs,
+        resource::Column::FirstSeenMs,
+        resource::Column::GoneMs,
+    ]
+}
+
+fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
+    let deleted = server::Entity::find()
+        .select_only()
+        .column(server::Column::Id)
+        .filter(server::Column::DeletedMs.is_not_null());
+    let mut wanted = resource::Entity::find()
+        .filter(resource::Column::ServerId.not_in_subquery(sea_orm::QueryTrait::into_query(deleted)));
+    if let Some(server) = filter.server {
+        wanted = wanted.filter(resource::Column::ServerId.eq(server.0));
+    }
+    if let Some(kind) = filter.kind {
+        wanted = wanted.filter(resource::Column::Kind.eq(kind.as_str()));
+    }
+    if !filter.include_gone {
+        wanted = wanted.filter(resource::Column::GoneMs.is_null());
+    }
+    wanted
+}
+
+fn view(row: Row) -> Result<ResourceView, StoreError> {
+    let (id, server, kind_word, key, name, health, reasons, json, observed_ms, first_seen_ms, gone_ms) = row;
+    Ok(ResourceView {
+        id: ResourceId(id),
+        server: ServerId(server),
+        kind: kind(&kind_word)?,
+        key,
+        name,
+        health: Health::from_word(&health).ok_or_else(|| corrupt("resource.health", health))?,
+        health_reasons: serde_json::from_value(reasons).unwrap_or_default(),
+        attributes: attributes(json),
+        observed_ms,
+        first_seen_ms,
+        gone_ms,
+    })
+}
+
+fn kind(word: &str) -> Result<ResourceKind, StoreError> {
+    word.parse().map_err(|_| corrupt("resource.kind", word))
+}
+
+/// Attributes from their JSON object; what no attribute can be is left out.
+fn attributes(json: serde_json::Value) -> Attributes {
+    let serde_json::Value::Object(object) = json else {
+        return Attributes::new();
+    };
+    object
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, serde_json::from_value(value).ok()?)))
+        .collect()
+}
