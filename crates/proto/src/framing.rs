@@ -150,7 +150,7 @@ impl Joiner {
         if MESSAGE_BYTES_MAX < joined_bytes {
             return Err(FramingError::MessageTooLong { bytes: joined_bytes });
         }
-        partial.bytes.extend_from_slice(&fragment.data);
+        partial.bytes.extend(fragment.data);
         if !fragment.last {
             return Ok(None);
         }
