@@ -1,0 +1,197 @@
+//! One simulated agent: the real outbox and stream, with samples that are made up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use muster_agent::clocks::ClockReader;
+use muster_agent::epoch;
+use muster_agent::identity::Identity;
+use muster_agent::outbox::Outbox;
+use muster_agent::uplink::{Config, Observer, Uplink, UplinkEvent};
+use muster_base::clock::WallClock;
+use muster_base::shutdown::CancellationToken;
+use muster_catalogue::MUSTER_SIM_VALUE;
+use muster_model::{
+    Clock, CollectorRun, Inventory, Labels, Report, Resource, ResourceKey, ResourceKind, RunOutcome,
+    SampleBlock, SeriesDef,
+};
+use tokio::time::Instant;
+use tokio::time::{MissedTickBehavior, interval_at};
+
+use crate::journal::Journal;
+
+const COLLECTOR: &str = "sim";
+/// Memory for unacknowledged reports of one agent; some thousand agents share the process.
+const OUTBOX_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Samples of one block, so that one block always fits into a report.
+const SAMPLES_PER_BLOCK: usize = 8_192;
+
+/// What all agents of a fleet have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) controller: String,
+    pub(crate) interval: Duration,
+    pub(crate) series: Vec<Arc<SeriesDef>>,
+    pub(crate) journal: Journal,
+    pub(crate) started: Instant,
+    /// No more samples are to be made.
+    pub(crate) stop_producing: CancellationToken,
+    /// Streams are to be ended.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Definitions of the series that every agent has.
+pub(crate) fn series(count: u32, interval: Duration) -> Vec<Arc<SeriesDef>> {
+    let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
+    let definition = |index: u32| SeriesDef {
+        name: MUSTER_SIM_VALUE.name.to_owned(),
+        labels: Labels::of(&[("series", &index.to_string())]),
+        metric_type: MUSTER_SIM_VALUE.metric_type,
+        unit: MUSTER_SIM_VALUE.unit.to_owned(),
+        collector: COLLECTOR.to_owned(),
+        resource_key: ResourceKey::server(),
+        interval_ms,
+    };
+    (0..count).map(|index| Arc::new(definition(index))).collect()
+}
+
+/// One agent.
+pub(crate) struct Agent {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    clocks: ClockReader,
+    /// How often the outbox asked for everything when everything was said last.
+    said_at: Option<u64>,
+}
+
+impl Agent {
+    /// An agent that does nothing yet, and its stream.
+    pub(crate) fn build(
+        name: &str,
+        identity: &Identity,
+        shared: &Arc<Shared>,
+    ) -> anyhow::Result<(Self, Uplink)> {
+        let epoch = epoch::random_number()?;
+        let outbox = Arc::new(Outbox::new(epoch, None, OUTBOX_BYTES_MAX));
+        for series in &shared.series {
+            anyhow::ensure!(outbox.define(Arc::clone(series)).is_some(), "too many series");
+        }
+        let clocks = clocks(epoch, shared.started);
+        let name: Arc<str> = name.into();
+        let config = Config {
+            controller: shared.controller.clone(),
+            hostname: name.to_string(),
+        };
+        let watcher = Watcher {
+            agent: Arc::clone(&name),
+            shared: Arc::clone(shared),
+            was_connected: AtomicBool::new(false),
+        };
+        let uplink = Uplink::new(config, identity, Arc::clone(&outbox), clocks.clone())?
+            .with_observer(Arc::new(watcher));
+        Ok((
+            Self {
+                name,
+                shared: Arc::clone(shared),
+                outbox,
+                clocks,
+                said_at: None,
+            },
+            uplink,
+        ))
+    }
+
+    /// Produces a report at each tick, the first after `offset`, until it is told to stop; then waits until all are
+    /// acknowledged or the fleet ends.
+    pub(crate) async fn run(mut self, offset: Duration) {
+        let shared = Arc::clone(&self.shared);
+        shared
+            .stop_producing
+            .run_until_cancelled(self.produce(offset))
+            .await;
+        shared.stop.run_until_cancelled(self.outbox.settled()).await;
+    }
+
+    async fn produce(&mut self, offset: Duration) {
+        let mut ticker = interval_at(Instant::now() + offset, self.shared.interval);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        for tick in 0_u64.. {
+            ticker.tick().await;
+            let report = self.report(tick);
+            self.shared.journal.produced(report.sample_count() as u64);
+            self.outbox.push(report);
+        }
+    }
+
+    fn report(&mut self, tick: u64) -> Report {
+        let clock = self.clocks.now();
+        let now_ms = clock.wall_ms;
+        let mut report = Report::empty(self.outbox.epoch(), 0, clock);
+        report.runs.push(CollectorRun {
+            collector: COLLECTOR.to_owned(),
+            started_ms: now_ms,
+            duration_ms: 0,
+            outcome: RunOutcome::Facts,
+            message: String::new(),
+        });
+        let resyncs = self.outbox.resyncs();
+        if self.said_at != Some(resyncs) {
+            self.said_at = Some(resyncs);
+            self.introduce(&mut report);
+        }
+        let ids: Vec<u32> = (1..=self.outbox.defined()).collect();
+        for ids in ids.chunks(SAMPLES_PER_BLOCK) {
+            let values = vec![tick as f64; ids.len()];
+            let block = SampleBlock::new(vec![now_ms], ids.to_vec(), values);
+            report
+                .blocks
+                .push(block.expect("one time and as many values as series, below the bound"));
+        }
+        report
+    }
+
+    fn introduce(&self, report: &mut Report) {
+        let mut server = Resource::new(ResourceKind::Server, ResourceKey::server(), &*self.name);
+        server.set("hostname", Some(&*self.name));
+        report.inventories.push(Inventory {
+            collector: COLLECTOR.to_owned(),
+            observed_ms: report.observed_ms,
+            keys: vec![server.key.clone()],
+            links: Vec::new(),
+        });
+        report.resources.push(server);
+    }
+}
+
+/// Clocks of a machine that was booted when the simulation began.
+fn clocks(epoch: u64, started: Instant) -> ClockReader {
+    let wall = WallClock::system();
+    let boot_id: Arc<str> = format!("sim-{epoch:016x}").into();
+    ClockReader::new(move || Clock {
+        wall_ms: wall.now_ms(),
+        boottime_ms: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
+        boot_id: boot_id.to_string(),
+    })
+}
+
+/// Tells the journal what happens on one agent's stream.
+struct Watcher {
+    agent: Arc<str>,
+    shared: Arc<Shared>,
+    was_connected: AtomicBool,
+}
+
+impl Observer for Watcher {
+    fn on_event(&self, event: &UplinkEvent) {
+        match event {
+            UplinkEvent::Connected => {
+                let is_first_time = !self.was_connected.swap(true, Ordering::Relaxed);
+                self.shared.journal.connected(is_first_time);
+            }
+            UplinkEvent::Acked { epoch, reports } => self.shared.journal.acked(&self.agent, *epoch, reports),
+            UplinkEvent::Disconnected => {}
+        }
+    }
+}

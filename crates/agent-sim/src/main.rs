@@ -1,0 +1,48 @@
+//! `muster-agent-sim`: many simulated agents in one process, for load and for tests that count.
+//!
+//! Each has its own identity, outbox and stream, which are the real agent's; only what they report is made up.
+//! Standard output is for the summary, standard error for logs.
+
+mod agent;
+mod cli;
+mod enrolment;
+mod fleet;
+mod journal;
+mod latency;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use muster_base::{log, shutdown};
+
+use crate::cli::Args;
+
+/// Unless told otherwise: ten thousand agents would write ten thousand warnings when a controller restarts.
+const LOG_FILTER: &str = "error,muster_agent_sim=info";
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log::init(
+        args.log_format,
+        Some(args.log_filter.as_deref().unwrap_or(LOG_FILTER)),
+    );
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "agents can't be simulated");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(args: Args) -> anyhow::Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    let summary = fleet::run(args, shutdown).await?;
+    let line = serde_json::to_string(&summary)?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()?;
+    Ok(())
+}
