@@ -155,7 +155,7 @@ impl Report {
                 .scsi
                 .start_stop
                 .as_ref()
-                .is_some_and(|counter| counter.accumulated_load_cycles.is_some())
+                .is_some_and(|counter| counter.specified_cycles.is_some_and(|cycles| 0 < cycles))
     }
 }
 

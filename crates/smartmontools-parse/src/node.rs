@@ -31,6 +31,18 @@ impl<'a> Node<'a> {
         self.object.contains_key(key)
     }
 
+    /// Notes a problem if none of these keys is there, where an object without them tells nothing.
+    pub(crate) fn expect_one_of(&self, keys: &[&str]) {
+        if !keys.iter().any(|key| self.has(key)) {
+            self.problem(keys[0], format!("expected {}, found nothing", keys.join(" or ")));
+        }
+    }
+
+    /// An object below this one that tells nothing without one of these keys.
+    pub(crate) fn node_with(&self, key: &str, keys: &[&str]) -> Option<Node<'a>> {
+        self.node(key).inspect(|node| node.expect_one_of(keys))
+    }
+
     /// An object below this one.
     pub(crate) fn node(&self, key: &str) -> Option<Node<'a>> {
         match self.object.get(key)? {

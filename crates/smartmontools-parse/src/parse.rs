@@ -52,28 +52,65 @@ pub fn parse(text: &str) -> Parsed {
     Parsed { report, problems }
 }
 
-/// The fields among these problems that a verdict rests on, and the mark of problems that were left out.
+/// The fields among these problems that a verdict rests on, and the mark of problems that were left out. The counts in
+/// attributes are not among them: the verdict itself sees when one is missing.
 fn unread(problems: &[Problem]) -> Vec<String> {
-    const DECISIVE: [&str; 11] = [
-        "smart_status",
-        "smart_support",
-        "smartctl.exit_status",
-        "smartctl.messages",
-        "ata_smart_attributes",
-        "ata_smart_self_test_log",
-        "nvme_smart_health_information_log",
-        "nvme_self_test_log",
-        "scsi_grown_defect_list",
-        "scsi_error_counter_log",
-        "scsi_pending_defects",
-    ];
-    let is_decisive =
-        |field: &str| field.is_empty() || DECISIVE.iter().any(|prefix| field.starts_with(prefix));
     problems
         .iter()
         .filter(|problem| is_decisive(&problem.field))
         .map(|problem| problem.field.clone())
         .collect()
+}
+
+fn is_decisive(field: &str) -> bool {
+    const WHOLE: [&str; 12] = [
+        "smart_status",
+        "smart_support",
+        "smartctl.exit_status",
+        "endurance_used",
+        "ata_device_statistics",
+        "ata_smart_error_log",
+        "ata_smart_self_test_log",
+        "nvme_self_test_log",
+        "scsi_grown_defect_list",
+        "scsi_pending_defects",
+        "scsi_percentage_used",
+        "scsi_self_test_",
+    ];
+    const ATTRIBUTES: [&str; 9] = [
+        "ata_smart_attributes",
+        "table",
+        "id",
+        "name",
+        "value",
+        "thresh",
+        "when_failed",
+        "flags",
+        "prefailure",
+    ];
+    const HEALTH_LOG: [&str; 6] = [
+        "nvme_smart_health_information_log",
+        "critical_warning",
+        "available_spare",
+        "available_spare_threshold",
+        "media_errors",
+        "percentage_used",
+    ];
+    const COUNTERS: [&str; 5] = [
+        "scsi_error_counter_log",
+        "read",
+        "write",
+        "verify",
+        "total_uncorrected_errors",
+    ];
+    let leaf = field.rsplit('.').next().unwrap_or(field);
+    let leaf = leaf.split('[').next().unwrap_or(leaf);
+    let is_among = |leaves: &[&str]| field.starts_with(leaves[0]) && leaves.contains(&leaf);
+    field.is_empty()
+        || WHOLE.iter().any(|prefix| field.starts_with(prefix))
+        || (is_among(&ATTRIBUTES) && !field.contains("raw."))
+        || is_among(&HEALTH_LOG)
+        || is_among(&COUNTERS)
 }
 
 fn read_report(root: &Node<'_>) -> Report {

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "a capture that cannot be read must stop the test"
 )]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -70,6 +70,18 @@ impl Report {
             .or_else(|| self.wear_attribute())
     }
 
+    /// Whether the rated endurance is used up. Normalised values stop at 1 (Intel's and Samsung's documents say so), so there
+    /// 99 percent means all of it.
+    pub(crate) fn is_worn_out(&self) -> bool {
+        let at_floor = |attribute: &Attribute| {
+            direction(attribute) == Some(Direction::ValueLeft) && attribute.value == Some(1)
+        };
+        self.wear_level_percent().is_some_and(|used| {
+            let is_floor = used == 99.0 && self.wear_attribute() == Some(used);
+            100.0 <= used || (is_floor && self.ata.attributes.iter().any(at_floor))
+        })
+    }
+
     fn wear_attribute(&self) -> Option<f64> {
         ATTRIBUTES.iter().find_map(|(name, _)| {
             self.ata

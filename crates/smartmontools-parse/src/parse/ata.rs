@@ -14,25 +14,28 @@ pub(super) fn read(root: &Node<'_>) -> Ata {
             .and_then(|node| node.node(which))
             .map(|node| read_speed(&node))
     };
-    let attributes = root
-        .node("ata_smart_attributes")
-        .map(|node| node.nodes("table"))
-        .unwrap_or_default();
+    let table = |node: Node<'_>| {
+        node.expect_one_of(&["table", "revision"]);
+        node.nodes("table").iter().filter_map(read_attribute).collect()
+    };
     let phy_events = root
         .node("sata_phy_event_counters")
         .map(|node| node.nodes("table"))
         .unwrap_or_default();
-    let statistics = root
-        .node("ata_device_statistics")
-        .map(|node| node.nodes("pages"))
-        .unwrap_or_default();
+    let statistics = |node: Node<'_>| {
+        node.expect_one_of(&["pages", "supported_pages"]);
+        node.nodes("pages")
+            .iter()
+            .filter_map(read_statistics_page)
+            .collect()
+    };
     Ata {
         additional_product_id: root.text("ata_additional_product_id"),
         version: root.node("ata_version").and_then(|node| node.text("string")),
         sata_version: root.node("sata_version").and_then(|node| node.text("string")),
         interface_speed_max: speed("max"),
         interface_speed_current: speed("current"),
-        attributes: attributes.iter().filter_map(read_attribute).collect(),
+        attributes: root.node("ata_smart_attributes").map(table).unwrap_or_default(),
         error_logs: read_error_logs(root),
         self_test_logs: read_self_test_logs(root),
         self_test_status: root
@@ -42,7 +45,10 @@ pub(super) fn read(root: &Node<'_>) -> Ata {
             .map(|node| read_self_test_status(&node)),
         sct_status: root.node("ata_sct_status").map(|node| read_sct_status(&node)),
         sct_erc: root.node("ata_sct_erc").map(|node| read_sct_erc(&node)),
-        statistics: statistics.iter().filter_map(read_statistics_page).collect(),
+        statistics: root
+            .node("ata_device_statistics")
+            .map(statistics)
+            .unwrap_or_default(),
         pending_defects: root
             .node("ata_pending_defects_log")
             .and_then(|node| node.unsigned("count")),
@@ -60,6 +66,7 @@ fn read_speed(node: &Node<'_>) -> InterfaceSpeed {
 }
 
 fn read_attribute(node: &Node<'_>) -> Option<Attribute> {
+    node.expect_one_of(&["id"]);
     let raw = node.node("raw");
     let when_failed = node.text("when_failed");
     if let Some(when) = when_failed
@@ -113,13 +120,18 @@ fn read_error_logs(root: &Node<'_>) -> Vec<ErrorLog> {
     let Some(logs) = root.node("ata_smart_error_log") else {
         return Vec::new();
     };
-    let read_entry = |entry: &Node<'_>| ErrorLogEntry {
-        number: entry.unsigned("error_number"),
-        lifetime_hours: entry.unsigned("lifetime_hours"),
-        description: entry.text("error_description"),
+    logs.expect_one_of(&["summary", "extended"]);
+    let read_entry = |entry: &Node<'_>| {
+        entry.expect_one_of(&["error_number", "lifetime_hours"]);
+        ErrorLogEntry {
+            number: entry.unsigned("error_number"),
+            lifetime_hours: entry.unsigned("lifetime_hours"),
+            description: entry.text("error_description"),
+        }
     };
     let read_log = |kind: &str| {
         let log = logs.node(kind)?;
+        log.expect_one_of(&["count", "table"]);
         let entries = log.nodes("table").iter().map(read_entry).collect();
         Some(ErrorLog {
             kind: kind.to_owned(),
@@ -134,8 +146,10 @@ fn read_self_test_logs(root: &Node<'_>) -> Vec<SelfTestLog> {
     let Some(logs) = root.node("ata_smart_self_test_log") else {
         return Vec::new();
     };
+    logs.expect_one_of(&["standard", "extended"]);
     let read_log = |kind: &str| {
         let log = logs.node(kind)?;
+        log.expect_one_of(&["count", "table"]);
         Some(SelfTestLog {
             kind: kind.to_owned(),
             count: log.unsigned("count"),
@@ -151,6 +165,7 @@ fn read_self_test_logs(root: &Node<'_>) -> Vec<SelfTestLog> {
 }
 
 fn read_self_test(node: &Node<'_>) -> SelfTest {
+    node.expect_one_of(&["status"]);
     SelfTest {
         kind: node.node("type").and_then(|kind| kind.text("string")),
         status: node
@@ -163,6 +178,7 @@ fn read_self_test(node: &Node<'_>) -> SelfTest {
 }
 
 fn read_self_test_status(node: &Node<'_>) -> SelfTestStatus {
+    node.expect_one_of(&["value", "passed"]);
     SelfTestStatus {
         value: byte(node, "value"),
         text: node.text("string"),
@@ -191,6 +207,7 @@ fn read_sct_erc(node: &Node<'_>) -> SctErc {
 }
 
 fn read_statistics_page(node: &Node<'_>) -> Option<StatisticsPage> {
+    node.expect_one_of(&["number"]);
     let number = node.unsigned("number")?;
     let entries = node
         .nodes("table")
@@ -206,7 +223,8 @@ fn read_statistics_page(node: &Node<'_>) -> Option<StatisticsPage> {
 
 fn read_statistic(node: &Node<'_>, page: u64) -> Option<Statistic> {
     const VENDOR_PAGE: u64 = 255;
-    let flags = node.node("flags");
+    node.expect_one_of(&["offset"]);
+    let flags = node.node_with("flags", &["valid"]);
     Some(Statistic {
         offset: node.unsigned("offset")?,
         name: node.text("name"),
@@ -214,7 +232,7 @@ fn read_statistic(node: &Node<'_>, page: u64) -> Option<Statistic> {
         value: if page == VENDOR_PAGE {
             None
         } else {
-            node.signed("value")
+            statistic_value(node)
         },
         flags: flags.as_ref().and_then(|flags| flags.text("string")),
         is_valid: flags
@@ -222,6 +240,13 @@ fn read_statistic(node: &Node<'_>, page: u64) -> Option<Statistic> {
             .and_then(|flags| flags.flag("valid"))
             .unwrap_or(false),
     })
+}
+
+/// A value that fills all 64 bits is "unset", not a count.
+fn statistic_value(node: &Node<'_>) -> Option<i64> {
+    node.value("value")
+        .filter(|value| !value.is_u64() || value.is_i64())?;
+    node.signed("value")
 }
 
 fn read_phy_event(node: &Node<'_>) -> Option<PhyEvent> {

@@ -6,7 +6,7 @@ use crate::report::{Nvme, NvmeErrorLog, NvmeHealthLog, NvmeNamespace, NvmeSelfTe
 pub(super) fn read(root: &Node<'_>) -> Nvme {
     let vendor = root.node("nvme_pci_vendor");
     let thresholds = root.node("nvme_composite_temperature_threshold");
-    let self_tests = root.node("nvme_self_test_log");
+    let self_tests = root.node_with("nvme_self_test_log", &["current_self_test_operation", "table"]);
     Nvme {
         pci_vendor_id: vendor.as_ref().and_then(|node| node.unsigned("id")),
         pci_subsystem_id: vendor.as_ref().and_then(|node| node.unsigned("subsystem_id")),
@@ -59,6 +59,7 @@ fn read_namespace(node: &Node<'_>) -> Option<NvmeNamespace> {
 }
 
 fn read_health(node: &Node<'_>) -> NvmeHealthLog {
+    node.expect_one_of(&["critical_warning"]);
     NvmeHealthLog {
         critical_warning: node.unsigned("critical_warning"),
         temperature: node.signed("temperature"),
@@ -82,7 +83,8 @@ fn read_health(node: &Node<'_>) -> NvmeHealthLog {
 }
 
 fn read_self_test(node: &Node<'_>) -> NvmeSelfTest {
-    let result = node.node("self_test_result");
+    node.expect_one_of(&["self_test_result"]);
+    let result = node.node_with("self_test_result", &["value"]);
     NvmeSelfTest {
         kind: node.node("self_test_code").and_then(|code| code.text("string")),
         result: result.as_ref().and_then(|result| result.unsigned("value")),

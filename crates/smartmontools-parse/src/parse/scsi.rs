@@ -4,7 +4,7 @@ use crate::node::Node;
 use crate::report::{ErrorCounters, Scsi, ScsiSelfTest, StartStop};
 
 pub(super) fn read(root: &Node<'_>) -> Scsi {
-    let counters = root.node("scsi_error_counter_log");
+    let counters = root.node_with("scsi_error_counter_log", &["read", "write", "verify"]);
     let row = |which: &str| {
         counters
             .as_ref()
@@ -44,6 +44,7 @@ pub(super) fn read(root: &Node<'_>) -> Scsi {
 }
 
 fn read_counters(node: &Node<'_>) -> ErrorCounters {
+    node.expect_one_of(&["total_uncorrected_errors"]);
     ErrorCounters {
         corrected_by_ecc_fast: node.unsigned("errors_corrected_by_eccfast"),
         corrected_by_ecc_delayed: node.unsigned("errors_corrected_by_eccdelayed"),
@@ -74,7 +75,8 @@ fn read_self_tests(root: &Node<'_>) -> Vec<ScsiSelfTest> {
     (0..TESTS_MAX)
         .map_while(|index| root.node(&format!("scsi_self_test_{index}")))
         .map(|node| {
-            let result = node.node("result");
+            node.expect_one_of(&["result"]);
+            let result = node.node_with("result", &["value"]);
             ScsiSelfTest {
                 kind: node.node("code").and_then(|code| code.text("string")),
                 result: result.as_ref().and_then(|result| result.unsigned("value")),

@@ -38,23 +38,25 @@ fn against_threshold(attribute: &Attribute) -> Option<Reason> {
             format!("{name} was beyond its limit in the past"),
         )),
         "now" if prefail => {
-            let text =
-                format!("{name} is below its threshold: failure is near; back up now and replace the drive");
+            let text = format!(
+                "{name} is at or below its threshold: failure is near; back up now and replace the drive"
+            );
             Some(Reason::new("prefail_attribute", Health::Failed, text))
         }
         "now" if DAMAGE.contains(&attribute.id) => {
-            let text = format!("{name} is below its threshold; back up and replace the drive");
+            let text = format!("{name} is at or below its threshold; back up and replace the drive");
             Some(Reason::new("damage_attribute", Health::Critical, text))
         }
         "now" => {
             let text = format!(
-                "{name} is below its threshold: the drive is past its designed life; plan the replacement"
+                "{name} is at or below its threshold: the drive is past its designed life; plan the replacement"
             );
             Some(Reason::new("old_age_attribute", Health::Warning, text))
         }
         // Also words a later smartctl may have: something failed, and "past" is the mildest reading.
         _ => {
-            let text = format!("{name} was below its threshold in the past; watch whether it falls again");
+            let text =
+                format!("{name} was at or below its threshold in the past; watch whether it falls again");
             Some(Reason::new("attribute_failed_before", Health::Warning, text))
         }
     }

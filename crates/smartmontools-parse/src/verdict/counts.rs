@@ -106,6 +106,7 @@ pub(super) fn judge(report: &Report, baseline: Option<&Baseline>) -> Vec<Reason>
         .filter_map(|rule| judge_count(rule, report, baseline))
         .collect();
     reasons.extend(near_threshold(report, baseline));
+    reasons.extend(without_count(report));
     reasons.extend(notes(report));
     reasons
 }
@@ -193,6 +194,23 @@ fn near_threshold(report: &Report, baseline: Option<&Baseline>) -> Option<Reason
          threshold {thresh}); back up and replace the drive"
     );
     Some(Reason::new("reallocation_near_threshold", Health::Critical, text))
+}
+
+/// Attributes that count damage and whose count could not be read.
+fn without_count(report: &Report) -> Option<Reason> {
+    const DAMAGE: [u8; 5] = [5, 184, 187, 197, 198];
+    let uncounted = |id: u8| {
+        report
+            .ata
+            .attribute(id)
+            .filter(|attribute| attribute.raw_number().is_none())
+    };
+    let attribute = DAMAGE.into_iter().find_map(uncounted)?;
+    let text = format!(
+        "the count of attribute {} {} could not be read",
+        attribute.id, attribute.name
+    );
+    Some(Reason::new("unreadable_fields", Health::Unknown, text))
 }
 
 fn notes(report: &Report) -> Vec<Reason> {

@@ -93,10 +93,9 @@ fn spare(health: &NvmeHealthLog) -> Option<Reason> {
 /// Endurance used, for every kind of solid state drive. Past 100 % drives often go on for long, but nobody vouches for
 /// them, so it is a warning; from 90 % on it is a note, in time for an order.
 fn wear(report: &Report) -> Option<Reason> {
-    const WORN_PERCENT: f64 = 100.0;
     const NEAR_PERCENT: f64 = 90.0;
     let used = report.wear_level_percent()?;
-    if WORN_PERCENT <= used {
+    if report.is_worn_out() {
         let text = format!("{used:.0} % of the rated write endurance is used; plan the replacement");
         return Some(Reason::new("worn_out", Health::Warning, text));
     }

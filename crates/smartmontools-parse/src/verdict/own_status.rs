@@ -1,7 +1,7 @@
 //! What the drive says of itself, and whether there is anything to judge at all.
 
 use crate::exit_status::ExitStatus;
-use crate::report::Report;
+use crate::report::{Device, Report};
 
 use super::{Health, Reason};
 
@@ -31,11 +31,25 @@ fn failing(report: &Report, exit_status: ExitStatus) -> Option<Reason> {
         return None;
     }
     let exception = status.and_then(|status| status.scsi_text.as_deref());
-    let why = exception.map(|text| format!(" ({text})")).unwrap_or_default();
-    let text = format!(
-        "the drive reports that it is failing (SMART status not passed){why}; back up now and replace it"
-    );
+    let why = exception.map(|text| format!(": {text}")).unwrap_or_default();
+    let advice = if only_warm(report) {
+        "its temperature alone makes it say so: cool it, and read it again"
+    } else {
+        "back up now and replace it"
+    };
+    let text = format!("the drive reports that it is failing (SMART status not passed{why}); {advice}");
     Some(Reason::new("smart_status_failed", Health::Failed, text))
+}
+
+/// Whether an NVMe drive's only warning is its temperature.
+fn only_warm(report: &Report) -> bool {
+    const TEMPERATURE_BIT: u64 = 1 << 1;
+    let bits = report
+        .nvme
+        .health
+        .as_ref()
+        .and_then(|health| health.critical_warning);
+    bits == Some(TEMPERATURE_BIT)
 }
 
 /// Why nothing was read, if so.
@@ -61,7 +75,7 @@ fn unread(report: &Report, exit_status: ExitStatus) -> Option<Reason> {
         let hint = "; behind a USB bridge or RAID controller a device type may help (smartctl --device)";
         return unknown("smart_unavailable", format!("the device offers no SMART{hint}"));
     }
-    if *report == Report::default() {
+    if report.device == Device::default() && report.serial_number.is_none() && report.smart_status.is_none() {
         return unknown("no_data", "no usable output of smartctl".to_owned());
     }
     None
@@ -133,12 +147,12 @@ fn from_exit_status(report: &Report, exit_status: ExitStatus) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let no_attributes = report.ata.attributes.is_empty();
     if exit_status.prefail_now() && no_attributes {
-        let text =
-            "attributes that foretell failure are below their threshold; back up now and replace the drive";
+        let text = "attributes that foretell failure are at or below their threshold; back up now and replace the drive";
         reasons.push(Reason::new("prefail_attribute", Health::Failed, text));
     }
     if exit_status.failed_in_past() && no_attributes {
-        let text = "attributes were below their threshold in the past; read them with smartctl --attributes";
+        let text =
+            "attributes were at or below their threshold in the past; read them with smartctl --attributes";
         reasons.push(Reason::new("attribute_failed_before", Health::Warning, text));
     }
     if exit_status.self_test_errors() && report.ata.self_test_logs.is_empty() {
