@@ -198,14 +198,6 @@ impl<'a> Chunk<'a> {
             .flat_map(|column| column.series.iter().copied())
     }
 
-    /// How many samples there are.
-    pub(crate) fn sample_count(&self) -> usize {
-        self.columns
-            .iter()
-            .map(|column| column.points * column.series.len())
-            .sum()
-    }
-
     /// Appends a run for each series of `wanted` (ascending) that the chunk has.
     ///
     /// # Errors
@@ -400,7 +392,6 @@ mod tests {
         let read = read_all(&bytes).unwrap();
         assert!(read.len() == runs.len() && read.iter().zip(&runs).all(|(left, right)| same(left, right)));
         let chunk = Chunk::parse(&bytes, KEY).unwrap();
-        assert_eq!(chunk.sample_count(), 299 * 240 + 1);
         let mut some = Vec::new();
         chunk.read(&[5, 1_000, 2_000], &pool, &mut some).unwrap();
         assert_eq!(some.iter().map(|run| run.series).collect::<Vec<_>>(), [5, 1_000]);

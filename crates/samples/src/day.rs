@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
+use crate::aside;
 use crate::chunk::ChunkKey;
 use crate::damage::{Damage, DamageKind, Damages};
 use crate::error::{StoreError, is_damage};
@@ -92,22 +93,46 @@ impl Days {
             idle: Mutex::new(VecDeque::new()),
             damages,
         };
-        for key in list(dir)? {
-            let file = Arc::new(DayFile::new(dir, key));
-            // Before opening, which may write: afterwards the header would say what the file has.
-            let is_cut = sqlite::is_cut(&file.path)?;
-            match sqlite::open(&file.path, &SCHEMA) {
-                Ok(_) => {
-                    days.files.lock().insert(key, Arc::clone(&file));
-                    if is_cut {
-                        days.note_damaged(&file, "it is shorter than it was written");
-                    }
-                }
-                Err(error) if error.is_damage() => days.set_aside(&file)?,
-                Err(error) => return Err(error),
-            }
+        let keys = list(dir)?;
+        for (index, key) in keys.iter().enumerate() {
+            let has_successor = keys.get(index + 1).is_some_and(|next| next.0 == key.0);
+            days.add(*key, has_successor)?;
         }
         Ok(days)
+    }
+
+    fn add(&self, key: FileKey, has_successor: bool) -> Result<(), StoreError> {
+        let file = Arc::new(DayFile::new(&self.dir, key));
+        // Before opening, because SQLite opens no file that is cut.
+        let is_cut = sqlite::stretch_if_cut(&file.path)?;
+        match sqlite::open(&file.path, &SCHEMA) {
+            Ok(_) => {
+                self.files.lock().insert(key, Arc::clone(&file));
+            }
+            Err(error) if error.is_damage() => return aside::set_aside(&file.path, &self.damages),
+            Err(error) => return Err(error),
+        }
+        if has_successor {
+            self.note_damaged(&file, "another file of the day took its place");
+        } else if is_cut {
+            self.note_damaged(&file, "it is shorter than it was written");
+            // At once, so that the next start still knows.
+            self.writable(key.0)?;
+        }
+        Ok(())
+    }
+
+    /// The file that a day's chunks go to: its latest, or a new one if that is damaged.
+    fn writable(&self, day: i64) -> Result<Arc<DayFile>, StoreError> {
+        let number = match self.files(day..=day).pop() {
+            Some(file) if !file.is_damaged() => return Ok(file),
+            Some(file) => file.key.1 + 1,
+            None => 0,
+        };
+        let file = Arc::new(DayFile::new(&self.dir, (day, number)));
+        sqlite::create(&file.path, &SCHEMA)?;
+        self.files.lock().insert(file.key, Arc::clone(&file));
+        Ok(file)
     }
 
     /// The files that may hold samples of these days, in the order in which they were written.
@@ -249,12 +274,6 @@ impl Days {
         damage
     }
 
-    fn set_aside(&self, file: &DayFile) -> Result<(), StoreError> {
-        let renamed_to = sqlite::set_aside(&file.path)?;
-        self.note(&file.path, DamageKind::SetAside { renamed_to });
-        Ok(())
-    }
-
     /// Whether a chunk was read and found sound; damage of its pages is not, any other failure is passed on.
     fn is_sound(&self, file: &DayFile, outcome: rusqlite::Result<bool>) -> rusqlite::Result<bool> {
         match outcome {
@@ -362,12 +381,7 @@ pub(crate) fn exist(dir: &Utf8Path) -> Result<bool, StoreError> {
 /// Renames every day file of a folder, because nobody can tell any more whose samples they hold.
 pub(crate) fn set_all_aside(dir: &Utf8Path, damages: &Damages) -> Result<(), StoreError> {
     for key in list(dir)? {
-        let file = dir.join(file_name(key));
-        let renamed_to = sqlite::set_aside(&file)?;
-        damages.note(&Damage {
-            file,
-            kind: DamageKind::SetAside { renamed_to },
-        });
+        aside::set_aside(&dir.join(file_name(key)), damages)?;
     }
     Ok(())
 }

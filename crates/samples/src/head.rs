@@ -62,7 +62,17 @@ impl WindowHead {
     fn push(&mut self, rows: Rows<'_>) -> bool {
         self.first_position = self.first_position.min(rows.position);
         if let Some(index) = self.block(rows.series) {
-            return self.blocks[index].push(rows.time_ms, rows.values);
+            // Blocks are read one after another, so for one time their order must be that of acceptance.
+            let is_last_for_time = !self.blocks[index + 1..]
+                .iter()
+                .any(|block| block.has(rows.time_ms));
+            let block = &mut self.blocks[index];
+            if block.has(rows.time_ms) {
+                return false;
+            }
+            if is_last_for_time && !block.is_full() {
+                return block.push(rows.time_ms, rows.values);
+            }
         }
         let mut block = RowBlock::new(rows.series.into());
         block.push(rows.time_ms, rows.values);
@@ -226,6 +236,23 @@ mod tests {
         assert!(head.push(rows(2, 20, &[SeriesRef(1), SeriesRef(2)], &[1.0, 2.0])));
         assert!(!head.push(rows(3, 10, &[SeriesRef(1), SeriesRef(2)], &[5.0, 5.0])));
         assert_eq!(read(&head, &[1]), [(1, vec![10, 20], vec![1.0, 1.0])]);
+    }
+
+    #[test]
+    fn of_rows_of_different_series_the_first_accepted_comes_first() {
+        let mut head = Head::new(0);
+        let (both, one) = ([SeriesRef(1), SeriesRef(2)], [SeriesRef(1)]);
+        head.push(rows(1, 10, &both, &[1.0, 1.0]));
+        head.push(rows(2, 20, &one, &[2.0]));
+        head.push(rows(3, 20, &both, &[9.0, 3.0]));
+        head.push(rows(4, 20, &both, &[9.0, 9.0]));
+        let mut runs = Vec::new();
+        head.windows().for_each(|window| window.read(None, &mut runs));
+        let (merged, duplicates) = crate::run::merge(runs);
+        assert_eq!(
+            (&merged[0].values[..], &merged[1].values[..], duplicates),
+            (&[1.0, 2.0][..], &[1.0, 3.0][..], 1)
+        );
     }
 
     #[test]

@@ -243,9 +243,15 @@ impl Index {
                 )
             })
             .collect();
+        let census = Census {
+            series_count: self.live_count() as u32,
+            series_number_max: (self.slots.len() - 1) as u32,
+            group_number_max: self.group_count,
+        };
         Changes {
             groups: std::mem::take(&mut self.new_groups),
             series: rows,
+            census,
         }
     }
 
@@ -447,6 +453,19 @@ pub(crate) struct Changes {
     pub(crate) groups: Vec<GroupRow>,
     /// Changed series by number, with the day of the last sealed sample.
     pub(crate) series: Vec<(u32, Option<Arc<SeriesMeta>>, i32)>,
+    /// What is there once they are written.
+    pub(crate) census: Census,
+}
+
+/// How many series there are and which numbers were given.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Census {
+    /// How many series there are.
+    pub(crate) series_count: u32,
+    /// The highest number given to a series.
+    pub(crate) series_number_max: u32,
+    /// The highest number given to a group.
+    pub(crate) group_number_max: u32,
 }
 
 fn is_current(meta: &SeriesMeta, spec: &SeriesSpec) -> bool {

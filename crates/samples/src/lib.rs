@@ -10,6 +10,7 @@
 //! Invariants: of several samples with the same series and time the first stays, wherever they are; every bit
 //! of a value comes back; nothing damaged is ever served as a value; whatever is refused or damaged is counted.
 
+mod aside;
 mod bytes;
 mod chunk;
 mod codec;

@@ -4,6 +4,7 @@
 //! its schema is in it, so that a file under its own name is never empty unless something damaged it.
 
 use std::fs;
+use std::io::Read;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,6 +16,8 @@ use crate::error::StoreError;
 const WAL_PAGES: i64 = 256;
 /// Page cache of a connection, in KiB.
 const CACHE_KIB: i64 = 2_048;
+/// How much is added to a cut file, and eight times what is left: a header may be damaged too.
+const STRETCHED_BYTES_MAX: u64 = 1 << 30;
 /// How long one connection waits for another; they hold locks for milliseconds.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
@@ -92,43 +95,36 @@ fn connect(path: &Utf8Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether the file is shorter than its own header says it is.
-pub(crate) fn is_cut(path: &Utf8Path) -> Result<bool, StoreError> {
+/// Stretches a file that is shorter than its own header says, with zeroes: `SQLite` refuses it otherwise, and so
+/// it reads what is left and finds the rest damaged. Returns whether the file was cut.
+pub(crate) fn stretch_if_cut(path: &Utf8Path) -> Result<bool, StoreError> {
     let failed = |source| StoreError::io("read", path, source);
-    let wal = companion(path, "-wal");
     // With a log the header may be older than the file will be; SQLite sorts that out.
-    if fs::metadata(&wal).is_ok_and(|wal| 0 < wal.len()) {
+    if fs::metadata(companion(path, "-wal")).is_ok_and(|wal| 0 < wal.len()) {
         return Ok(false);
     }
-    let length = fs::metadata(path).map_err(failed)?.len();
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
     let mut header = [0; 32];
-    let mut file = fs::File::open(path).map_err(failed)?;
-    if std::io::Read::read_exact(&mut file, &mut header).is_err() {
-        return Ok(true);
+    // What has no header is none of our concern: SQLite will say what it thinks of it.
+    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
+        return Ok(false);
     }
     // https://www.sqlite.org/fileformat.html: page size at 16, size in pages at 28, both big-endian.
     let page_size = u64::from(u16::from_be_bytes([header[16], header[17]]));
     let pages = u64::from(u32::from_be_bytes([
         header[28], header[29], header[30], header[31],
     ]));
-    Ok(length < page_size * pages)
-}
-
-/// Renames a file that cannot be used, and its log with it. Returns its new name.
-pub(crate) fn set_aside(path: &Utf8Path) -> Result<Utf8PathBuf, StoreError> {
-    let free = (1..)
-        .map(|n| Utf8PathBuf::from(format!("{path}.damaged-{n}")))
-        .find(|name| !name.exists());
-    let name = free.expect("there is always a next number");
-    fs::rename(path, &name).map_err(|source| StoreError::io("rename", path, source))?;
-    let wal = companion(path, "-wal");
-    if wal.exists() {
-        fs::rename(&wal, companion(&name, "-wal"))
-            .map_err(|source| StoreError::io("rename", &wal, source))?;
+    let is_cut = length < page_size * pages;
+    if is_cut && page_size * pages <= STRETCHED_BYTES_MAX.saturating_add(length * 8) {
+        file.set_len(page_size * pages)
+            .map_err(|source| StoreError::io("stretch", path, source))?;
     }
-    remove(path)?;
-    sync_folder_of(path)?;
-    Ok(name)
+    Ok(is_cut)
 }
 
 /// Removes a file and what belongs to it; what is not there is no failure.
@@ -149,12 +145,13 @@ pub(crate) fn remove(path: &Utf8Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn companion(path: &Utf8Path, suffix: &str) -> Utf8PathBuf {
+/// The file that `SQLite` keeps beside a database.
+pub(crate) fn companion(path: &Utf8Path, suffix: &str) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{path}{suffix}"))
 }
 
 /// A new name is on disk only once its folder is.
-fn sync_folder_of(path: &Utf8Path) -> Result<(), StoreError> {
+pub(crate) fn sync_folder_of(path: &Utf8Path) -> Result<(), StoreError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_str().is_empty())

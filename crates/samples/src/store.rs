@@ -17,14 +17,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use camino::Utf8Path;
 use parking_lot::{Mutex, RwLock};
 
-use crate::damage::{Damage, DamageKind, Damages};
+use crate::aside;
+use crate::damage::{Damage, Damages};
 use crate::day::{DayWriter, Days};
 use crate::error::StoreError;
 use crate::heads::Heads;
 use crate::index::{Index, IndexDb, Loaded};
 use crate::reader::Reader;
 use crate::series::{SeriesRef, SeriesRefused, SeriesSpec};
-use crate::sqlite;
 use crate::zstd_pool::ZstdPool;
 
 pub use append::{AppendOutcome, Batch, BatchError};
@@ -174,6 +174,7 @@ impl Store {
     pub fn open(dir: &Utf8Path, options: Options) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::io("create", dir, source))?;
         let damages = Arc::new(Damages::default());
+        aside::note_all(dir, &damages)?;
         let (index_db, loaded) = open_index(dir, &damages)?;
         for damage in &loaded.damaged {
             damages.note(damage);
@@ -305,11 +306,7 @@ fn open_index(dir: &Utf8Path, damages: &Damages) -> Result<(IndexDb, Loaded), St
     };
     match open() {
         Err(error) if StoreError::is_damage(&error) => {
-            let renamed_to = sqlite::set_aside(&path)?;
-            damages.note(&Damage {
-                file: path.clone(),
-                kind: DamageKind::SetAside { renamed_to },
-            });
+            aside::set_aside(&path, damages)?;
             crate::day::set_all_aside(dir, damages)?;
             open()
         }

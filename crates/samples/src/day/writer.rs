@@ -1,7 +1,6 @@
 //! Writing day files: one transaction for many chunks, synced when it returns.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
@@ -39,7 +38,7 @@ impl DayWriter {
     pub(crate) fn write(&mut self, days: &Days, day: i64, rows: &[ChunkRow]) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
-            let file = target(days, day)?;
+            let file = days.writable(day)?;
             match self.try_write(&file, rows) {
                 Err(error) if error.is_damage() && attempt < ATTEMPTS_MAX => {
                     self.open.retain(|(key, _)| *key != file.key);
@@ -92,17 +91,4 @@ fn insert(connection: &mut Connection, rows: &[ChunkRow]) -> rusqlite::Result<()
         }
     }
     transaction.commit()
-}
-
-/// The file that a day's chunks go to: its latest, or a new one if that is damaged.
-fn target(days: &Days, day: i64) -> Result<Arc<DayFile>, StoreError> {
-    let number = match days.files(day..=day).pop() {
-        Some(file) if !file.is_damaged() => return Ok(file),
-        Some(file) => file.key.1 + 1,
-        None => 0,
-    };
-    let file = Arc::new(DayFile::new(&days.dir, (day, number)));
-    sqlite::create(&file.path, &SCHEMA)?;
-    days.files.lock().insert(file.key, Arc::clone(&file));
-    Ok(file)
 }

@@ -12,8 +12,8 @@ use crate::series::SeriesRef;
 
 /// Rows that are packed together.
 const PACK_ROWS: usize = 32;
-/// Rows that a row out of order is compared with; what is there twice beyond them is found when merging.
-const ROWS_COMPARED: usize = 1_024;
+/// Rows of a block, so that looking for a time among rows out of order stays cheap.
+const ROWS_MAX: usize = 4_096;
 
 /// Rows of the same series.
 #[derive(Debug)]
@@ -44,6 +44,20 @@ impl RowBlock {
         &self.series
     }
 
+    /// Whether it takes no more rows.
+    pub(crate) const fn is_full(&self) -> bool {
+        ROWS_MAX <= self.times_ms.len()
+    }
+
+    /// Whether it has a row for this time.
+    pub(crate) fn has(&self, time_ms: i64) -> bool {
+        if !self.is_ascending {
+            return self.times_ms.contains(&time_ms);
+        }
+        let is_later = self.times_ms.last().is_none_or(|last| *last < time_ms);
+        !is_later && self.times_ms.binary_search(&time_ms).is_ok()
+    }
+
     /// Takes a row with a value for each series, unless there is one for this time; says whether it took it.
     pub(crate) fn push(&mut self, time_ms: i64, values: &[f64]) -> bool {
         debug_assert_eq!(
@@ -51,14 +65,10 @@ impl RowBlock {
             self.series.len(),
             "a row has a value for each series"
         );
-        let is_later = self.times_ms.last().is_none_or(|last| *last < time_ms);
-        if !(is_later && self.is_ascending) {
-            let compared = self.times_ms.len().saturating_sub(ROWS_COMPARED);
-            if self.times_ms[compared..].contains(&time_ms) {
-                return false;
-            }
-            self.is_ascending &= is_later;
+        if self.has(time_ms) {
+            return false;
         }
+        self.is_ascending &= self.times_ms.last().is_none_or(|last| *last < time_ms);
         self.times_ms.push(time_ms);
         self.tail.extend_from_slice(values);
         if self.times_ms.len().is_multiple_of(PACK_ROWS) {

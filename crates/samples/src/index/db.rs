@@ -1,8 +1,10 @@
 //! The index on disk: `index.db`.
 //!
 //! Each row carries a CRC of its content. A row that does not match is left out and reported: its samples are
-//! not shown rather than shown under a wrong name, and its number is not given again.
+//! not shown rather than shown under a wrong name. The *census* says how many rows there are and which numbers
+//! were given, so that a row which is not found at all is missed too, and its number is not given again.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,7 +12,7 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Labels, MetricType};
 use rusqlite::{Connection, params};
 
-use super::Changes;
+use super::{Census, Changes};
 use crate::damage::{Damage, DamageKind};
 use crate::error::StoreError;
 use crate::series::SeriesMeta;
@@ -26,8 +28,15 @@ const SCHEMA: Schema = Schema {
               id INTEGER PRIMARY KEY, group_id INTEGER NOT NULL, resource INTEGER NOT NULL, name TEXT NOT NULL,
               labels TEXT NOT NULL, metric_type INTEGER NOT NULL, unit TEXT NOT NULL,
               interval_ms INTEGER NOT NULL, last_day INTEGER NOT NULL, crc INTEGER NOT NULL
+          ) STRICT;
+          CREATE TABLE census (
+              id INTEGER PRIMARY KEY, series_count INTEGER NOT NULL, series_number_max INTEGER NOT NULL,
+              group_number_max INTEGER NOT NULL, crc INTEGER NOT NULL
           ) STRICT;",
 };
+
+/// Numbers left out when nobody knows which were given.
+const NUMBERS_SKIPPED: u32 = 1 << 20;
 
 /// A group as it is on disk.
 #[derive(Debug, Clone)]
@@ -130,7 +139,50 @@ impl IndexDb {
                 None => loaded.damaged.push(self.damage(DamageKind::Series { id })),
             }
         }
+        self.find_missing(&mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Reports rows that were not found at all, and keeps their numbers from being given again.
+    fn find_missing(&self, loaded: &mut Loaded) -> rusqlite::Result<()> {
+        let groups: HashSet<u32> = loaded.groups.iter().map(|group| group.id).collect();
+        let of_no_group = loaded
+            .series
+            .iter()
+            .filter(|series| !groups.contains(&series.group));
+        let missing: BTreeSet<u32> = of_no_group.map(|series| series.group).collect();
+        loaded.damaged.extend(
+            missing
+                .iter()
+                .map(|id| self.damage(DamageKind::Group { id: i64::from(*id) })),
+        );
+
+        let mut statement = self.connection.prepare(
+            "SELECT series_count, series_number_max, group_number_max, crc FROM census WHERE id = 1",
+        )?;
+        let census = match statement.query([])?.next()? {
+            Some(row) => census_row(row),
+            None if loaded.series.is_empty() => Some(Census::default()),
+            None => None,
+        };
+        let Some(census) = census else {
+            let reason = "its census cannot be read".to_owned();
+            loaded.damaged.push(self.damage(DamageKind::File { reason }));
+            // Nobody knows which numbers were given beyond those that were found.
+            loaded.series_number_max = loaded.series_number_max.saturating_add(NUMBERS_SKIPPED);
+            loaded.group_number_max = loaded.group_number_max.saturating_add(NUMBERS_SKIPPED);
+            return Ok(());
+        };
+        loaded.series_number_max = loaded.series_number_max.max(census.series_number_max);
+        loaded.group_number_max = loaded.group_number_max.max(census.group_number_max);
+        let missing = usize::try_from(census.series_count)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(loaded.series.len() + loaded.damaged.len());
+        if 0 < missing {
+            let reason = format!("{missing} series are not found");
+            loaded.damaged.push(self.damage(DamageKind::File { reason }));
+        }
+        Ok(())
     }
 
     /// Writes changes in one transaction, synced when this returns.
@@ -183,6 +235,20 @@ impl IndexDb {
                     stored.crc(),
                 ])?;
             }
+            let Census {
+                series_count,
+                series_number_max,
+                group_number_max,
+            } = changes.census;
+            transaction.execute(
+                "INSERT OR REPLACE INTO census VALUES (1, ?1, ?2, ?3, ?4)",
+                params![
+                    series_count,
+                    series_number_max,
+                    group_number_max,
+                    changes.census.crc()
+                ],
+            )?;
         }
         transaction.commit()
     }
@@ -216,6 +282,22 @@ impl Stored<'_> {
             [&meta.name, self.labels, &meta.unit],
         )
     }
+}
+
+impl Census {
+    fn crc(&self) -> u32 {
+        let numbers = [self.series_count, self.series_number_max, self.group_number_max];
+        crc32fast::hash(&numbers.map(u32::to_le_bytes).concat())
+    }
+}
+
+fn census_row(row: &rusqlite::Row<'_>) -> Option<Census> {
+    let census = Census {
+        series_count: row.get(0).ok()?,
+        series_number_max: row.get(1).ok()?,
+        group_number_max: row.get(2).ok()?,
+    };
+    (row.get::<_, u32>(3).ok()? == census.crc()).then_some(census)
 }
 
 fn group_row(row: &rusqlite::Row<'_>) -> Option<GroupRow> {
