@@ -3,6 +3,7 @@
 //! Knows the workspace from outside, as files and `cargo metadata`; no program of Muster depends on it.
 #![expect(clippy::print_stdout, reason = "a developer's tool talks on its terminal")]
 
+mod bench;
 mod docs;
 mod lint;
 mod process;
@@ -39,6 +40,8 @@ enum Command {
     Lint,
     /// Installs the programs that the tests need: with apt as root, else names what is missing.
     TestDeps,
+    /// Measures release builds and writes docs/benchmarks.md.
+    Bench,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Docs { check } => docs::run(&root, check)?,
         Command::Lint => lint::run(&root)?,
         Command::TestDeps => test_deps::run(&root)?,
+        Command::Bench => bench::run(&root)?,
     };
     Ok(if clean {
         ExitCode::SUCCESS

@@ -1,0 +1,137 @@
+//! A controller that is measured: a process of its own, watched through `/proc`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context as _, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::program;
+use crate::process;
+
+/// All agents come from one address here, which the limits of an ordinary installation are there to refuse.
+const SETTINGS: &str = "[enrolment]\nper_address_per_s = 10000\nper_address_burst = 10000\nper_s = 10000\n";
+/// Unit of processor times in `/proc/PID/stat` on every Linux that Rust runs on.
+const TICKS_PER_S: f64 = 100.0;
+
+/// A running controller; killed if the measurement fails.
+pub(super) struct Controller {
+    process: Child,
+    data: Utf8PathBuf,
+    /// Where agents connect.
+    pub(super) agents: String,
+}
+
+impl Controller {
+    /// Starts one in a folder and waits until it is ready.
+    pub(super) fn start(root: &Utf8Path, folder: &Utf8Path) -> anyhow::Result<Self> {
+        let data = folder.join("data");
+        let settings = folder.join("controller.toml");
+        std::fs::write(&settings, SETTINGS).with_context(|| format!("write {settings}"))?;
+        let mut command = process::command(program(root, "muster-controller").as_str(), root);
+        command
+            .args(["run", "--data-dir", data.as_str(), "--config", settings.as_str()])
+            .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+            .stdout(Stdio::piped());
+        let mut process = command
+            .spawn()
+            .context("start muster-controller; build it with --release")?;
+        let stdout = process
+            .stdout
+            .take()
+            .context("the controller's output is a pipe")?;
+        let mut controller = Self {
+            process,
+            data,
+            agents: String::new(),
+        };
+        let mut line = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .context("wait for the controller")?;
+        match line.trim().split_once(" agents: ") {
+            Some((_, agents)) => controller.agents = agents.to_owned(),
+            None => bail!("the controller said {line:?}"),
+        }
+        Ok(controller)
+    }
+
+    /// A file with an enrolment token for that many agents.
+    pub(super) fn token(&self, root: &Utf8Path, uses: u32) -> anyhow::Result<Utf8PathBuf> {
+        let uses = uses.to_string();
+        let mut create = process::command(program(root, "muster-controller").as_str(), root);
+        create.args([
+            "token",
+            "create",
+            "--data-dir",
+            self.data.as_str(),
+            "--uses",
+            &uses,
+            "--ttl",
+            "60m",
+        ]);
+        let path = self.data.join("bench-token");
+        std::fs::write(&path, process::output(&mut create)?).with_context(|| format!("write {path}"))?;
+        Ok(path)
+    }
+
+    /// Where its data is.
+    pub(super) fn data(&self) -> Utf8PathBuf {
+        self.data.clone()
+    }
+
+    /// Processor seconds so far.
+    pub(super) fn cpu_s(&self) -> anyhow::Result<f64> {
+        let stat = self.proc_file("stat")?;
+        // The name in brackets may hold anything; fields are counted after it. 14 and 15 are user and system time.
+        let (_, fields) = stat.rsplit_once(") ").context("stat has a name")?;
+        let ticks: Vec<u64> = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        let [user, system] = ticks[..] else {
+            bail!("stat has no times: {stat}");
+        };
+        Ok((user + system) as f64 / TICKS_PER_S)
+    }
+
+    /// The most memory it has had in RAM.
+    pub(super) fn memory_peak_bytes(&self) -> anyhow::Result<u64> {
+        let status = self.proc_file("status")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .context("status has no VmHWM")?;
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .with_context(|| format!("VmHWM is {line:?}"))?;
+        Ok(kib * 1024)
+    }
+
+    fn proc_file(&self, name: &str) -> anyhow::Result<String> {
+        let path = format!("/proc/{}/{name}", self.process.id());
+        std::fs::read_to_string(&path).with_context(|| format!("read {path}"))
+    }
+
+    /// Stops it in order, so that everything is on disk.
+    pub(super) fn stop(&mut self, root: &Utf8Path) -> anyhow::Result<()> {
+        process::run(process::command("kill", root).args(["-TERM", &self.process.id().to_string()]))?;
+        let status = self.process.wait().context("wait for the controller's end")?;
+        if !status.success() {
+            bail!("the controller ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        // Nothing is left to kill after an orderly stop.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
