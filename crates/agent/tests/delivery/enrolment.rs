@@ -185,7 +185,7 @@ async fn a_certificate_of_the_true_root_for_another_name_or_time_or_use_is_refus
     let mut client = server_params(muster_proto::CONTROLLER_NAME);
     client.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     for params in [server_params("web.example.com"), expired_server_params(), client] {
-        let error = assert_nothing_is_said(&pki, &pki.server_of(params)).await;
+        let error = assert_nothing_is_said(&pki, &pki.server_of(&params)).await;
         assert!(is_tls(&error), "{error:?}");
     }
 }

@@ -1,6 +1,9 @@
 //! The delivering half of the agent against a scripted controller over real TLS.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod controller;
 mod enrolment;
 mod pki;
 mod stream;
+mod whole;

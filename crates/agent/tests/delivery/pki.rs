@@ -54,10 +54,10 @@ impl Pki {
 
     /// What a controller presents: leaf, issuing CA and root.
     pub(crate) fn server(&self) -> Chain {
-        self.server_of(server_params(CONTROLLER_NAME))
+        self.server_of(&server_params(CONTROLLER_NAME))
     }
 
-    pub(crate) fn server_of(&self, params: CertificateParams) -> Chain {
+    pub(crate) fn server_of(&self, params: &CertificateParams) -> Chain {
         let key = key();
         let leaf = params.signed_by(&key, &self.issuing).unwrap();
         let certificates = vec![
@@ -78,8 +78,12 @@ impl Pki {
 
     /// An enrolled agent.
     pub(crate) fn agent(&self) -> Identity {
-        let key = key();
-        let leaf = agent_params().signed_by(&key, &self.issuing).unwrap();
+        self.agent_with(&key())
+    }
+
+    /// An enrolled agent with this key.
+    pub(crate) fn agent_with(&self, key: &KeyPair) -> Identity {
+        let leaf = agent_params().signed_by(key, &self.issuing).unwrap();
         Identity {
             agent_id: AgentId(uuid::Uuid::from_u128(5)),
             server_id: ServerId(1),
