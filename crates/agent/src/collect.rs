@@ -194,21 +194,4 @@ impl Tick {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_registry_is_sorted_and_documented() {
-        assert!(ALL.windows(2).all(|pair| pair[0].name < pair[1].name));
-        for descriptor in ALL {
-            assert!(!descriptor.summary.is_empty(), "{}", descriptor.name);
-            assert!(
-                descriptor.interval_min <= descriptor.interval,
-                "{}",
-                descriptor.name
-            );
-            assert!(Duration::ZERO < descriptor.timeout, "{}", descriptor.name);
-            assert!(Descriptor::find(descriptor.name).is_some());
-        }
-    }
-}
+mod tests;

@@ -20,8 +20,11 @@ mod lsblk;
 /// Longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Makes facts of a file's name and text.
+type Parser = fn(&Utf8Path, &str) -> Facts;
+
 /// The kinds of recorded output, by name.
-const KINDS: &[(&str, fn(&Utf8Path, &str) -> Facts)] = &[
+const KINDS: &[(&str, Parser)] = &[
     ("diskstats", parse_diskstats),
     ("lsblk", lsblk::parse),
     ("mounts", parse_mounts),

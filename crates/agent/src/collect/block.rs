@@ -18,6 +18,7 @@ pub mod identity;
 mod ids;
 mod inventory;
 mod node;
+pub(crate) mod recorded;
 
 pub use ids::{Worldwide, is_placeholder_serial, tidy};
 pub use inventory::{Inventory, Shared, partition_key};

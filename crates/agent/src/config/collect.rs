@@ -190,7 +190,7 @@ pub(super) struct RawSmart {
 pub(super) fn validate(
     collect: RawCollect,
     filesystem: RawFilesystem,
-    smart: RawSmart,
+    smart: &RawSmart,
     problems: &mut Problems,
 ) -> Settings {
     for name in collect
@@ -211,7 +211,7 @@ pub(super) fn validate(
         disabled: collect.disabled,
         intervals,
         filesystem: validate_filesystem(filesystem, problems),
-        smart: validate_smart(&smart, problems),
+        smart: validate_smart(smart, problems),
     }
 }
 

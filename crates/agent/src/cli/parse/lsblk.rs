@@ -3,32 +3,23 @@
 use camino::Utf8Path;
 use muster_model::{Facts, Resource, ResourceKey, ResourceKind};
 use muster_parse::lsblk::{self, BlockDevice};
-use muster_parse::udev;
 
-use crate::collect::block::{
-    Class, Inventory, Node, Partition, Worldwide, describe, is_placeholder_serial, tidy,
-};
+use crate::collect::block::{Inventory, describe, recorded};
 use crate::collect::draft::{Draft, bounded_key};
-
-/// Bytes of a sector as lsblk counts where a partition starts.
-const SECTOR_BYTES: u64 = 512;
 
 pub(super) fn parse(_: &Utf8Path, text: &str) -> Facts {
     let mut draft = Draft::new("lsblk");
     let parsed = lsblk::parse(text);
-    let devices = lsblk::unique(&parsed.value);
-    let disks = devices
-        .iter()
-        .filter(|(device, parents)| parents.is_empty() && !is_layer(device));
-    let inventory = Inventory::of(disks.map(|(device, _)| node(device)).collect());
+    let inventory = Inventory::of(recorded::nodes(&parsed.value));
     describe(&mut draft, &inventory);
-    for (device, parents) in devices.iter().filter(|(device, _)| is_layer(device)) {
+    let devices = lsblk::unique(&parsed.value);
+    for (device, parents) in devices.iter().filter(|(device, _)| recorded::is_layer(device)) {
         let key = layer_key(device);
         draft.resource(layer(device, &key));
         for parent in parents {
             let below = inventory.key(parent).cloned().or_else(|| {
                 let (found, _) = devices.iter().find(|(other, _)| other.key() == *parent)?;
-                is_layer(found).then(|| layer_key(found))
+                recorded::is_layer(found).then(|| layer_key(found))
             });
             if let Some(below) = below {
                 draft.rests_on(&key, &below);
@@ -37,14 +28,6 @@ pub(super) fn parse(_: &Utf8Path, text: &str) -> Facts {
     }
     draft.parser_problems("lsblk", parsed.problems);
     draft.finish()
-}
-
-/// What lies on a disk or partition: crypt, RAID, LVM. Without the column TYPE, device names tell.
-fn is_layer(device: &BlockDevice) -> bool {
-    match device.kind.as_deref() {
-        Some(kind) => !matches!(kind, "disk" | "part" | "loop" | "rom"),
-        None => matches!(Class::of(device.key()), Class::DeviceMapper | Class::Md),
-    }
 }
 
 fn layer_key(device: &BlockDevice) -> ResourceKey {
@@ -71,86 +54,6 @@ fn layer(device: &BlockDevice, key: &ResourceKey) -> Resource {
         .set("fs_type", device.fs_type.clone())
         .set("fs_uuid", device.fs_uuid.clone());
     resource
-}
-
-fn node(device: &BlockDevice) -> Node {
-    let name = device.key().replace('/', "!");
-    let class = match device.kind.as_deref() {
-        Some("rom") => Class::Rom,
-        Some("loop") => Class::Loop,
-        _ => Class::of(&name),
-    };
-    let names = match class {
-        Class::Nvme => Worldwide::of_nvme(None, None, None, device.wwn.as_deref()),
-        _ => Worldwide::of_scsi(device.wwn.as_deref().into_iter()),
-    };
-    let is_part = |child: &&BlockDevice| child.kind.as_deref().is_none_or(|kind| kind == "part");
-    Node {
-        class,
-        numbers: device.numbers,
-        size_bytes: device.size_bytes,
-        bus_path: None,
-        slaves: Vec::new(),
-        partitions: device
-            .children
-            .iter()
-            .filter(is_part)
-            .filter_map(|child| partition(&name, child))
-            .collect(),
-        logical_sector_bytes: device.logical_sector_bytes,
-        physical_sector_bytes: device.physical_sector_bytes,
-        is_rotational: device.is_rotational,
-        is_removable: device.is_removable,
-        is_read_only: device.is_read_only,
-        kernel_model: device.model.as_deref().map(tidy),
-        model: device.model.as_deref().map(tidy),
-        vendor: device
-            .vendor
-            .as_deref()
-            .map(tidy)
-            .filter(|vendor| vendor != "ATA"),
-        serial: device
-            .serial
-            .as_deref()
-            .map(tidy)
-            .filter(|serial| !is_placeholder_serial(serial)),
-        firmware: device.revision.clone(),
-        names,
-        part: None,
-        dm_name: None,
-        dm_uuid: None,
-        backing_file: None,
-        udev: udev::Record::default(),
-        name,
-    }
-}
-
-/// A partition's number is what its name adds to the disk's: `sda1`, `nvme0n1p2`.
-fn partition(disk: &str, child: &BlockDevice) -> Option<Partition> {
-    let name = child.key().replace('/', "!");
-    let number = name.strip_prefix(disk)?.trim_start_matches('p').parse().ok()?;
-    let mut udev = udev::Record::default();
-    let columns = [
-        ("ID_PART_ENTRY_UUID", &child.partition_uuid),
-        ("ID_PART_ENTRY_NAME", &child.partition_label),
-        ("ID_FS_TYPE", &child.fs_type),
-        ("ID_FS_UUID", &child.fs_uuid),
-    ];
-    for (property, value) in columns {
-        udev.properties
-            .extend(value.clone().map(|value| (property.to_owned(), value)));
-    }
-    Some(Partition {
-        number,
-        numbers: child.numbers,
-        size_bytes: child.size_bytes,
-        start_bytes: child
-            .start_sector
-            .map(|sector| sector.saturating_mul(SECTOR_BYTES)),
-        is_read_only: child.is_read_only,
-        udev,
-        name,
-    })
 }
 
 #[cfg(test)]
@@ -200,5 +103,19 @@ mod tests {
             ]
         );
         assert!(facts.problems.is_empty(), "{:?}", facts.problems);
+    }
+
+    #[test]
+    fn foundations_are_found_through_recorded_layers() {
+        let inventory = Inventory::of(recorded::nodes(&lsblk::parse(TREE).value));
+        let found: Vec<_> = inventory
+            .foundations("dm-0")
+            .into_iter()
+            .map(ResourceKey::as_str)
+            .collect();
+        assert_eq!(
+            found,
+            ["device:serial:M:S124", "partition:wwn:0x5000c500a1b2c3d4:1"]
+        );
     }
 }

@@ -137,7 +137,7 @@ fn is_repeated(text: &str) -> bool {
 
 /// `0123456789abcdef`, `1234567890`, `12345678`, also several times over.
 fn is_counting(text: &str) -> bool {
-    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef1234567890abcdef";
     const DECIMAL: &str = "0123456789012345678901234567890123456789012345678901234567890";
     const SHORTEST: usize = 6;
     let text = text.to_ascii_lowercase();
@@ -204,6 +204,7 @@ mod tests {
             "0000000001000000",
             "0123456789abcdef",
             "1234567890123456",
+            "1234567890abcdef",
             "",
             "not hex",
         ] {

@@ -5,14 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_model::ResourceKey;
+use muster_parse::lsblk;
 
 use super::identity::{self, Identity};
 use super::node::{self, Fingerprint, Node, Partition};
+use super::recorded;
 use crate::collect::draft::bounded_key;
-use crate::host::{Files, Host, HostError};
+use crate::host::{Files, Host, HostError, ProgramCall};
 
 /// A reading older than this is not used again, even if no change shows.
 const AGE_MAX: Duration = Duration::from_secs(300);
+/// When lsblk is given up.
+const LSBLK_DEADLINE: Duration = Duration::from_secs(10);
 /// Most layers that are followed down from a filesystem to its disks.
 const LAYERS_MAX: usize = 16;
 
@@ -160,6 +164,27 @@ pub fn partition_key(disk: &ResourceKey, number: u64) -> ResourceKey {
     bounded_key(format!("partition:{disk}:{number}"))
 }
 
+/// What lsblk says, where there is no sysfs: below a root that has only its recorded output. A running kernel always
+/// has sysfs, so lsblk never runs in earnest.
+async fn read_recorded(host: &Host) -> Option<Inventory> {
+    let call = ProgramCall {
+        program: "lsblk",
+        args: vec!["--json", "--bytes", "--output-all"],
+        record: "lsblk/all",
+        deadline: LSBLK_DEADLINE,
+    };
+    let output = host.run(&call).await.ok()?;
+    let parsed = lsblk::parse(&String::from_utf8_lossy(&output.stdout));
+    let mut inventory = Inventory::of(recorded::nodes(&parsed.value));
+    inventory.problems.extend(
+        parsed
+            .problems
+            .into_iter()
+            .map(|problem| format!("lsblk: {}", problem.message)),
+    );
+    Some(inventory)
+}
+
 /// The last reading, shared by the collectors that name their resources by it.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -184,8 +209,12 @@ impl Shared {
             let fingerprint = node::fingerprint(files, &names);
             Ok(Inventory::read(files)?.map(|inventory| (fingerprint, Arc::new(inventory))))
         });
-        let Some((fingerprint, inventory)) = read.await?? else {
-            return Ok(None);
+        let (fingerprint, inventory) = match read.await?? {
+            Some(found) => found,
+            None => match read_recorded(host).await {
+                Some(inventory) => (Fingerprint::new(), Arc::new(inventory)),
+                None => return Ok(None),
+            },
         };
         let reading = Reading {
             fingerprint,

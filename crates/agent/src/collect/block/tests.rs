@@ -328,6 +328,20 @@ async fn a_reading_is_shared_until_something_changes() {
 }
 
 #[tokio::test]
+async fn a_recording_of_lsblk_stands_in_for_sysfs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("muster/run/lsblk")).unwrap();
+    let text = r#"{"blockdevices":[{"name":"sda","type":"disk","size":1000,"wwn":"0x5000c500a1b2c3d4"}]}"#;
+    fs::write(folder.path().join("muster/run/lsblk/all"), text).unwrap();
+    let host = Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap();
+    let inventory = Shared::default().refresh(&host).await.unwrap().unwrap();
+    assert_eq!(
+        inventory.key("sda").unwrap().as_str(),
+        "device:wwn:0x5000c500a1b2c3d4"
+    );
+}
+
+#[tokio::test]
 async fn a_server_without_sysfs_is_absent() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap();

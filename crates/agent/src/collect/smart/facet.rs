@@ -3,7 +3,7 @@
 use muster_catalogue::SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
 use muster_model::{Health, Resource, ResourceKey, ResourceKind, limits};
 use smartmontools_parse::report::Wwn;
-use smartmontools_parse::{DeviceType, Report, verdict};
+use smartmontools_parse::{DeviceType, PowerMode, Report, verdict};
 
 use super::target::Target;
 use super::{Reading, ask, series};
@@ -13,12 +13,14 @@ use crate::collect::draft::{Draft, bounded_key};
 
 /// A drive that answered now.
 pub(super) fn awake(draft: &mut Draft, target: &Target, reading: &Reading) {
-    describe(draft, target, reading, "active", None);
+    // A drive that could not be opened was perhaps not even there.
+    let power_state = (reading.report.power_mode() == PowerMode::Active).then_some("active");
+    describe(draft, target, reading, power_state, None);
 }
 
 /// A drive that sleeps: what was read before, and that it sleeps.
 pub(super) fn asleep(draft: &mut Draft, target: &Target, last: &Reading, exit_status: u8) {
-    describe(draft, target, last, "standby", Some(exit_status));
+    describe(draft, target, last, Some("standby"), Some(exit_status));
 }
 
 /// A drive that has slept since the agent began.
@@ -52,13 +54,13 @@ fn describe(
     draft: &mut Draft,
     target: &Target,
     reading: &Reading,
-    power_state: &str,
+    power_state: Option<&str>,
     exit_status: Option<u8>,
 ) {
     for key in keys(target, &reading.key) {
         let mut resource = resource(&reading.report, key, &name(target));
         resource
-            .set("power_state", Some(power_state))
+            .set("power_state", power_state)
             .set("last_checked", rfc3339_ms(reading.read_ms))
             .set("smart_data_raw", compact(&reading.raw));
         if compact(&reading.raw).is_none() && !reading.raw.is_empty() {
