@@ -84,18 +84,20 @@ impl Report {
             .filter(|bytes| 0 < *bytes)
     }
 
-    /// Degrees Celsius now: `temperature.current`, else the NVMe health log, else ATA attribute 194 or 190. 0 is what
-    /// drives without a sensor report, and below -60 or above 150 is none; both are absent.
+    /// Degrees Celsius now: `temperature.current`, else the NVMe health log, the SCSI environmental reports, ATA attribute
+    /// 194 or 190. 0 is what drives without a sensor report, and below -40 or above 120 (127 and 255 mean "unset") is no
+    /// temperature of a drive that answers; all these are absent.
     pub fn temperature_celsius(&self) -> Option<i64> {
         let from_health_log = || self.nvme.health.as_ref().and_then(|health| health.temperature);
         [
             self.temperature.current,
             from_health_log(),
+            self.scsi.environment_temperature,
             self.temperature_attribute(),
         ]
         .into_iter()
         .flatten()
-        .find(|celsius| *celsius != 0 && (-60..=150).contains(celsius))
+        .find(|celsius| *celsius != 0 && (-40..=120).contains(celsius))
     }
 
     /// Whole hours switched on: `power_on_time.hours`, which knows the vendors' ways of counting minutes and half

@@ -125,6 +125,7 @@ fn each_state_of_a_drive_has_its_health() {
         ("synthetic/nvme-too-hot", Health::Failed),
         ("synthetic/scsi-healthy-old", Health::Healthy),
         ("synthetic/scsi-ssd", Health::Healthy),
+        ("synthetic/scsi-environment-temperature", Health::Healthy),
         ("synthetic/scsi-grown-defects", Health::Warning),
         ("synthetic/scsi-uncorrected", Health::Warning),
         ("synthetic/scsi-self-test-failed", Health::Critical),

@@ -39,6 +39,10 @@ pub(super) fn read(root: &Node<'_>) -> Scsi {
         drive_trip: root
             .node("scsi_temperature")
             .and_then(|node| node.signed("drive_trip")),
+        environment_temperature: root
+            .node("scsi_environmental_reports")
+            .and_then(|reports| reports.node("temperature_1"))
+            .and_then(|report| report.signed("current")),
         self_tests: read_self_tests(root),
     }
 }

@@ -39,6 +39,8 @@ pub struct Scsi {
     pub start_stop: Option<StartStop>,
     /// Trip temperature in the older place, degrees Celsius; 0 means unset.
     pub drive_trip: Option<i64>,
+    /// Temperature of the first sensor in the environmental reports, degrees Celsius.
+    pub environment_temperature: Option<i64>,
     /// Self-tests, newest first.
     pub self_tests: Vec<ScsiSelfTest>,
 }

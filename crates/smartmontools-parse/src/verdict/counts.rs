@@ -186,7 +186,10 @@ fn near_threshold(report: &Report, baseline: Option<&Baseline>) -> Option<Reason
     };
     let is_accepted = baseline.is_some_and(|baseline| count <= baseline.get(Counter::Reallocated));
     let half = u16::midpoint(start, u16::from(thresh));
-    if value == 0 || half <= u16::from(value) || attribute.when_failed.is_some() || is_accepted {
+    // Without a threshold the maker sets no limit, and values follow a scale of their own (Intel's and Solidigm's
+    // start anywhere).
+    if thresh == 0 || value == 0 || half <= u16::from(value) || attribute.when_failed.is_some() || is_accepted
+    {
         return None;
     }
     let text = format!(
