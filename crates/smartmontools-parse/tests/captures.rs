@@ -1,4 +1,4 @@
-//! Walks the captures of real drives that are kept beside the project, where they are.
+//! Walks the captures of real drives and of the storage lab that are kept beside the project, where they are.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,22 +7,17 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use smartmontools_parse::{Health, Parsed, Verdict, parse, verdict};
+use smartmontools_parse::{Health, Parsed, Verdict, parse, scan, verdict};
 
-/// Every capture: file name, text, and the same text as plain JSON.
+/// Every capture of a real drive: file name, text, and the same text as plain JSON.
 fn captures() -> Vec<(String, String, Value)> {
-    let Some(folder) = folder().filter(|folder| folder.is_dir()) else {
+    let mut paths = list(&root().join("smartctl"));
+    if paths.is_empty() {
         println!("skipped: no captures of real drives here (MUSTER_FIXTURES)");
-        return Vec::new();
-    };
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    }
     paths.sort();
     let read = |path: &PathBuf| {
         let text = fs::read_to_string(path).unwrap();
@@ -36,16 +31,22 @@ fn captures() -> Vec<(String, String, Value)> {
     paths.iter().map(read).collect()
 }
 
+/// What is in a folder, nothing for one that is not there.
+fn list(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+        .unwrap_or_default()
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "a test finds its captures by the environment"
 )]
-fn folder() -> Option<PathBuf> {
+fn root() -> PathBuf {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    let root = std::env::var("MUSTER_FIXTURES")
+    std::env::var("MUSTER_FIXTURES")
         .map(PathBuf::from)
-        .unwrap_or(beside);
-    Some(root.join("smartctl"))
+        .unwrap_or(beside)
 }
 
 fn judged(text: &str) -> (Parsed, Verdict) {
@@ -166,5 +167,40 @@ fn every_verdict_says_what_it_rests_on() {
                 reason.text
             );
         }
+    }
+}
+
+/// QEMU's drives in every state of the storage lab: only the NVMe drive can be made to fail.
+#[test]
+fn every_output_of_the_lab_reads_and_only_the_failing_drive_fails() {
+    let suites = list(&root().join("lab")).into_iter().filter(|path| path.is_dir());
+    let states: Vec<PathBuf> = suites.flat_map(|suite| list(&suite)).collect();
+    if states.is_empty() {
+        println!("skipped: no captures of the lab here (MUSTER_FIXTURES)");
+    }
+    for path in states.iter().flat_map(|state| list(state)) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("smartctl-") || !name.ends_with(".json") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        if name.starts_with("smartctl-scan") {
+            let scan = scan::parse(&text);
+            assert!(
+                scan.problems.is_empty() && !scan.devices.is_empty(),
+                "{}",
+                path.display()
+            );
+            continue;
+        }
+        let (Parsed { problems, .. }, verdict) = judged(&text);
+        assert_eq!(problems, [], "{}", path.display());
+        let is_warned = path.to_string_lossy().contains("nvme-warn");
+        let expected = match name.as_str() {
+            name if name.contains("LABNVME") && is_warned => Health::Failed,
+            name if name.contains("LABNVME") || name.contains("LABSATA") => Health::Healthy,
+            _ => Health::Unknown,
+        };
+        assert_eq!(verdict.health, expected, "{}: {verdict:?}", path.display());
     }
 }
