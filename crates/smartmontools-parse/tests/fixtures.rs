@@ -295,6 +295,37 @@ fn a_baseline_never_hides_what_the_drive_says_itself() {
     );
 }
 
+/// Changes one attribute of an output.
+fn with_attribute(name: &str, id: u64, change: impl FnOnce(&mut Value)) -> Value {
+    let mut document: Value = serde_json::from_str(&fixture(name)).unwrap();
+    let table = document["ata_smart_attributes"]["table"].as_array_mut().unwrap();
+    change(table.iter_mut().find(|attribute| attribute["id"] == id).unwrap());
+    document
+}
+
+#[test]
+fn a_normalised_value_without_a_threshold_says_nothing_of_spare_blocks() {
+    let judge = |thresh: u64| {
+        let document = with_attribute("synthetic/ata-ssd-worn-out.json", 5, |attribute| {
+            attribute["raw"] = json!({"value": 2, "string": "2"});
+            attribute["value"] = json!(47);
+            attribute["thresh"] = json!(thresh);
+        });
+        health(&document.to_string())
+    };
+    assert_eq!(judge(0), Health::Warning);
+    assert_eq!(judge(10), Health::Critical);
+}
+
+#[test]
+fn a_self_test_that_failed_years_ago_is_a_warning() {
+    let mut document: Value =
+        serde_json::from_str(&fixture("synthetic/ata-self-test-read-failure.json")).unwrap();
+    assert_eq!(health(&document.to_string()), Health::Critical);
+    document["power_on_time"]["hours"] = json!(60_000);
+    assert_eq!(health(&document.to_string()), Health::Warning);
+}
+
 #[test]
 fn sleep_is_told_from_absence() {
     let asleep = parse(&fixture("synthetic/ata-standby.json")).report;
