@@ -1,0 +1,221 @@
+//! The HTTP side: API, Prometheus text, the page. The only module that knows axum.
+//!
+//! Handlers are thin: read the request, call [`App`] or [`Series`], show the result. Who may call a route is decided in
+//! one place (`access`), what a refusal looks like in another (`error`), and what surrounds every request in a third
+//! (`middleware`). Nothing here knows tables, certificates or the agents' wire.
+
+mod access;
+mod auth;
+mod collect;
+mod collectors;
+mod error;
+mod exposition;
+mod extract;
+mod federate;
+pub mod metrics;
+mod middleware;
+mod openapi;
+mod page;
+mod probes;
+mod range;
+mod resources;
+mod serve;
+mod servers;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::{Router, middleware as layer};
+use tokio::sync::{Semaphore, watch};
+use utoipa_axum::routes;
+
+use crate::app::auth::{AuthError, Role};
+use crate::app::collect::Collecting;
+use crate::app::enrolment::EnrolError;
+use crate::app::series::{Series, SeriesError};
+use crate::app::servers::{ServerFilter, ServerView};
+use crate::app::{App, AppError, PAGE_LIMIT_MAX, PageRequest};
+use access::{Access, Declared, Routes};
+use error::{Code, Problem};
+use metrics::Metrics;
+pub use probes::{Readiness, readiness};
+pub use serve::{Peer, serve};
+
+/// What the HTTP side is made of.
+pub struct Parts {
+    /// The use-cases.
+    pub app: Arc<App>,
+    /// The sample store, with names joined.
+    pub series: Series,
+    /// Collecting now.
+    pub collect: Collecting,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Whether both ports accept and queries are complete.
+    pub ready: watch::Receiver<Readiness>,
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+struct HttpState {
+    app: Arc<App>,
+    series: Series,
+    collect: Collecting,
+    metrics: Arc<Metrics>,
+    ready: watch::Receiver<Readiness>,
+    requests: Arc<Semaphore>,
+    /// Set once all routes are known.
+    openapi: Arc<OnceLock<String>>,
+}
+
+impl HttpState {
+    fn new(parts: Parts) -> Self {
+        Self {
+            app: parts.app,
+            series: parts.series,
+            collect: parts.collect,
+            metrics: parts.metrics,
+            ready: parts.ready,
+            requests: Arc::new(Semaphore::new(middleware::REQUESTS_MAX)),
+            openapi: Arc::default(),
+        }
+    }
+
+    /// All servers, page by page.
+    async fn all_servers(&self, filter: ServerFilter) -> Result<Vec<ServerView>, Problem> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        loop {
+            let request = PageRequest {
+                limit: Some(PAGE_LIMIT_MAX),
+                cursor,
+            };
+            let page = self.app.servers(filter.clone(), request).await?;
+            all.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// The whole router.
+pub fn router(parts: Parts) -> Router {
+    build(HttpState::new(parts)).0
+}
+
+/// The router and who may call what.
+fn build(state: HttpState) -> (Router, Vec<Declared>) {
+    let look = Access::Needs(Role::Viewer);
+    let act = Access::Needs(Role::Operator);
+    let administer = Access::Needs(Role::Admin);
+    let (router, openapi, table) = Routes::new(state.clone(), openapi::base())
+        .add(Access::Public, routes!(probes::healthz))
+        .add(Access::Public, routes!(probes::readyz))
+        .add(Access::Public, routes!(auth::token))
+        .add(look, routes!(auth::me))
+        .add(look, routes!(auth::logout))
+        .add(look, routes!(openapi::openapi))
+        .add(look, routes!(servers::list))
+        .add(administer, routes!(servers::create))
+        .add(look, routes!(servers::get))
+        .add(administer, routes!(servers::patch))
+        .add(administer, routes!(servers::delete))
+        .add(act, routes!(collect::all))
+        .add(act, routes!(collect::one))
+        .add(look, routes!(resources::list))
+        .add(look, routes!(resources::devices))
+        .add(look, routes!(resources::device))
+        .add(look, routes!(collectors::collectors))
+        .add(look, routes!(collectors::errors_of_server))
+        .add(look, routes!(collectors::errors))
+        .add(look, routes!(collectors::stats))
+        .add(look, routes!(range::range))
+        .add(look, routes!(federate::federate))
+        .add(look, routes!(metrics::metrics))
+        .page(Access::Public, Method::GET, "/login", page::login_form)
+        .page(Access::Public, Method::POST, "/login", page::login)
+        .page(Access::Public, Method::GET, "/static/style.css", page::style)
+        .page(Access::Page(Role::Viewer), Method::POST, "/logout", page::logout)
+        .page(Access::Page(Role::Viewer), Method::GET, "/", page::fleet)
+        .page(
+            Access::Page(Role::Viewer),
+            Method::GET,
+            "/servers/{id}",
+            page::server,
+        )
+        .page(
+            Access::Page(Role::Viewer),
+            Method::GET,
+            "/devices/{id}",
+            page::device,
+        )
+        .build();
+    let document = openapi
+        .to_json()
+        .expect("the document has only texts and numbers");
+    state
+        .openapi
+        .set(document)
+        .expect("a state is built into one router only");
+    let router = router
+        .layer(DefaultBodyLimit::max(middleware::BODY_BYTES_MAX))
+        .layer(layer::from_fn_with_state(state.clone(), middleware::surround))
+        .with_state(state);
+    (router, table)
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::NotFound { what: "server", id } => Self::no_server(id),
+            AppError::NotFound { what, id } => Self::new(Code::NotFound, format!("there is no {what} {id}")),
+            AppError::Invalid(problems) => match problems.as_slice() {
+                [only] => Self::field(only.field, &only.message),
+                several => {
+                    let all: Vec<_> = several
+                        .iter()
+                        .map(|problem| format!("{}: {}", problem.field, problem.message))
+                        .collect();
+                    Self::new(Code::InvalidBody, all.join("; "))
+                }
+            },
+            AppError::Cursor => {
+                Self::parameter("cursor", "it is not one that an earlier answer gave in next")
+            }
+            AppError::Enrolment(EnrolError::NoServer(id)) => Self::no_server(id.0),
+            AppError::Enrolment(EnrolError::BadRequest(message)) => Self::new(Code::InvalidBody, message),
+            error @ (AppError::Enrolment(_) | AppError::Store(_)) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::BadCredentials => Self::new(Code::InvalidCredentials, "which of the two is not said"),
+            AuthError::BadToken => Self::unauthenticated(),
+            AuthError::TooMany { retry_after_s } => Self {
+                retry_after: Some(std::time::Duration::from_secs(retry_after_s)),
+                ..Self::new(
+                    Code::TooManyAttempts,
+                    format!("for this account or from this address; wait {retry_after_s} s"),
+                )
+            },
+            error
+            @ (AuthError::Hash(_) | AuthError::Random(_) | AuthError::Keep(_) | AuthError::Store(_)) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<SeriesError> for Problem {
+    fn from(error: SeriesError) -> Self {
+        Self::internal(&error)
+    }
+}

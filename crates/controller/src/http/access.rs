@@ -1,0 +1,328 @@
+//! Who may call what: the place where a role is checked.
+//!
+//! [`Routes`] is the only way to add a route, and adding one needs an [`Access`]; so a route about which nobody decided
+//! does not compile. The check runs before any part of the request is read. The table of all decisions is kept for
+//! the coverage test, and each operation's decision is written into the OpenAPI document.
+//!
+//! A caller shows a bearer token, or the page's cookie. A cookie is sent by browsers unasked, so a request that changes
+//! something and shows only a cookie must also show that it came from our own page.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::handler::Handler;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{MethodFilter, on};
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use super::HttpState;
+use super::error::{Code, Problem};
+use crate::app::auth::{AuthError, Principal, Role};
+
+/// Name of the page's cookie.
+pub(super) const COOKIE: &str = "muster_session";
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anybody. Only for what must answer before a login.
+    Public,
+    /// Whoever has this role or a greater one.
+    Needs(Role),
+    /// The same, for a page: whoever is not logged in is led to the login.
+    Page(Role),
+}
+
+/// One row of the table of decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Declared {
+    /// The method.
+    pub(super) method: Method,
+    /// The path, with its parameters in braces.
+    pub(super) path: String,
+    /// Who may call it.
+    pub(super) access: Access,
+}
+
+/// A router under construction.
+pub(super) struct Routes {
+    inner: OpenApiRouter<HttpState>,
+    state: HttpState,
+    table: Vec<Declared>,
+}
+
+impl Routes {
+    /// Starts with an OpenAPI document that has no paths.
+    pub(super) fn new(state: HttpState, openapi: utoipa::openapi::OpenApi) -> Self {
+        Self {
+            inner: OpenApiRouter::with_openapi(openapi),
+            state,
+            table: Vec::new(),
+        }
+    }
+
+    /// Adds documented routes.
+    pub(super) fn add(
+        mut self,
+        access: Access,
+        (schemas, mut paths, methods): UtoipaMethodRouter<HttpState>,
+    ) -> Self {
+        for (path, item) in &mut paths.paths {
+            for (method, operation) in operations(item) {
+                declare(operation, access);
+                self.table.push(Declared {
+                    method,
+                    path: path.clone(),
+                    access,
+                });
+            }
+        }
+        let guard = from_fn_with_state((self.state.clone(), access), check);
+        self.inner = self.inner.routes((schemas, paths, methods.route_layer(guard)));
+        self
+    }
+
+    /// Adds a route that is for people, and so is not in the OpenAPI document.
+    pub(super) fn page<H, T>(mut self, access: Access, method: Method, path: &str, handler: H) -> Self
+    where
+        H: Handler<T, HttpState>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).expect("pages are read or posted to");
+        let guard = from_fn_with_state((self.state.clone(), access), check);
+        self.inner = self.inner.route(path, on(filter, handler).route_layer(guard));
+        self.table.push(Declared {
+            method,
+            path: path.to_owned(),
+            access,
+        });
+        self
+    }
+
+    /// The router, its OpenAPI document and the table of decisions.
+    pub(super) fn build(self) -> (axum::Router<HttpState>, utoipa::openapi::OpenApi, Vec<Declared>) {
+        let (router, openapi) = self.inner.split_for_parts();
+        (router, openapi, self.table)
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    [
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::DELETE, &mut item.delete),
+        (Method::PATCH, &mut item.patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Writes into the document who may call an operation.
+fn declare(operation: &mut Operation, access: Access) {
+    let (security, sentence) = match access {
+        Access::Public => (SecurityRequirement::default(), "Needs no token.".to_owned()),
+        Access::Needs(role) | Access::Page(role) => (
+            SecurityRequirement::new::<_, _, String>("bearer", []),
+            format!("Needs the role {}.", role.as_str()),
+        ),
+    };
+    operation.security = Some(vec![security]);
+    let description = operation.description.take().unwrap_or_default();
+    operation.description = Some(if description.is_empty() {
+        sentence
+    } else {
+        format!("{description}\n\n{sentence}")
+    });
+}
+
+/// Who makes this request; only behind a route that [`Access::Needs`] a role or is a [`Access::Page`].
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// The account.
+    pub(super) principal: Principal,
+    /// The access token it showed.
+    pub(super) token: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(Problem::unauthenticated)
+    }
+}
+
+async fn check(
+    State((state, access)): State<(HttpState, Access)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let role = match access {
+        Access::Public => return next.run(request).await,
+        Access::Needs(role) | Access::Page(role) => role,
+    };
+    match identify(&state, request.method(), request.headers()).await {
+        Ok(caller) if role <= caller.principal.role => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(caller) => Problem::new(
+            Code::Forbidden,
+            format!(
+                "this needs the role {}, and {} has the role {}",
+                role.as_str(),
+                caller.principal.username,
+                caller.principal.role.as_str()
+            ),
+        )
+        .into_response(),
+        Err(problem) if problem.code == Code::Unauthenticated && matches!(access, Access::Page(_)) => {
+            Redirect::to("/login").into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn identify(state: &HttpState, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let (token, is_cookie) = match headers.get(header::AUTHORIZATION) {
+        // Whoever sends this header means it: a bad one is never made good by a cookie.
+        Some(value) => (
+            bearer(value.as_bytes()).ok_or_else(Problem::unauthenticated)?,
+            false,
+        ),
+        None => (cookie(headers).ok_or_else(Problem::unauthenticated)?, true),
+    };
+    let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if is_cookie && !is_safe && site(headers) != Site::Same {
+        return Err(Problem::new(
+            Code::CrossOrigin,
+            "a cookie alone may only change something from this controller's own page",
+        ));
+    }
+    match state.app.authenticate(token).await {
+        Ok(principal) => Ok(Caller {
+            principal,
+            token: token.to_owned(),
+        }),
+        Err(AuthError::BadToken | AuthError::BadCredentials) => Err(Problem::unauthenticated()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter.
+fn bearer(value: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The page's cookie.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE && !value.is_empty()).then_some(value))
+}
+
+/// Where a request was made, as far as the browser says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Site {
+    /// On our own page.
+    Same,
+    /// Elsewhere.
+    Other,
+    /// Nothing says; browsers always say when they post.
+    Unsaid,
+}
+
+/// Reads `Sec-Fetch-Site`, else compares `Origin` with `Host`.
+pub(super) fn site(headers: &HeaderMap) -> Site {
+    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    if let Some(value) = headers.get(SEC_FETCH_SITE) {
+        return if value == "same-origin" {
+            Site::Same
+        } else {
+            Site::Other
+        };
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Site::Unsaid;
+    };
+    let authority = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, authority)| authority);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if authority.is_some() && authority == host {
+        Site::Same
+    } else {
+        Site::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_bearer_scheme_with_a_token_counts() {
+        assert_eq!(bearer(b"Bearer abc"), Some("abc"));
+        assert_eq!(bearer(b"bearer abc"), Some("abc"));
+        for value in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"abc", b"\xff \xff"] {
+            assert_eq!(bearer(value), None);
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let found = headers(&[("cookie", "a=b; muster_session=xyz; c=d")]);
+        assert_eq!(cookie(&found), Some("xyz"));
+        assert_eq!(
+            cookie(&headers(&[("cookie", "xmuster_session=xyz; muster_session=")])),
+            None
+        );
+    }
+
+    #[test]
+    fn a_request_is_ours_only_if_the_browser_says_so() {
+        for (pairs, expected) in [
+            (&[("sec-fetch-site", "same-origin")][..], Site::Same),
+            (&[("sec-fetch-site", "same-site")], Site::Other),
+            (
+                &[
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://h"),
+                    ("host", "h"),
+                ],
+                Site::Other,
+            ),
+            (&[("origin", "http://h:8480"), ("host", "h:8480")], Site::Same),
+            (&[("origin", "http://h:8481"), ("host", "h:8480")], Site::Other),
+            (&[("origin", "null"), ("host", "h:8480")], Site::Other),
+            (&[("origin", "http://h")], Site::Other),
+            (&[("host", "h")], Site::Unsaid),
+        ] {
+            assert_eq!(site(&headers(pairs)), expected, "{pairs:?}");
+        }
+    }
+}

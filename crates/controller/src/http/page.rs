@@ -1,0 +1,137 @@
+//! The page for people: rendered here, without scripts and without anything from outside.
+//!
+//! Each page is read into a view first (`load`) and drawn from it after, so that drawing is pure. Markup escapes every
+//! text by itself; nothing here writes HTML as a string.
+
+mod chart;
+mod device;
+mod fleet;
+mod format;
+mod layout;
+mod load;
+mod login;
+mod server;
+mod smart;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::Markup;
+use serde::Deserialize;
+
+use super::HttpState;
+use super::access::{COOKIE, Caller};
+use super::error::{Code, Problem};
+use super::extract::{Path, Query};
+use super::serve::Peer;
+use super::{auth, resources, servers};
+pub(super) use login::problem;
+
+const STYLE: &str = include_str!("page/style.css");
+
+/// The style, for everybody: the login page needs it.
+pub(super) async fn style() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (headers, STYLE).into_response()
+}
+
+/// The login form.
+pub(super) async fn login_form() -> Markup {
+    login::form(None)
+}
+
+/// Takes the login form: sets the cookie and leads home, or shows the form again.
+pub(super) async fn login(State(state): State<HttpState>, request: Request) -> Response {
+    let is_tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_tls);
+    let session = match auth::login(&state, request).await {
+        Ok(session) => session,
+        Err(problem) => return refused(problem),
+    };
+    let secure = if is_tls { "; Secure" } else { "" };
+    let cookie = format!(
+        "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
+        session.access_token, session.expires_in_s
+    );
+    with_cookie(Redirect::to("/").into_response(), &cookie)
+}
+
+fn refused(problem: Problem) -> Response {
+    let sentence = match problem.code {
+        Code::InvalidCredentials => problem.code.title().to_owned(),
+        Code::TooManyAttempts => format!("{}: {}", problem.code.title(), problem.detail),
+        _ => return problem.into_response(),
+    };
+    let status = problem.code.status();
+    let mut headers = problem.into_response().headers().clone();
+    headers.remove(header::CONTENT_TYPE);
+    // A browser would answer this with a box of its own.
+    headers.remove(header::WWW_AUTHENTICATE);
+    (status, headers, login::form(Some(&sentence))).into_response()
+}
+
+/// Logs out and leads to the login.
+pub(super) async fn logout(State(state): State<HttpState>, caller: Caller) -> Result<Response, Problem> {
+    state.app.logout(&caller.token).await?;
+    let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    Ok(with_cookie(Redirect::to("/login").into_response(), &cookie))
+}
+
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    match HeaderValue::from_str(cookie) {
+        Ok(value) => {
+            response.headers_mut().insert(header::SET_COOKIE, value);
+            response
+        }
+        Err(_) => Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response(),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FleetQuery {
+    cursor: Option<String>,
+}
+
+/// All servers.
+pub(super) async fn fleet(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Query(query): Query<FleetQuery>,
+) -> Result<Markup, Problem> {
+    let view = load::fleet(&state, query.cursor).await?;
+    Ok(layout::page(
+        "Servers",
+        &caller.principal.username,
+        &fleet::draw(&view),
+    ))
+}
+
+/// One server.
+pub(super) async fn server(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Markup, Problem> {
+    let view = load::server(&state, servers::server_id(&id)?).await?;
+    Ok(layout::page(
+        &view.server.hostname,
+        &caller.principal.username,
+        &server::draw(&view),
+    ))
+}
+
+/// One disk.
+pub(super) async fn device(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Markup, Problem> {
+    let view = load::device(&state, resources::device_view(&state, &id).await?).await?;
+    Ok(layout::page(
+        &view.device.name,
+        &caller.principal.username,
+        &device::draw(&view),
+    ))
+}

@@ -1,0 +1,183 @@
+//! Charts and meters as inline SVG: no script, no style attribute (the page's policy forbids both). Pure.
+
+use maud::{Markup, html};
+
+/// Width of the drawing's own coordinates; the browser stretches it.
+const WIDTH: f64 = 600.0;
+/// Height of the drawing's own coordinates.
+const HEIGHT: f64 = 100.0;
+
+/// What is drawn: points in order of time, within a frame.
+#[derive(Debug, Clone)]
+pub(super) struct Line<'a> {
+    /// Unix milliseconds and values.
+    pub(super) points: &'a [(i64, f64)],
+    /// Left edge, Unix ms.
+    pub(super) start_ms: i64,
+    /// Right edge, Unix ms.
+    pub(super) end_ms: i64,
+    /// Lower edge.
+    pub(super) low: f64,
+    /// Upper edge.
+    pub(super) high: f64,
+    /// Points farther apart than this are not joined: nothing is known in between.
+    pub(super) gap_ms: i64,
+}
+
+impl Line<'_> {
+    /// A small chart without scales, as tall as a line of text or two.
+    pub(super) fn sparkline(&self, title: &str) -> Markup {
+        self.draw(title, "chart", &[])
+    }
+
+    /// A chart with a grid of four lines; the caller writes the scales beside it.
+    pub(super) fn chart(&self, title: &str) -> Markup {
+        self.draw(title, "chart tall", &[0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0])
+    }
+
+    fn draw(&self, title: &str, class: &str, grid: &[f64]) -> Markup {
+        let runs = self.runs();
+        html! {
+            svg class=(class) viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label=(title) {
+                title { (title) }
+                @for share in grid {
+                    @let y = number(share * HEIGHT);
+                    line class="grid" x1="0" x2="600" y1=(y) y2=(y) {}
+                }
+                @for run in &runs {
+                    @if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                        @let joined = join(run);
+                        path class="area" d=(format!(
+                            "M{} {HEIGHT}L{joined}L{} {HEIGHT}Z", number(first.0), number(last.0)
+                        )) {}
+                        // A single point has no length; a round cap makes it a dot.
+                        path class="line" d=(if run.len() == 1 { format!("M{joined}h0") } else { format!("M{joined}") }) {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The points in the drawing's coordinates, cut where nothing is known.
+    fn runs(&self) -> Vec<Vec<(f64, f64)>> {
+        let mut runs: Vec<Vec<(f64, f64)>> = Vec::new();
+        let mut before: Option<i64> = None;
+        for &(time_ms, value) in self.points {
+            if !value.is_finite() || !(self.start_ms..=self.end_ms).contains(&time_ms) {
+                continue;
+            }
+            let place = (self.x(time_ms), self.y(value));
+            let is_joined = before.is_some_and(|before| time_ms - before <= self.gap_ms);
+            match runs.last_mut() {
+                Some(run) if is_joined => run.push(place),
+                _ => runs.push(vec![place]),
+            }
+            before = Some(time_ms);
+        }
+        runs
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
+    fn x(&self, time_ms: i64) -> f64 {
+        let span = (self.end_ms - self.start_ms).max(1) as f64;
+        (time_ms - self.start_ms) as f64 / span * WIDTH
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let span = self.high - self.low;
+        let share = if 0.0 < span {
+            (value - self.low) / span
+        } else {
+            0.5
+        };
+        HEIGHT - share.clamp(0.0, 1.0) * HEIGHT
+    }
+}
+
+fn join(run: &[(f64, f64)]) -> String {
+    let places: Vec<String> = run
+        .iter()
+        .map(|(x, y)| format!("{} {}", number(*x), number(*y)))
+        .collect();
+    places.join("L")
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+/// A bar that is filled to `share` (0 to 1) and coloured by how full it is.
+pub(super) fn meter(share: f64) -> Markup {
+    let share = if share.is_finite() {
+        share.clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    let class = if share < 0.8 {
+        "good"
+    } else if share < 0.92 {
+        "warn"
+    } else {
+        "bad"
+    };
+    html! {
+        svg class="meter" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+            rect class="track" x="0" y="0" width="100" height="8" {}
+            rect class=(class) x="0" y="0" width=(number(share * 100.0)) height="8" {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(points: &[(i64, f64)]) -> Line<'_> {
+        Line {
+            points,
+            start_ms: 0,
+            end_ms: 100,
+            low: 0.0,
+            high: 10.0,
+            gap_ms: 20,
+        }
+    }
+
+    #[test]
+    fn a_hole_in_the_data_is_a_hole_in_the_line() {
+        let points = [(0, 0.0), (10, 5.0), (60, 5.0), (80, f64::NAN), (70, 10.0)];
+        assert_eq!(
+            line(&points).runs(),
+            [
+                vec![(0.0, 100.0), (60.0, 50.0)],
+                vec![(360.0, 50.0), (420.0, 0.0)]
+            ]
+        );
+    }
+
+    #[test]
+    fn values_beyond_the_frame_are_held_at_its_edge() {
+        assert_eq!(line(&[(50, 99.0)]).runs(), [vec![(300.0, 0.0)]]);
+        assert!(line(&[(101, 1.0)]).runs().is_empty());
+    }
+
+    #[test]
+    fn a_flat_frame_draws_in_the_middle() {
+        let mut flat = line(&[(0, 10.0)]);
+        flat.low = 10.0;
+        assert_eq!(flat.runs(), [vec![(0.0, 50.0)]]);
+    }
+
+    #[test]
+    fn titles_are_escaped_and_no_style_is_inline() {
+        let drawn = line(&[(1, 1.0)]).chart("<b>\"x\"").into_string();
+        assert!(!drawn.contains("<b>") && !drawn.contains("style="), "{drawn}");
+    }
+
+    #[test]
+    fn a_meter_stays_within_its_frame() {
+        for (share, width) in [(-1.0, "0.0"), (0.5, "50.0"), (7.0, "100.0"), (f64::NAN, "0.0")] {
+            assert!(meter(share).into_string().contains(&format!("width=\"{width}\"")));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A disk: its health and what that rests on, its temperature, all that is known, and its SMART tables.
+
+use maud::{Markup, html};
+use muster_model::{Attribute, Health};
+
+use super::chart::Line;
+use super::load::{DAY_MS, DevicePage, number, text, whole};
+use super::{format, layout, smart};
+use crate::app::resources::ResourceView;
+
+/// Temperatures farther apart than this are not joined: a bit more than two of the usual half hours.
+const GAP_MS: i64 = 4_500_000;
+
+/// Draws a disk.
+pub(super) fn draw(view: &DevicePage) -> Markup {
+    let device = &view.device;
+    let raw = text(device, "smart_data_raw");
+    html! {
+        p class="crumbs" {
+            a href="/" { "Servers" } " / " a href={ "/servers/" (device.server) } { (view.hostname) }
+        }
+        (head(view))
+        (verdict(device))
+        (vitals(device))
+        (temperature(view))
+        (facts(device))
+        @if let Some(raw) = &raw { (smart::draw(raw)) }
+    }
+}
+
+fn head(view: &DevicePage) -> Markup {
+    let device = &view.device;
+    html! {
+        div class="head" {
+            h1 { (device.name) }
+            (layout::health(device.health))
+            @if let Some(gone_ms) = device.gone_ms {
+                span class="tag bad" { "gone since " (format::time(gone_ms)) }
+            }
+            div class="sub" {
+                @if let Some(model) = text(device, "model") { span { (model) } }
+                @if let Some(serial) = text(device, "serial_number") { span class="mono" { (serial) } }
+                @if let Some(size) = number(device, "size_bytes") { span { (format::capacity(size)) } }
+                @if let Some(checked) = text(device, "last_checked").and_then(|at| at.parse::<jiff::Timestamp>().ok()) {
+                    span { "read " (format::ago(checked.as_millisecond(), view.now_ms)) }
+                }
+            }
+        }
+    }
+}
+
+fn verdict(device: &ResourceView) -> Markup {
+    let sentence = match device.health {
+        Health::Healthy => "Nothing wrong was found.",
+        Health::Unknown => "Too little is known to judge this disk.",
+        Health::Warning => "Works, but someone should look.",
+        Health::Critical => "Works badly or is about to fail.",
+        Health::Failed => "Does not do its work any more, or says of itself that it fails.",
+    };
+    html! {
+        section class={ "card notice " (layout::health_class(device.health)) } {
+            strong { (sentence) }
+            @if !device.health_reasons.is_empty() {
+                ul { @for reason in &device.health_reasons { li { (reason) } } }
+            }
+        }
+    }
+}
+
+fn vitals(device: &ResourceView) -> Markup {
+    let tile = |title: &str, value: Option<String>, note: &str| {
+        html! {
+            @if let Some(value) = value {
+                section class="card tile" {
+                    h2 { (title) }
+                    div class="big" { (value) }
+                    div class="note" { (note) }
+                }
+            }
+        }
+    };
+    let hours = number(device, "power_on_hours");
+    html! {
+        div class="tiles" {
+            (tile("Temperature", number(device, "temperature_celsius").map(|celsius| format!("{celsius:.0} °C")), "when last read"))
+            (tile("Powered on", hours.map(|hours| format::duration(hours * 3_600.0)),
+                &whole(device, "power_on_hours").map(|hours| format!("{} hours", format::grouped(hours))).unwrap_or_default()))
+            (tile("Endurance used", number(device, "wear_level_percent").map(|percent| format!("{percent:.0} %")), "as the disk says"))
+            (tile("Written", number(device, "total_bytes_written").map(format::capacity), "in its life"))
+            (tile("Reallocated", whole(device, "reallocated_sectors").map(format::grouped), "sectors"))
+            (tile("Pending", whole(device, "pending_sectors").map(format::grouped), "sectors"))
+        }
+    }
+}
+
+fn temperature(view: &DevicePage) -> Markup {
+    let values = || {
+        view.temperature
+            .iter()
+            .map(|point| point.1)
+            .filter(|value| value.is_finite())
+    };
+    let low = values().fold(f64::INFINITY, f64::min);
+    let high = values().fold(f64::NEG_INFINITY, f64::max);
+    html! {
+        @if low <= high {
+            // Room around the line, and never a frame so narrow that one degree looks like a fire.
+            @let low = ((low - 3.0) / 5.0).floor() * 5.0;
+            @let high = (((high + 3.0) / 5.0).ceil() * 5.0).max(low + 15.0);
+            @let line = Line {
+                points: &view.temperature,
+                start_ms: view.now_ms - DAY_MS,
+                end_ms: view.now_ms,
+                low,
+                high,
+                gap_ms: GAP_MS,
+            };
+            section class="card" {
+                header { h2 { "Temperature" } span class="soft" { "last 24 hours" } }
+                div class="plot" {
+                    div class="scale" {
+                        @for step in 0..4 {
+                            span { (format!("{:.0} °C", high - (high - low) / 3.0 * f64::from(step))) }
+                        }
+                    }
+                    (line.chart("Temperature over the last 24 hours"))
+                    div class="times" {
+                        @for quarter in 0..=4_i64 {
+                            span { (format::clock(view.now_ms - DAY_MS + DAY_MS / 4 * quarter)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn facts(device: &ResourceView) -> Markup {
+    html! {
+        section class="card" {
+            header { h2 { "Everything known" } }
+            dl class="facts" {
+                (layout::fact("Key", Some(device.key.clone())))
+                @for (name, attribute) in &device.attributes {
+                    @if !name.ends_with("_raw") { (layout::fact(&format::words(name), Some(shown(name, attribute)))) }
+                }
+                (layout::fact("First seen", Some(format::time(device.first_seen_ms))))
+            }
+        }
+    }
+}
+
+fn shown(name: &str, attribute: &Attribute) -> String {
+    match attribute {
+        Attribute::Bool(true) => "yes".to_owned(),
+        Attribute::Bool(false) => "no".to_owned(),
+        Attribute::Int(number) if name.ends_with("_bytes") || name.starts_with("total_bytes") => {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "shown with three digits, and exactly beside that"
+            )]
+            let short = format::capacity(*number as f64);
+            format!("{short} ({} bytes)", format::grouped(*number))
+        }
+        Attribute::Int(number) => format::grouped(*number),
+        Attribute::Float(number) => number.to_string(),
+        Attribute::Text(text) => text.clone(),
+        Attribute::List(texts) => texts.join(", "),
+    }
+}

@@ -1,0 +1,161 @@
+//! The first page: every server at a glance.
+
+use maud::{Markup, html};
+use muster_model::Health;
+
+use super::chart::meter;
+use super::load::{FleetRow, FleetView};
+use super::{format, layout};
+
+/// Draws the fleet.
+pub(super) fn draw(view: &FleetView) -> Markup {
+    html! {
+        div class="head" { h1 { "Servers" } }
+        @if view.rows.is_empty() {
+            (welcome())
+        } @else {
+            (tiles(view))
+            section class="card" {
+                div class="scroll" {
+                    table {
+                        thead {
+                            tr {
+                                th { "Server" }
+                                th { "Status" }
+                                th { "CPU" }
+                                th { "Memory" }
+                                th { "Fullest filesystem" }
+                                th { "Disks" }
+                                th { "Last seen" }
+                            }
+                        }
+                        tbody { @for row in &view.rows { (line(row, view.now_ms)) } }
+                    }
+                }
+            }
+            @if let Some(next) = &view.next {
+                p { a href={ "/?cursor=" (next) } { "Next servers" } }
+            }
+        }
+    }
+}
+
+fn welcome() -> Markup {
+    html! {
+        section class="card" {
+            header { h2 { "No servers yet" } }
+            div class="empty" {
+                p { "Make an enrolment token on this machine:" }
+                p { code { "muster-controller token create --data-dir DIR" } }
+                p { "and redeem it on the server that is to be watched:" }
+                p { code { "muster-agent enroll --controller HOST:8481 --token-file FILE --data-dir DIR" } }
+            }
+        }
+    }
+}
+
+fn tiles(view: &FleetView) -> Markup {
+    let count = |health: &[Health]| {
+        view.rows
+            .iter()
+            .flat_map(|row| &row.disks)
+            .filter(|disk| health.contains(disk))
+            .count()
+    };
+    let disks: usize = view.rows.iter().map(|row| row.disks.len()).sum();
+    let bad = count(&[Health::Critical, Health::Failed]);
+    let warned = count(&[Health::Warning]);
+    let unknown = count(&[Health::Unknown]);
+    let fullest = view
+        .rows
+        .iter()
+        .filter_map(|row| row.fullest.as_ref().map(|(name, share)| (row, name, *share)))
+        .max_by(|a, b| a.2.total_cmp(&b.2));
+    html! {
+        div class="tiles" {
+            section class="card tile" {
+                h2 { "Online" }
+                div class="big" { (view.online) small { " of " (view.total) } }
+                div class="note" {
+                    @if view.online == view.total { "every server reports" }
+                    @else { (view.total.saturating_sub(view.online)) " not online" }
+                }
+            }
+            section class="card tile" {
+                h2 { "Disks" @if view.next.is_some() { " on this page" } }
+                div class="big" { (disks) }
+                div class="pills" { (disk_pills(count(&[Health::Healthy]), warned, bad, unknown)) }
+            }
+            @if let Some((row, name, share)) = fullest {
+                section class="card tile" {
+                    h2 { "Fullest filesystem" }
+                    div class="big" { (format::percent(share)) }
+                    div class="note wrap" { (name) " on " (row.server.hostname) }
+                }
+            }
+        }
+    }
+}
+
+fn line(row: &FleetRow, now_ms: i64) -> Markup {
+    let server = &row.server;
+    let count = |health: &[Health]| row.disks.iter().filter(|disk| health.contains(disk)).count();
+    html! {
+        tr {
+            td {
+                a class="name" href={ "/servers/" (server.id) } { (server.hostname) }
+                @if let Some(os) = &row.os { div class="under" { (os) } }
+            }
+            td {
+                (layout::status(server.status))
+                @if let Some(error) = &server.last_error { div class="under" { (error) } }
+            }
+            td { (share(row.cpu)) }
+            td { (share(row.memory)) }
+            td {
+                @match &row.fullest {
+                    Some((name, full)) => {
+                        span class="nowrap" { (format::percent(*full)) } " " span class="soft wrap" { (name) }
+                        (meter(*full))
+                    }
+                    None => { span class="soft" { "–" } }
+                }
+            }
+            td {
+                div class="pills" {
+                    @if row.disks.is_empty() { span class="soft" { "–" } }
+                    (disk_pills(
+                        count(&[Health::Healthy]),
+                        count(&[Health::Warning]),
+                        count(&[Health::Critical, Health::Failed]),
+                        count(&[Health::Unknown]),
+                    ))
+                }
+            }
+            td class="nowrap" {
+                @match server.last_seen_ms {
+                    Some(seen_ms) => { span title=(format::time(seen_ms)) { (format::ago(seen_ms, now_ms)) } }
+                    None => { span class="soft" { "never" } }
+                }
+            }
+        }
+    }
+}
+
+fn share(share: Option<f64>) -> Markup {
+    html! {
+        @match share {
+            Some(share) => { (format::percent(share)) (meter(share)) }
+            None => { span class="soft" { "–" } }
+        }
+    }
+}
+
+fn disk_pills(healthy: usize, warned: usize, bad: usize, unknown: usize) -> Markup {
+    html! {
+        @if 0 < bad { span class="pill bad" { (bad) " failing" } }
+        @if 0 < warned { span class="pill warn" { (warned) " warning" } }
+        @if 0 < healthy { span class="pill good" { (healthy) " healthy" } }
+        @if 0 < unknown { span class="pill dim" { (unknown) " unknown" } }
+    }
+}
