@@ -4,10 +4,14 @@
 //! network. Reports go `grpc` -> `intake` -> `consume` -> `store` and the sample store. `run` builds all of it.
 
 pub mod app;
+pub mod cli;
+pub mod config;
 pub mod consume;
+pub mod control;
 pub mod grpc;
 pub mod http;
 pub mod identity;
 pub mod intake;
+pub mod run;
 pub mod store;
 pub mod task;

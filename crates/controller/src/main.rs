@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The Muster controller.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster_controller::cli::main()
+}

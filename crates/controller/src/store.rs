@@ -145,13 +145,13 @@ impl Store {
         Ok(Self { writer, reader })
     }
 
-    /// Closes all connections, after the changes under way.
+    /// Closes all connections, after the changes under way. Clones are of no use afterwards.
     ///
     /// # Errors
     /// A failure of the database.
-    pub async fn close(self) -> Result<(), StoreError> {
-        self.reader.close().await.doing("close the state database")?;
-        self.writer.close().await.doing("close the state database")
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.reader.close_by_ref().await.doing("close the state database")?;
+        self.writer.close_by_ref().await.doing("close the state database")
     }
 
     async fn begin(&self, doing: &'static str) -> Result<DatabaseTransaction, StoreError> {

@@ -1,0 +1,234 @@
+//! The command line: arguments and environment to settings, settings to the part that does the work, its result to an
+//! exit code.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command line or the settings cannot be used. What was asked for goes to standard
+//! output and nothing else does; everything else goes to standard error.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use camino::Utf8PathBuf;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use muster_base::{ErrorChain, log, shutdown};
+use nix::sys::stat::{Mode, umask};
+
+use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Overrides};
+use crate::run;
+
+mod local;
+
+/// The command line or the settings cannot be used.
+const EXIT_USAGE: u8 = 2;
+/// How long the end waits for work on files that may hang.
+const END_MAX: Duration = Duration::from_millis(500);
+
+/// Takes the reports of agents, keeps them, and answers what is asked about them.
+#[derive(Debug, Parser)]
+#[command(name = "muster-controller", version)]
+struct Cli {
+    /// Settings; without it /etc/muster/controller.toml if that exists.
+    #[arg(long, global = true, env = "MUSTER_CONFIG", value_name = "FILE")]
+    config: Option<Utf8PathBuf>,
+    /// Where everything is kept [default: /var/lib/muster for root, else $XDG_DATA_HOME/muster].
+    #[arg(long, global = true, env = "MUSTER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<Utf8PathBuf>,
+    /// The file with the key that seals secrets [default: DIR/secret.key].
+    #[arg(long, global = true, env = "MUSTER_SECRET_KEY_FILE", value_name = "FILE")]
+    secret_key_file: Option<Utf8PathBuf>,
+    /// The state database; this version knows only SQLite in the data folder.
+    #[arg(long, global = true, env = "MUSTER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Log lines for people (text) or programs (json); instead of the settings'.
+    #[arg(long, global = true, env = "MUSTER_LOG_FORMAT", value_name = "text|json")]
+    log_format: Option<log::Format>,
+    /// Which log lines are written, such as debug or muster_controller=debug; instead of the settings'.
+    #[arg(long, global = true, env = "MUSTER_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// Checks the settings and ends.
+    #[arg(long, global = true)]
+    check_config: bool,
+    /// Prints the settings with their defaults and ends.
+    #[arg(long, global = true)]
+    print_default_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the controller until told to end.
+    Run(Run),
+    /// Enrolment tokens, which make agents of servers.
+    #[command(subcommand)]
+    Token(Token),
+    /// Access tokens of the HTTP API.
+    #[command(subcommand)]
+    Session(Session),
+    /// Prints how the running controller is, as JSON.
+    Status,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Where people and programs connect; loopback [default: 127.0.0.1:8480].
+    #[arg(long, env = "MUSTER_HTTP", value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Where agents connect [default: 0.0.0.0:8481].
+    #[arg(long, env = "MUSTER_GRPC", value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Makes an enrolment token and prints it; also while the controller runs.
+    Create(TokenCreate),
+}
+
+#[derive(Debug, Args)]
+struct TokenCreate {
+    /// How long it lives, such as 30m; at most 24h [default: the setting enrolment.token_ttl].
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// How many agents it may make.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    uses: u32,
+    /// Binds it to this server, whose former agent it replaces; without it each use makes a server.
+    #[arg(long, value_name = "ID")]
+    server: Option<i64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Session {
+    /// Makes an access token of the first admin and prints it; also while the controller runs.
+    Create,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Whatever is made holds secrets or facts about servers: for the own account alone.
+    umask(Mode::from_bits_truncate(0o077));
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // Logging may not have begun; whoever typed this reads standard error either way.
+            let _ = writeln!(io::stderr(), "muster-controller: {}", ErrorChain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    if cli.print_default_config {
+        return print(&Config::default_text());
+    }
+    let config = match load(&cli) {
+        Ok(config) => config,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "muster-controller: {}", ErrorChain(&error));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    if cli.check_config {
+        return print("settings are usable\n");
+    }
+    let filter = cli.log.as_deref().or(config.log.filter.as_deref());
+    // A single answer needs no story around it.
+    let quiet = if matches!(cli.command, Some(Command::Run(_))) { None } else { Some("warn") };
+    log::init(cli.log_format.unwrap_or(config.log.format), filter.or(quiet));
+    match cli.command {
+        None => {
+            Cli::command().print_help().context("print help")?;
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Some(Command::Run(_)) => in_runtime(async {
+            let stop = shutdown::on_signal().context("install signal handlers")?;
+            run::run(config, stop).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Some(Command::Token(Token::Create(wanted))) => in_runtime(async {
+            let token = local::create_token(&config, wanted.ttl, wanted.uses, wanted.server).await?;
+            print(&format!("{token}\n"))
+        }),
+        Some(Command::Session(Session::Create)) => in_runtime(async {
+            let token = local::create_session(&config).await?;
+            print(&format!("{token}\n"))
+        }),
+        Some(Command::Status) => in_runtime(async {
+            let status = local::status(&config).await?;
+            print(&format!("{status}\n"))
+        }),
+    }
+}
+
+fn load(cli: &Cli) -> Result<Config, ConfigError> {
+    let (http, agents) = match &cli.command {
+        Some(Command::Run(run)) => (run.http, run.grpc),
+        _ => (None, None),
+    };
+    let overrides = Overrides {
+        data_dir: cli.data_dir.clone(),
+        http,
+        agents,
+        database_url: cli.database_url.clone(),
+        secret_key_file: cli.secret_key_file.clone(),
+    };
+    Config::load(cli.config.as_deref(), overrides, &home())
+}
+
+/// Where the data is unless something else is said.
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+fn home() -> Utf8PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return DEFAULT_DATA_DIR.into();
+    }
+    let named = std::env::var("XDG_DATA_HOME").ok().filter(|folder| !folder.is_empty());
+    let own = || std::env::var("HOME").ok().map(|home| format!("{home}/.local/share"));
+    match named.or_else(own) {
+        Some(folder) => Utf8PathBuf::from(folder).join("muster"),
+        None => DEFAULT_DATA_DIR.into(),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(work);
+    // Work on a file that hangs must not hold up the end.
+    runtime.shutdown_timeout(END_MAX);
+    result
+}
+
+/// Writes to standard output. Whoever closes it early, as `head` does, has seen enough.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_data_folder_may_stand_after_the_command() {
+        let cli =
+            Cli::try_parse_from(["muster-controller", "token", "create", "--data-dir", "/x", "--uses", "3"]).unwrap();
+        assert_eq!(cli.data_dir.as_deref(), Some("/x".into()));
+    }
+}

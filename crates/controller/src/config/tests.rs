@@ -1,0 +1,107 @@
+use super::*;
+
+const HOME: &str = "/home/muster";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    parse_with(text, Overrides::default())
+}
+
+fn parse_with(text: &str, overrides: Overrides) -> Result<Config, ConfigError> {
+    Config::parse(Utf8Path::new("test.toml"), text, overrides, Utf8Path::new(HOME))
+}
+
+#[test]
+fn the_default_text_gives_the_defaults() {
+    let config = parse(&Config::default_text()).unwrap();
+    assert_eq!(config, parse("").unwrap());
+    assert_eq!(config.http.address.to_string(), "127.0.0.1:8480");
+    assert_eq!(config.agents.address.to_string(), "0.0.0.0:8481");
+    assert_eq!(config.secret_key_file, "/home/muster/secret.key");
+}
+
+#[test]
+fn every_commented_setting_of_the_default_text_is_one() {
+    let uncommented: String = Config::default_text()
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let written = parse(&uncommented).unwrap();
+    let defaults = parse("").unwrap();
+    assert_eq!(written.data_dir, DEFAULT_DATA_DIR);
+    assert_eq!(
+        (written.http, written.auth, written.enrolment, written.intake, written.samples),
+        (defaults.http, defaults.auth, defaults.enrolment, defaults.intake, defaults.samples)
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_keys() {
+    let text = "data_dir = \"x\"\nsecret_key_file = \"y\"\n[http]\naddress = \"here\"\n[agents]\nadvertised = \"a b:1\"\n\
+                connections_max = 0\n[database]\nurl = \"postgres://u:secret@h/db\"\n[auth]\nsession_ttl = \"soon\"\n\
+                login_per_min = 0\n[enrolment]\nenrolment_per_s = -1.0\ntoken_ttl = \"2days\"\n[intake]\n\
+                size_bytes_max = 1\n[samples]\nretention = \"1s\"\n[log]\nformat = \"xml\"\n";
+    let message = parse(text).unwrap_err().to_string();
+    for key in [
+        "data_dir",
+        "secret_key_file",
+        "http.address",
+        "agents.advertised",
+        "agents.connections_max",
+        "database.url",
+        "auth.session_ttl",
+        "auth.login_per_min",
+        "enrolment.enrolment_per_s",
+        "enrolment.token_ttl",
+        "intake.size_bytes_max",
+        "samples.retention",
+        "log.format",
+    ] {
+        assert!(message.contains(&format!("{key}: ")), "{key} in {message}");
+    }
+    assert!(!message.contains("secret@"), "{message}");
+}
+
+#[test]
+fn plain_http_for_other_machines_is_refused_with_what_to_do() {
+    let overrides = Overrides {
+        http: Some("0.0.0.0:8480".parse().unwrap()),
+        ..Overrides::default()
+    };
+    let message = parse_with("", overrides).unwrap_err().to_string();
+    assert!(message.contains("127.0.0.1:8480") && message.contains("reverse proxy"), "{message}");
+    assert!(parse("[http]\naddress = \"[::1]:9\"\n").is_ok());
+}
+
+#[test]
+fn postgresql_is_told_to_come_later_and_sqlite_is_taken() {
+    let message = parse("[database]\nurl = \"postgres://host/db\"\n").unwrap_err().to_string();
+    assert!(message.contains("comes with a later version"), "{message}");
+    assert!(parse("[database]\nurl = \"sqlite\"\n").is_ok());
+    assert!(parse("[database]\nurl = \"mysql://host\"\n").is_err());
+}
+
+#[test]
+fn the_command_line_goes_before_the_file() {
+    let overrides = Overrides {
+        data_dir: Some("relative".into()),
+        agents: Some("127.0.0.1:1".parse().unwrap()),
+        ..Overrides::default()
+    };
+    let text = "data_dir = \"/elsewhere\"\n[agents]\naddress = \"127.0.0.1:2\"\n";
+    let config = parse_with(text, overrides).unwrap();
+    assert_eq!(config.agents.address.port(), 1);
+    assert_eq!(config.secret_key_file, "relative/secret.key");
+}
+
+#[test]
+fn a_misspelt_key_is_a_mistake() {
+    assert!(matches!(parse("[agnets]\n"), Err(ConfigError::Parse { .. })));
+    assert!(matches!(parse("[auth]\nsession_tll = \"1h\"\n"), Err(ConfigError::Parse { .. })));
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let missing = Some(Utf8Path::new("/nonexistent"));
+    let loaded = Config::load(missing, Overrides::default(), Utf8Path::new(HOME));
+    assert!(matches!(loaded, Err(ConfigError::Read { .. })));
+}

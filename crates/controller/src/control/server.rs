@@ -1,0 +1,172 @@
+//! The control socket of a running controller.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use muster_base::ErrorChain;
+use muster_base::id::ServerId;
+use muster_base::shutdown::CancellationToken;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::message::Answer;
+use super::{LINE_BYTES_MAX, MadeToken, Request, SOCKET, Status};
+use crate::app::App;
+use crate::app::enrolment::NewToken;
+
+/// How long one exchange may take.
+const EXCHANGE_MAX: Duration = Duration::from_secs(20);
+/// Exchanges at a time; more wait in the listen queue.
+const EXCHANGES_MAX: usize = 16;
+/// Rest after a failed accept, which mostly means that file descriptors ran out.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Who makes tokens that are asked for here, in tables and logs.
+const LOCAL: &str = "local";
+
+/// The socket could not be made.
+#[derive(Debug, Error)]
+#[error("make the control socket {path}")]
+pub struct SocketError {
+    path: Utf8PathBuf,
+    source: io::Error,
+}
+
+/// A listening control socket.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: Utf8PathBuf,
+}
+
+impl ControlSocket {
+    /// Makes the socket, in the place of one that a killed controller left behind. To be called with the data folder's
+    /// lock held.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind(data_dir: &Utf8Path) -> Result<Self, SocketError> {
+        let path = data_dir.join(SOCKET);
+        let failed = |source| SocketError {
+            path: path.clone(),
+            source,
+        };
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path.as_std_path()).map_err(failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { listener, path })
+    }
+
+    /// Answers until `stop` is cancelled, then removes the socket.
+    pub async fn serve(self, app: Arc<App>, stop: CancellationToken) {
+        let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
+        let tasks = TaskTracker::new();
+        loop {
+            let permit = Arc::clone(&exchanges).acquire_owned().await.expect("the semaphore is never closed");
+            let stream = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(error = %error, "accepting on the control socket failed");
+                        tokio::time::sleep(ACCEPT_REST).await;
+                        continue;
+                    }
+                },
+            };
+            let app = Arc::clone(&app);
+            tasks.spawn(async move {
+                if let Ok(Err(error)) = tokio::time::timeout(EXCHANGE_MAX, exchange(stream, &app)).await {
+                    tracing::debug!(error = %error, "control exchange failed");
+                }
+                drop(permit);
+            });
+        }
+        tasks.close();
+        // Exchanges are short; one that hangs is cut off by its own limit or by the end of the process.
+        let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn exchange(mut stream: UnixStream, app: &App) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    let own = nix::unistd::geteuid().as_raw();
+    let answer = if peer == 0 || peer == own {
+        let mut line = String::new();
+        let (read, _) = stream.split();
+        BufReader::new(read.take(LINE_BYTES_MAX as u64)).read_line(&mut line).await?;
+        match serde_json::from_str(&line) {
+            Ok(request) => answer(app, request).await,
+            Err(error) => refusal(format!("the request cannot be read: {error}")),
+        }
+    } else {
+        tracing::warn!(uid = peer, "control socket refused an account");
+        refusal("only root and the controller's own account may ask here".to_owned())
+    };
+    stream.write_all(answer.as_bytes()).await?;
+    stream.write_all(b"\n").await?;
+    stream.shutdown().await
+}
+
+async fn answer(app: &App, request: Request) -> String {
+    match request {
+        Request::TokenCreate { ttl_s, uses, server_id } => {
+            line(create_token(app, ttl_s, uses, server_id).await.map_err(|error| ErrorChain(&error).to_string()))
+        }
+        Request::SessionCreate => {
+            let session = app.local_session().await;
+            let made = session.map(|session| MadeToken {
+                token: session.access_token,
+            });
+            line(made.map_err(|error| ErrorChain(&error).to_string()))
+        }
+        Request::Status => line(Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_ms: app.started_ms(),
+            connected_agents: app.presence().connected_count(),
+        })),
+    }
+}
+
+/// Makes an enrolment token for whoever may use the data folder.
+///
+/// # Errors
+/// As [`App::create_token`].
+pub async fn create_token(
+    app: &App,
+    ttl_s: Option<u64>,
+    uses: u32,
+    server_id: Option<i64>,
+) -> Result<MadeToken, crate::app::enrolment::EnrolError> {
+    let wanted = NewToken {
+        ttl: ttl_s.map(Duration::from_secs),
+        uses,
+        server: server_id.map(ServerId),
+        created_by: LOCAL.to_owned(),
+    };
+    let made = app.create_token(wanted).await?;
+    Ok(MadeToken { token: made.text })
+}
+
+fn line<T: Serialize>(result: Result<T, String>) -> String {
+    let answer = match result {
+        Ok(value) => Answer::Ok(value),
+        Err(reason) => Answer::Error(reason),
+    };
+    serde_json::to_string(&answer).expect("answers are plain data")
+}
+
+fn refusal(reason: String) -> String {
+    line::<()>(Err(reason))
+}
