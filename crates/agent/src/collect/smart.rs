@@ -62,8 +62,8 @@ struct Smart {
 #[derive(Debug, Clone)]
 struct Reading {
     report: Report,
-    /// The document as it came.
-    raw: String,
+    /// The document without white space; `None` if it was none, or too long to be kept.
+    raw: Option<String>,
     read_ms: i64,
     key: ResourceKey,
 }
@@ -118,11 +118,7 @@ impl Smart {
         let mut described = BTreeSet::new();
         for (target, answer) in answers {
             let remembered = self.remembered.get(&target.id());
-            let known_key = target
-                .keys
-                .first()
-                .cloned()
-                .or_else(|| remembered.map(|last| last.key.clone()));
+            let known_key = target.key().or(remembered.map(|last| &last.key)).cloned();
             match answer {
                 Answer::Read {
                     report,
@@ -133,6 +129,13 @@ impl Smart {
                         draft.problem(format!("smartctl of {}: {problem}", target.label));
                     }
                     let key = known_key.unwrap_or_else(|| key_of_report(&report, &target.label, inventory));
+                    let raw = facet::compact(&raw);
+                    if raw.is_none() {
+                        draft.problem(format!(
+                            "smartctl of {}: the document is not kept: not JSON, or too long",
+                            target.label
+                        ));
+                    }
                     let reading = Reading {
                         report: *report,
                         raw,

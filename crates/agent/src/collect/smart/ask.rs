@@ -96,9 +96,11 @@ pub(super) async fn scan(host: &Host, draft: &mut Draft) -> Result<Scanned, Coll
 /// Asks about one drive.
 pub(super) async fn drive(host: &Host, target: &Target, deadline: Duration) -> Answer {
     let first = ask(host, target, &target.label, deadline).await;
-    match (first, &target.other_label) {
+    match (first, target.disks.first()) {
         // Below a root an NVMe drive's output may be recorded under its namespace's name.
-        (Answer::NotInstalled, Some(other)) => ask(host, target, other, deadline).await,
+        (Answer::NotInstalled, Some((name, _))) if *name != target.label => {
+            ask(host, target, name, deadline).await
+        }
         (answer, _) => answer,
     }
 }

@@ -41,8 +41,8 @@ pub(super) fn silent(draft: &mut Draft, target: &Target, key: &ResourceKey, mess
 }
 
 fn unknown(draft: &mut Draft, target: &Target, key: &ResourceKey, power_state: Option<&str>, reason: &str) {
-    for key in keys(target, key) {
-        let mut resource = Resource::new(ResourceKind::Device, key.clone(), name(target));
+    for (name, key) in disks(target, key) {
+        let mut resource = Resource::new(ResourceKind::Device, key.clone(), name);
         resource.health = Some(Health::Unknown);
         resource.health_reasons.push(reason.to_owned());
         resource.set("power_state", power_state);
@@ -57,17 +57,15 @@ fn describe(
     power_state: Option<&str>,
     exit_status: Option<u8>,
 ) {
-    for key in keys(target, &reading.key) {
-        let mut resource = resource(&reading.report, key, &name(target));
+    for (name, key) in disks(target, &reading.key) {
+        let mut resource = resource(&reading.report, key, name);
         resource
             .set("power_state", power_state)
             .set("last_checked", rfc3339_ms(reading.read_ms))
-            .set("smart_data_raw", compact(&reading.raw));
-        if compact(&reading.raw).is_none() && !reading.raw.is_empty() {
-            draft.problem(format!(
-                "smartctl of {}: the raw document is not kept: not JSON, or too long",
-                target.label
-            ));
+            .set("smart_data_raw", reading.raw.clone());
+        if !target.disks.is_empty() {
+            // The kernel's word counts: a drive may hide part of itself, or be split into namespaces.
+            resource.attributes.remove("size_bytes");
         }
         draft.resource(resource);
     }
@@ -75,23 +73,22 @@ fn describe(
     let said = reading.report.smartctl.exit_status.map(|status| status.0);
     if let Some(status) = exit_status.or(said) {
         let labels = [("device", target.label.as_str())];
-        let value = f64::from(status);
-        draft.sample_of(
-            Some(&reading.key),
-            &SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS,
-            &labels,
-            value,
-        );
+        let metric = &SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
+        draft.sample_of(Some(&reading.key), metric, &labels, f64::from(status));
     }
 }
 
-/// All namespaces of an NVMe controller share its health.
-fn keys<'a>(target: &'a Target, first: &'a ResourceKey) -> impl Iterator<Item = &'a ResourceKey> {
-    std::iter::once(first).chain(target.keys.iter().filter(move |key| *key != first))
-}
-
-fn name(target: &Target) -> String {
-    target.other_label.clone().unwrap_or_else(|| target.label.clone())
+/// The resources a drive is, by name: what the kernel shows (all namespaces of an NVMe controller share its health),
+/// else the drive itself.
+fn disks<'a>(target: &'a Target, own_key: &'a ResourceKey) -> Vec<(&'a str, &'a ResourceKey)> {
+    if target.disks.is_empty() {
+        return vec![(&target.label, own_key)];
+    }
+    target
+        .disks
+        .iter()
+        .map(|(name, key)| (name.as_str(), key))
+        .collect()
 }
 
 /// What a report says of a drive, judged.
@@ -222,7 +219,7 @@ pub(super) fn key_of_report(report: &Report, label: &str, inventory: &Inventory)
 }
 
 /// The document without white space; `None` if it is none, or too long to be kept.
-fn compact(raw: &str) -> Option<String> {
+pub(super) fn compact(raw: &str) -> Option<String> {
     let document: serde_json::Value = serde_json::from_str(raw).ok()?;
     let text = document.to_string();
     (text.len() <= limits::ATTRIBUTE_BYTES_MAX).then_some(text)

@@ -16,19 +16,23 @@ pub(super) struct Target {
     pub(super) device_type: Option<String>,
     /// The label `device` of its series, such as `sda`, `nvme0`, `bus_0_megaraid_1`.
     pub(super) label: String,
-    /// Another name its recorded output may have: that of an NVMe controller's first namespace.
-    pub(super) other_label: Option<String>,
-    /// The resources it is: one disk, or the namespaces of an NVMe controller. Empty if the kernel shows none.
-    pub(super) keys: Vec<ResourceKey>,
+    /// The resources it is, by kernel name: one disk, or the namespaces of an NVMe controller. Empty if the kernel
+    /// shows none.
+    pub(super) disks: Vec<(String, ResourceKey)>,
 }
 
 impl Target {
     /// What tells this drive from others for as long as the agent runs, whatever it is called.
     pub(super) fn id(&self) -> String {
-        match self.keys.first() {
+        match self.key() {
             Some(key) => key.as_str().to_owned(),
             None => format!("label:{}", self.label),
         }
+    }
+
+    /// The key of the first resource it is, if the kernel shows one.
+    pub(super) fn key(&self) -> Option<&ResourceKey> {
+        self.disks.first().map(|(_, key)| key)
     }
 }
 
@@ -46,7 +50,7 @@ pub(super) fn list(scanned: &[ScannedDevice], inventory: &Inventory) -> Vec<Targ
     let mut keys = BTreeSet::new();
     let is_new = |target: &Target| {
         // Two paths to one drive: the first is asked.
-        let is_known_drive = target.keys.first().is_some_and(|key| !keys.insert(key.clone()));
+        let is_known_drive = target.key().is_some_and(|key| !keys.insert(key.clone()));
         labels.insert(target.label.clone()) && !is_known_drive
     };
     from_scan.chain(from_inventory).filter(is_new).collect()
@@ -77,22 +81,18 @@ fn of_name(name: &str, device_type: Option<String>, inventory: &Inventory) -> Ta
         .filter(|(node, _)| node.class == Class::Nvme && controller(&node.name) == Some(name))
         .map(|(node, _)| node.name.as_str())
         .collect();
-    let keys = match member {
+    let names = match member {
         // A disk behind a RAID controller is none of the kernel's.
         Some(_) => Vec::new(),
-        None if namespaces.is_empty() => inventory.key(name).cloned().into_iter().collect(),
-        None => namespaces
-            .iter()
-            .filter_map(|name| inventory.key(name))
-            .cloned()
-            .collect(),
+        None if namespaces.is_empty() => vec![name],
+        None => namespaces,
     };
+    let disk = |name: &str| Some((name.to_owned(), inventory.key(name)?.clone()));
     Target {
         node: format!("/dev/{name}"),
         device_type,
-        other_label: namespaces.first().map(|&name| name.to_owned()),
         label,
-        keys,
+        disks: names.into_iter().filter_map(disk).collect(),
     }
 }
 

@@ -130,6 +130,54 @@ async fn a_healthy_drive_is_told_with_its_facts_and_series() {
 }
 
 #[tokio::test]
+async fn namespaces_of_one_controller_share_its_health_and_keep_their_names() {
+    let root = Root::new();
+    for number in ["1", "2"] {
+        let eui = format!("00 25 38 b1 71 c0 1a 0{number}");
+        let attributes = [("eui", eui.as_str()), ("size", "8")];
+        root.disk(
+            &format!("nvme0n{number}"),
+            &format!("pci0/nvme/nvme0/ns{number}"),
+            &attributes,
+        );
+    }
+    let document = r#"{"smartctl":{"version":[7,3],"exit_status":0},"device":{"name":"/dev/nvme0","type":"nvme",
+        "protocol":"NVMe"},"serial_number":"S1","smart_status":{"passed":true,"nvme":{"value":0}},
+        "nvme_total_capacity":9000,"nvme_smart_health_information_log":{"critical_warning":0,"available_spare":100,
+        "available_spare_threshold":10,"percentage_used":1,"media_errors":0}}"#;
+    root.write(
+        "muster/run/smartctl/scan",
+        SCAN.replace("sda", "nvme0").replace("scsi", "nvme"),
+    )
+    .write("muster/run/smartctl/nvme0", document);
+    let facts = collect(&mut collector(), &root.host()).await;
+    let names: Vec<_> = facts
+        .resources
+        .iter()
+        .map(|resource| resource.name.as_str())
+        .collect();
+    assert_eq!(names, ["nvme0n1", "nvme0n2"]);
+    for drive in &facts.resources {
+        assert_eq!(
+            drive.shown_health(),
+            Health::Healthy,
+            "{:?}",
+            drive.health_reasons
+        );
+        assert!(
+            !drive.attributes.contains_key("size_bytes"),
+            "the total is no namespace's size"
+        );
+    }
+    let rows = facts
+        .samples
+        .iter()
+        .filter(|sample| sample.name == "smartctl_device")
+        .count();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
 async fn a_drive_that_falls_asleep_keeps_its_values_and_says_so() {
     let root = Root::new();
     disk(&root, "sda", "naa.50014ee20a123abc");
