@@ -54,7 +54,7 @@ test-full: test-deps ## The same tests with their long campaigns
 test-deps: ## Installs the programs that the tests need (apt when root, else says which are missing)
 	$(CARGO) xtask test-deps
 
-docs: ## Writes docs/collectors.md and docs/metrics.md from the code
+docs: ## Writes docs/collectors.md, docs/metrics.md and deploy/*.toml from the code
 	$(CARGO) xtask docs
 
 bench: ## Measures, and writes docs/benchmarks.md

@@ -1,4 +1,5 @@
-//! docs/collectors.md and docs/metrics.md say what the code says: this test writes what they must be and compares.
+//! docs/collectors.md, docs/metrics.md and the example settings in deploy/ say what the code says: these tests make what
+//! they must be, and compare.
 //!
 //! `cargo xtask docs` runs it with `MUSTER_WRITE_DOCS` set; then it writes the files instead.
 
@@ -7,32 +8,66 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use camino::Utf8Path;
+
 use muster_agent::collect::{ALL, Place};
 use muster_catalogue::{FAMILIES, all};
+use muster_controller::config::Overrides;
 
 const HEAD: &str = "<!-- Made from the code by `cargo xtask docs`; edit that instead. -->\n\n";
 
 #[test]
 fn the_document_of_collectors_is_current() {
-    check("collectors.md", &collectors());
+    check("docs/collectors.md", &collectors());
 }
 
 #[test]
 fn the_document_of_metrics_is_current() {
-    check("metrics.md", &metrics());
+    check("docs/metrics.md", &metrics());
+}
+
+#[test]
+fn the_agents_example_settings_are_its_defaults_and_parse() {
+    let text = muster_agent::config::Config::default_text();
+    check("deploy/agent.toml", &text);
+    let path = Utf8Path::new("deploy/agent.toml");
+    for text in [&text, &with_settings(&text)] {
+        muster_agent::config::Config::parse(path, text).unwrap();
+    }
+}
+
+#[test]
+fn the_controllers_example_settings_are_its_defaults_and_parse() {
+    let text = muster_controller::config::Config::default_text();
+    check("deploy/controller.toml", &text);
+    let (path, home) = (
+        Utf8Path::new("deploy/controller.toml"),
+        Utf8Path::new("/var/lib/muster"),
+    );
+    for text in [&text, &with_settings(&text)] {
+        muster_controller::config::Config::parse(path, text, Overrides::default(), home).unwrap();
+    }
+}
+
+/// The example with every setting it shows in force.
+fn with_settings(text: &str) -> String {
+    let is_name = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let uncommented = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(setting) if setting.split_once(" = ").is_some_and(|(name, _)| is_name(name)) => setting,
+        _ => line,
+    });
+    uncommented.map(|line| format!("{line}\n")).collect()
 }
 
 fn check(name: &str, wanted: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
     if std::env::var_os("MUSTER_WRITE_DOCS").is_some() {
         fs::write(&path, wanted).unwrap();
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         there == wanted,
-        "docs/{name} is not what the code says: run `cargo xtask docs` and commit the result"
+        "{name} is not what the code says: run `cargo xtask docs` and commit the result"
     );
 }
 

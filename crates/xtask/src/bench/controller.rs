@@ -10,7 +10,8 @@ use super::program;
 use crate::process;
 
 /// All agents come from one address here, which the limits of an ordinary installation are there to refuse.
-const SETTINGS: &str = "[enrolment]\nper_address_per_s = 10000\nper_address_burst = 10000\nper_s = 10000\n";
+const SETTINGS: &str =
+    "[enrolment]\nenrolment_per_address_per_s = 1000.0\nenrolment_burst = 1000\nenrolment_per_s = 1000.0\n";
 /// Unit of processor times in `/proc/PID/stat` on every Linux that Rust runs on.
 const TICKS_PER_S: f64 = 100.0;
 
