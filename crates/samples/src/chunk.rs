@@ -131,6 +131,9 @@ impl Writer<'_> {
     }
 }
 
+/// A series with its times.
+pub(crate) type SeriesTimes = (u32, Arc<[i64]>);
+
 /// Some of a chunk, or all of it, cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unreadable;
@@ -215,17 +218,25 @@ impl<'a> Chunk<'a> {
         outcome
     }
 
-    /// The times of each series of the chunk.
-    ///
-    /// # Errors
-    /// [`Unreadable`] if some times are damaged.
-    pub(crate) fn times(&self, pool: &ZstdPool) -> Result<Vec<(u32, Arc<[i64]>)>, Unreadable> {
+    /// The times of each series whose values are sound.
+    /// Comes with [`Unreadable`] if there are others.
+    pub(crate) fn times(&self, pool: &ZstdPool) -> (Vec<SeriesTimes>, Result<(), Unreadable>) {
         let mut all = Vec::new();
+        let mut outcome = Ok(());
         for column in &self.columns {
-            let times = column.times(pool).ok_or(Unreadable)?;
-            all.extend(column.series.iter().map(|series| (*series, Arc::clone(&times))));
+            let Some(times) = column.times(pool) else {
+                outcome = Err(Unreadable);
+                continue;
+            };
+            for (series, part) in column.series.chunks(column.per_segment).zip(&column.segments) {
+                if part.is_sound() {
+                    all.extend(series.iter().map(|series| (*series, Arc::clone(&times))));
+                } else {
+                    outcome = Err(Unreadable);
+                }
+            }
         }
-        Ok(all)
+        (all, outcome)
     }
 }
 
@@ -322,8 +333,12 @@ impl<'a> Part<'a> {
         })
     }
 
+    fn is_sound(&self) -> bool {
+        crc32fast::hash(self.stored) == self.crc && self.raw_length <= PART_BYTES_MAX
+    }
+
     fn open(&self, pool: &ZstdPool) -> Option<std::borrow::Cow<'a, [u8]>> {
-        if crc32fast::hash(self.stored) != self.crc || PART_BYTES_MAX < self.raw_length {
+        if !self.is_sound() {
             return None;
         }
         if self.raw_length == 0 {

@@ -11,7 +11,7 @@ mod decimal;
 mod float;
 pub(crate) mod times;
 
-use crate::bytes::Cursor;
+use crate::bytes::{Cursor, put_varint, zigzag};
 
 /// All values have the same bits.
 const CONSTANT: u8 = 0;
@@ -19,6 +19,8 @@ const CONSTANT: u8 = 0;
 const DECIMAL: u8 = 1;
 /// See [`float`].
 const FLOAT: u8 = 2;
+/// All values are the same whole number.
+const CONSTANT_WHOLE: u8 = 3;
 
 /// Working memory that is used again for each column.
 #[derive(Default)]
@@ -30,8 +32,7 @@ pub(crate) struct Scratch {
 pub(crate) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
     let Some(first) = values.first() else { return };
     if values.iter().all(|value| value.to_bits() == first.to_bits()) {
-        out.push(CONSTANT);
-        out.extend_from_slice(&first.to_le_bytes());
+        encode_constant(*first, out);
         return;
     }
     let start = out.len();
@@ -51,11 +52,22 @@ pub(crate) fn decode(bytes: &[u8], count: usize) -> Option<Vec<f64>> {
     let mut cursor = Cursor::new(bytes);
     let values = match cursor.byte()? {
         CONSTANT => vec![f64::from_bits(cursor.u64()?); count],
+        CONSTANT_WHOLE => vec![cursor.signed()? as f64; count],
         DECIMAL => decimal::decode(&mut cursor, count)?,
         FLOAT => float::decode(&mut cursor, count)?,
         _ => return None,
     };
     cursor.is_empty().then_some(values)
+}
+
+fn encode_constant(value: f64, out: &mut Vec<u8>) {
+    if let Some(whole) = decimal::exact(value, 0) {
+        out.push(CONSTANT_WHOLE);
+        put_varint(out, zigzag(whole));
+    } else {
+        out.push(CONSTANT);
+        out.extend_from_slice(&value.to_le_bytes());
+    }
 }
 
 #[cfg(test)]

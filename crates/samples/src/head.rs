@@ -88,10 +88,11 @@ impl WindowHead {
             .find(|index| self.blocks[*index].series() == series)
     }
 
-    /// Appends what it holds of `wanted` (ascending; `None`: of all series) as runs, in the order of acceptance.
-    pub(crate) fn read(&self, wanted: Option<&[u32]>, runs: &mut Vec<Run>) {
+    /// Appends what it holds of `wanted` (ascending; `None`: of all series) as runs, in the order of acceptance:
+    /// everything from `start_ms` on and perhaps some before.
+    pub(crate) fn read(&self, wanted: Option<&[u32]>, start_ms: i64, runs: &mut Vec<Run>) {
         for block in &self.blocks {
-            block.read(wanted, runs);
+            block.read(wanted, start_ms, runs);
         }
     }
 
@@ -171,11 +172,10 @@ impl Head {
             .is_some_and(|(_, window)| window.block(series).is_some())
     }
 
-    /// Whether it has rows of a series.
-    pub(crate) fn holds(&self, series: SeriesRef) -> bool {
-        self.windows()
-            .flat_map(|window| &window.blocks)
-            .any(|block| block.series().contains(&series))
+    /// The series it has rows of, some more than once.
+    pub(crate) fn series(&self) -> impl Iterator<Item = u32> + '_ {
+        let blocks = self.windows().flat_map(|window| &window.blocks);
+        blocks.flat_map(|block| block.series().iter().map(|series| series.0))
     }
 
     /// The lowest intake position of what it holds.
@@ -205,7 +205,7 @@ mod tests {
     fn read(head: &Head, wanted: &[u32]) -> Vec<(u32, Vec<i64>, Vec<f64>)> {
         let mut runs = Vec::new();
         head.windows()
-            .for_each(|window| window.read(Some(wanted), &mut runs));
+            .for_each(|window| window.read(Some(wanted), i64::MIN, &mut runs));
         runs.into_iter()
             .map(|run| (run.series, run.times_ms.to_vec(), run.values))
             .collect()
@@ -223,7 +223,8 @@ mod tests {
             )));
         }
         let mut runs = Vec::new();
-        head.windows().for_each(|window| window.read(None, &mut runs));
+        head.windows()
+            .for_each(|window| window.read(None, i64::MIN, &mut runs));
         assert!(runs.len() == 2 && Arc::ptr_eq(&runs[0].times_ms, &runs[1].times_ms));
         let read = read(&head, &[2]);
         assert_eq!((read[0].1.len(), read[0].2[99]), (100, -99.0));
@@ -247,7 +248,8 @@ mod tests {
         head.push(rows(3, 20, &both, &[9.0, 3.0]));
         head.push(rows(4, 20, &both, &[9.0, 9.0]));
         let mut runs = Vec::new();
-        head.windows().for_each(|window| window.read(None, &mut runs));
+        head.windows()
+            .for_each(|window| window.read(None, i64::MIN, &mut runs));
         let (merged, duplicates) = crate::run::merge(runs);
         assert_eq!(
             (&merged[0].values[..], &merged[1].values[..], duplicates),

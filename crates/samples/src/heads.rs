@@ -1,7 +1,8 @@
 //! All heads, by group, spread over locks so that appending for one server does not wait for another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -17,12 +18,14 @@ pub(crate) type Shard = HashMap<u32, Head>;
 #[derive(Debug)]
 pub(crate) struct Heads {
     shards: Vec<RwLock<Shard>>,
+    samples: AtomicUsize,
 }
 
 impl Default for Heads {
     fn default() -> Self {
         Self {
             shards: std::iter::repeat_with(RwLock::default).take(SHARDS).collect(),
+            samples: AtomicUsize::new(0),
         }
     }
 }
@@ -33,24 +36,43 @@ impl Heads {
         &self.shards[group as usize % SHARDS]
     }
 
+    /// Counts samples that were pushed into a head.
+    pub(crate) fn count_pushed(&self, samples: usize) {
+        self.samples.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// How many samples there are.
+    pub(crate) fn sample_count(&self) -> usize {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// Every series that has samples here.
+    pub(crate) fn series(&self) -> HashSet<u32> {
+        let mut series = HashSet::new();
+        for shard in &self.shards {
+            shard
+                .read()
+                .values()
+                .for_each(|head| series.extend(head.series()));
+        }
+        series
+    }
+
+    /// About how many bytes of memory they take.
+    pub(crate) fn byte_count(&self) -> usize {
+        let of_head = |head: &Head| head.windows().map(WindowHead::byte_count).sum::<usize>();
+        self.shards
+            .iter()
+            .map(|shard| shard.read().values().map(of_head).sum::<usize>())
+            .sum()
+    }
+
     /// The lowest intake position of anything that is not on disk.
     pub(crate) fn first_position(&self) -> Option<i64> {
         self.shards
             .iter()
             .filter_map(|shard| shard.read().values().filter_map(Head::first_position).min())
             .min()
-    }
-
-    /// How many samples there are, and about how many bytes they take.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        let mut size = (0, 0);
-        for shard in &self.shards {
-            for window in shard.read().values().flat_map(Head::windows) {
-                size.0 += window.sample_count();
-                size.1 += window.byte_count();
-            }
-        }
-        size
     }
 
     /// Freezes what [`Head::freeze`] chooses of every group and returns all frozen windows, each with its group; those
@@ -73,6 +95,8 @@ impl Heads {
     /// Forgets windows that are on disk now.
     pub(crate) fn forget(&self, group: u32, sealed: &[Arc<WindowHead>]) {
         let mut shard = self.shard(group).write();
+        let samples = sealed.iter().map(|window| window.sample_count()).sum();
+        self.samples.fetch_sub(samples, Ordering::Relaxed);
         if let Some(head) = shard.get_mut(&group) {
             sealed.iter().for_each(|window| head.forget(window));
             if head.is_empty() {

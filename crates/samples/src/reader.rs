@@ -219,7 +219,7 @@ impl Shared {
             let meeting = head
                 .windows()
                 .filter(|head| head.window.meets(*times.start(), *times.end()));
-            meeting.for_each(|head| head.read(Some(&wanted), &mut in_memory));
+            meeting.for_each(|head| head.read(Some(&wanted), *times.start(), &mut in_memory));
         }
         let mut runs = Vec::new();
         let days = times.start().div_euclid(DAY_MS)..=times.end().div_euclid(DAY_MS);

@@ -237,7 +237,9 @@ mod tests {
 
     use super::*;
 
-    fn shown(text: &str) -> Result<Vec<(String, MatchOp, String)>, String> {
+    type Shown = (String, MatchOp, String);
+
+    fn shown(text: &str) -> Result<Vec<Shown>, String> {
         parse(text)
             .map(|matchers| {
                 let of = |m: &Matcher| (m.name().to_owned(), m.op(), m.value().to_owned());
@@ -246,14 +248,14 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    fn one(name: &str, op: MatchOp, value: &str) -> (String, MatchOp, String) {
+    fn one(name: &str, op: MatchOp, value: &str) -> Shown {
         (name.to_owned(), op, value.to_owned())
     }
 
     #[test]
     fn selectors_mean_what_they_mean_in_prometheus() {
         let up = one(NAME_LABEL, MatchOp::Eq, "up");
-        let table: &[(&str, Vec<(String, MatchOp, String)>)] = &[
+        let table: &[(&str, Vec<Shown>)] = &[
             ("up", vec![up.clone()]),
             (" up { } ", vec![up.clone()]),
             ("a:b:c", vec![one(NAME_LABEL, MatchOp::Eq, "a:b:c")]),

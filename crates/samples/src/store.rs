@@ -46,6 +46,9 @@ pub struct Options {
     pub seal_late_ms: i64,
     /// Samples in memory beyond which a group's windows are sealed before their time, per group.
     pub group_samples_max: usize,
+    /// Samples in memory, over all groups, from which on [`Store::is_full`] and everything is sealed before its
+    /// time.
+    pub head_samples_max: usize,
 }
 
 impl Options {
@@ -61,6 +64,8 @@ impl Options {
     pub const SEAL_LATE_MS: i64 = 600_000;
     /// The default of [`Options::group_samples_max`].
     pub const GROUP_SAMPLES_MAX: usize = 8_000_000;
+    /// The default of [`Options::head_samples_max`]: about 1 GB, and an hour of a million series every 15 s.
+    pub const HEAD_SAMPLES_MAX: usize = 250_000_000;
 }
 
 impl Default for Options {
@@ -72,6 +77,7 @@ impl Default for Options {
             seal_delay_ms: Self::SEAL_DELAY_MS,
             seal_late_ms: Self::SEAL_LATE_MS,
             group_samples_max: Self::GROUP_SAMPLES_MAX,
+            head_samples_max: Self::HEAD_SAMPLES_MAX,
         }
     }
 }
@@ -234,6 +240,13 @@ impl Store {
             .fetch_max(position.saturating_add(1), Ordering::AcqRel);
     }
 
+    /// Whether memory holds as many samples as it may. Whoever appends asks before, and waits: the intake keeps
+    /// what is not appended, and the next sealing makes room unless it fails.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shared.options.head_samples_max <= self.shared.heads.sample_count()
+    }
+
     /// A reader, which any thread may use for as long as it likes; each of its calls sees every batch that was
     /// appended before it, and of a batch all rows of a group or none.
     #[must_use]
@@ -271,12 +284,11 @@ impl Store {
             days,
             ..
         } = &*self.shared;
-        let (head_samples, head_bytes) = heads.size();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             series: self.shared.index.read().live_count() as u64,
-            head_samples: head_samples as u64,
-            head_bytes: head_bytes as u64,
+            head_samples: heads.sample_count() as u64,
+            head_bytes: heads.byte_count() as u64,
             day_files: days.file_count() as u64,
             day_file_bytes: days.byte_count(),
             appended: count(&counters.appended),

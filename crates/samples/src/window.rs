@@ -51,7 +51,7 @@ impl Window {
 pub(crate) const fn phase_of(group: u32) -> i64 {
     // Multiples of the golden ratio modulo 1 lie as far from each other as can be (Fibonacci hashing).
     let fraction = group.wrapping_mul(2_654_435_769) as i64;
-    fraction * WINDOW_MS >> 32
+    (fraction * WINDOW_MS) >> 32
 }
 
 #[cfg(test)]

@@ -110,10 +110,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_>, count: usize) -> Option<Vec<f64>> 
 }
 
 /// `value` times the power of ten as an integer, if dividing that again gives the very same bits.
-fn exact(value: f64, scale: usize) -> Option<i64> {
+pub(super) fn exact(value: f64, scale: usize) -> Option<i64> {
     let mantissa = (value * SCALES[scale]).round();
-    // Also false for NaN, which compares with nothing.
-    if !(mantissa.abs() <= MANTISSA_MAX) {
+    if mantissa.is_nan() || MANTISSA_MAX < mantissa.abs() {
         return None;
     }
     let whole = mantissa as i64;

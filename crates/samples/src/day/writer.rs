@@ -21,6 +21,8 @@ pub(crate) struct ChunkRow {
     pub(crate) key: ChunkKey,
     /// The first and last time in it, Unix milliseconds.
     pub(crate) times: RangeInclusive<i64>,
+    /// How many samples are in it.
+    pub(crate) samples: u64,
     /// The chunk.
     pub(crate) data: Vec<u8>,
 }
@@ -86,7 +88,7 @@ fn insert(connection: &mut Connection, rows: &[ChunkRow]) -> rusqlite::Result<()
         let mut statement = transaction.prepare_cached(
             "INSERT INTO chunk (group_id, start_ms, first_ms, last_ms, data) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        for ChunkRow { key, times, data } in rows {
+        for ChunkRow { key, times, data, .. } in rows {
             statement.execute(params![key.group, key.start_ms, times.start(), times.end(), data])?;
         }
     }

@@ -95,22 +95,24 @@ impl RowBlock {
         self.tail.clear();
     }
 
-    /// Appends a run for each series of `wanted` (ascending; `None`: for all).
-    pub(crate) fn read(&self, wanted: Option<&[u32]>, runs: &mut Vec<Run>) {
+    /// Appends a run for each series of `wanted` (ascending; `None`: for all), with all rows from `start_ms` on and
+    /// perhaps some before.
+    pub(crate) fn read(&self, wanted: Option<&[u32]>, start_ms: i64, runs: &mut Vec<Run>) {
         let is_wanted =
             |series: &SeriesRef| wanted.is_none_or(|wanted| wanted.binary_search(&series.0).is_ok());
         let mut columns: Vec<(usize, Vec<f64>)> = (0..self.series.len())
             .filter(|index| is_wanted(&self.series[*index]))
-            .map(|index| (index, Vec::with_capacity(self.times_ms.len())))
+            .map(|index| (index, Vec::new()))
             .collect();
         if columns.is_empty() {
             return;
         }
-        for pack in &self.packs {
+        let first_pack = self.first_pack(start_ms);
+        for pack in &self.packs[first_pack..] {
             unpack(pack, &mut columns);
         }
         let width = self.series.len();
-        let times_ms: Arc<[i64]> = self.times_ms.as_slice().into();
+        let times_ms: Arc<[i64]> = self.times_ms[first_pack * PACK_ROWS..].into();
         for (index, mut values) in columns {
             values.extend(self.tail.iter().skip(index).step_by(width));
             runs.push(Run {
@@ -119,6 +121,15 @@ impl RowBlock {
                 values,
             });
         }
+    }
+
+    /// The first pack with a row that is not before `start_ms`.
+    fn first_pack(&self, start_ms: i64) -> usize {
+        if !self.is_ascending {
+            return 0;
+        }
+        let first_row = self.times_ms.partition_point(|time| *time < start_ms);
+        (first_row / PACK_ROWS).min(self.packs.len())
     }
 
     /// How many samples it holds.
@@ -167,11 +178,33 @@ mod tests {
         for rows in [0, 1, PACK_ROWS - 1, PACK_ROWS, PACK_ROWS + 1, 3 * PACK_ROWS + 5] {
             let block = filled(rows, 7);
             let mut runs = Vec::new();
-            block.read(Some(&[0, 3, 6, 99]), &mut runs);
+            block.read(Some(&[0, 3, 6, 99]), i64::MIN, &mut runs);
             assert_eq!(runs.iter().map(|run| run.series).collect::<Vec<_>>(), [0, 3, 6]);
             let expected: Vec<f64> = (0..rows).map(|row| row as f64 * 1.5 + 3.0).collect();
             assert_eq!(runs[1].values, expected);
             assert_eq!(runs[1].times_ms.len(), rows);
+        }
+    }
+
+    #[test]
+    fn rows_long_before_the_start_are_not_unpacked() {
+        let block = filled(3 * PACK_ROWS + 5, 2);
+        for (start_row, first_row) in [
+            (0, 0),
+            (PACK_ROWS, PACK_ROWS),
+            (70, 2 * PACK_ROWS),
+            (99, 96),
+            (500, 96),
+        ] {
+            let mut runs = Vec::new();
+            block.read(None, start_row as i64 * 15_000, &mut runs);
+            assert_eq!(
+                runs[0].times_ms.first(),
+                Some(&(first_row as i64 * 15_000)),
+                "from row {start_row}"
+            );
+            assert_eq!(runs[1].values.first(), Some(&(first_row as f64 * 1.5 + 1.0)));
+            assert_eq!(runs[0].times_ms.len(), runs[1].values.len());
         }
     }
 

@@ -50,7 +50,8 @@ fn numbers(index: &Index, matchers: &[Matcher]) -> Vec<u32> {
 fn matchers_select_what_prometheus_would() {
     use MatchOp::{Eq, Ne, Nre, Re};
     let index = filled();
-    let table: &[(&[(&str, MatchOp, &str)], &[u32])] = &[
+    type Row = (&'static [(&'static str, MatchOp, &'static str)], &'static [u32]);
+    let table: &[Row] = &[
         (&[("__name__", Eq, "up")], &[4, 8]),
         (&[("__name__", Re, "up|reads"), ("device", Eq, "sda")], &[1, 5]),
         (&[("device", Re, "sd.")], &[1, 2, 5, 6]),

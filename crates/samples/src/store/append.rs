@@ -62,7 +62,7 @@ struct Part {
 }
 
 impl Store {
-    /// Takes samples into memory. Of several with the same series and time the first that was ever appended
+    /// Takes samples into memory, which may be full already: see [`Store::is_full`]. Of several with the same series and time the first that was ever appended
     /// stays; to append a batch again is harmless.
     ///
     /// # Errors
@@ -76,6 +76,7 @@ impl Store {
             });
         }
         let mut outcome = AppendOutcome::default();
+        // A batch without samples only moves the position.
         if let Some(first) = batch.series.first() {
             self.shared.append(batch, *first, &mut outcome);
         }
@@ -183,6 +184,8 @@ impl Shared {
     }
 
     fn count(&self, outcome: AppendOutcome) {
+        self.heads
+            .count_pushed(usize::try_from(outcome.appended).unwrap_or(usize::MAX));
         let counters = &self.counters;
         for (counter, count) in [
             (&counters.appended, outcome.appended),

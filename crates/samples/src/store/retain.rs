@@ -42,10 +42,10 @@ impl Shared {
         let Ok(oldest_day) = i32::try_from(oldest_day) else {
             return 0;
         };
-        let mut index = self.index.write();
-        index.retire(oldest_day, |meta| {
-            let shard = self.heads.shard(meta.group).read();
-            shard.get(&meta.group).is_some_and(|head| head.holds(meta.id))
-        })
+        // What comes into memory after this look is revived when it is sealed, or by the next append.
+        let in_memory = self.heads.series();
+        self.index
+            .write()
+            .retire(oldest_day, |meta| in_memory.contains(&meta.id.0))
     }
 }

@@ -15,9 +15,12 @@ use crate::error::StoreError;
 use crate::head::WindowHead;
 use crate::run::{Run, SharedTimes, merge, subtract};
 use crate::window::Window;
+use crate::zstd_pool::ZstdPool;
 
 /// Bytes of chunks that are written in one transaction, if a single chunk has not more.
 const TRANSACTION_BYTES: usize = 16 * 1024 * 1024;
+/// Samples of one series in one chunk. An hour of milliseconds does not fit, and need not.
+const CHUNK_POINTS_MAX: usize = 1 << 20;
 
 /// What a sealing did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,14 +49,19 @@ struct Transaction {
 }
 
 impl Store {
-    /// Seals the windows whose time is over by the controller's clock. To be called every half minute or so;
+    /// Seals the windows whose time is over by the controller's clock, or all if memory is full. To be called every half minute or so;
     /// does I/O.
     ///
     /// # Errors
     /// [`StoreError`] if something cannot be written; it stays in memory and is tried again next time.
     pub fn seal(&self, now_ms: i64) -> Result<Sealed, StoreError> {
         let options = &self.shared.options;
-        self.shared.seal(options.group_samples_max, |head| {
+        let group_samples_max = if self.is_full() {
+            0
+        } else {
+            options.group_samples_max
+        };
+        self.shared.seal(group_samples_max, |head| {
             let seen_ms = *head.seen_ms.get_or_insert(now_ms);
             head.window.end_ms.saturating_add(options.seal_delay_ms) <= now_ms
                 && seen_ms.saturating_add(options.seal_late_ms) <= now_ms
@@ -86,9 +94,9 @@ impl Shared {
         let mut bytes = 0;
         let mut frozen = frozen.into_iter().peekable();
         while let Some(((window, group), windows)) = frozen.next() {
-            let row = self.encode(window, group, &windows, &mut transaction.sealed);
-            bytes += row.as_ref().map_or(0, |row| row.data.len());
-            transaction.rows.extend(row);
+            let rows = self.encode(window, group, &windows, &mut transaction.sealed);
+            bytes += rows.iter().map(|row| row.data.len()).sum::<usize>();
+            transaction.rows.extend(rows);
             transaction.windows.push((group, windows));
             let goes_on = frozen
                 .peek()
@@ -96,10 +104,12 @@ impl Shared {
             if !goes_on || TRANSACTION_BYTES <= bytes {
                 let done = std::mem::take(&mut transaction);
                 bytes = 0;
-                total = total.plus(self.commit(&mut writer, window.day(), done)?);
+                total = total.plus(self.commit(&mut writer, window.day(), &done)?);
             }
         }
-        writer.checkpoint();
+        if 0 < total.chunks {
+            writer.checkpoint();
+        }
         Ok(total)
     }
 
@@ -114,45 +124,49 @@ impl Shared {
         outcome
     }
 
-    /// Makes the chunk of a window; none if all of it is sealed already.
-    fn encode(&self, window: Window, group: u32, windows: &Frozen, sealed: &mut Sealed) -> Option<ChunkRow> {
+    /// Makes the chunk of a window, or several if a series has very many samples; none if all of it is sealed
+    /// already.
+    fn encode(&self, window: Window, group: u32, windows: &Frozen, sealed: &mut Sealed) -> Vec<ChunkRow> {
         let mut runs = Vec::new();
-        windows.iter().for_each(|head| head.read(None, &mut runs));
+        windows
+            .iter()
+            .for_each(|head| head.read(None, i64::MIN, &mut runs));
         let (mut runs, mut duplicates) = merge(runs);
         duplicates += self.subtract_sealed(window, group, &mut runs);
-        let numbers = runs.iter().map(|run| run.series);
-        self.index
-            .write()
-            .note_sealed(numbers, i32::try_from(window.day()).unwrap_or(i32::MAX));
         sealed.duplicates += duplicates as u64;
-        let first = runs.iter().filter_map(|run| run.times_ms.first()).min()?;
-        let last = runs.iter().filter_map(|run| run.times_ms.last()).max()?;
-        let times = *first..=*last;
+        let numbers = runs.iter().map(|run| run.series);
+        let day = i32::try_from(window.day()).unwrap_or(i32::MAX);
+        self.index.write().note_sealed(numbers, day);
         let key = ChunkKey {
             group,
             start_ms: window.start_ms,
         };
-        let data = chunk::encode(key, &runs, &self.pool);
-        sealed.chunks += 1;
-        sealed.samples += runs.iter().map(|run| run.values.len() as u64).sum::<u64>();
-        sealed.bytes += data.len() as u64;
-        Some(ChunkRow { key, times, data })
+        let rows: Vec<ChunkRow> = split(runs, CHUNK_POINTS_MAX)
+            .iter()
+            .filter_map(|runs| chunk_row(key, runs, &self.pool))
+            .collect();
+        sealed.chunks += rows.len() as u64;
+        sealed.samples += rows.iter().map(|row| row.samples).sum::<u64>();
+        sealed.bytes += rows.iter().map(|row| row.data.len() as u64).sum::<u64>();
+        rows
     }
 
-    /// Takes away what chunks of the same window have. A damaged chunk counts as having nothing: what is applied
-    /// again takes its place.
+    /// Takes away what chunks of the same window have. What is damaged does not count: what is applied again
+    /// takes its place.
     fn subtract_sealed(&self, window: Window, group: u32, runs: &mut Vec<Run>) -> usize {
         let mut sealed: HashMap<u32, Vec<Arc<[i64]>>> = HashMap::new();
         let times = window.start_ms..=window.end_ms - 1;
         for file in self.days.files(window.day()..=window.day()) {
             self.days
                 .read(&file, group, &times, &mut Vec::new(), |key, data| {
-                    let outcome = Chunk::parse(data, key).and_then(|chunk| chunk.times(&self.pool));
-                    let is_sound = outcome.is_ok();
-                    for (series, times) in outcome.unwrap_or_default() {
+                    let Ok(chunk) = Chunk::parse(data, key) else {
+                        return false;
+                    };
+                    let (sound, outcome) = chunk.times(&self.pool);
+                    for (series, times) in sound {
                         sealed.entry(series).or_default().push(times);
                     }
-                    is_sound
+                    outcome.is_ok()
                 });
         }
         if sealed.is_empty() {
@@ -169,7 +183,7 @@ impl Shared {
         duplicates
     }
 
-    fn commit(&self, writer: &mut DayWriter, day: i64, done: Transaction) -> Result<Sealed, StoreError> {
+    fn commit(&self, writer: &mut DayWriter, day: i64, done: &Transaction) -> Result<Sealed, StoreError> {
         if !done.rows.is_empty() {
             // First the series: a number in a chunk must be known.
             self.write_index()?;
@@ -188,6 +202,40 @@ impl Shared {
     }
 }
 
+/// Cuts runs so that none is longer than `points_max`; nearly always there is nothing to cut.
+fn split(runs: Vec<Run>, points_max: usize) -> Vec<Vec<Run>> {
+    let longest = runs.iter().map(|run| run.values.len()).max().unwrap_or(0);
+    if longest <= points_max {
+        return vec![runs];
+    }
+    let mut pieces = vec![Vec::new(); longest.div_ceil(points_max)];
+    let mut shared = SharedTimes::default();
+    for run in runs {
+        let parts = run.times_ms.chunks(points_max).zip(run.values.chunks(points_max));
+        for (piece, (times, values)) in pieces.iter_mut().zip(parts) {
+            let times_ms = shared.share(times.to_vec());
+            piece.push(Run {
+                series: run.series,
+                times_ms,
+                values: values.to_vec(),
+            });
+        }
+    }
+    pieces
+}
+
+fn chunk_row(key: ChunkKey, runs: &[Run], pool: &ZstdPool) -> Option<ChunkRow> {
+    let first = runs.iter().filter_map(|run| run.times_ms.first()).min()?;
+    let last = runs.iter().filter_map(|run| run.times_ms.last()).max()?;
+    let samples = runs.iter().map(|run| run.values.len() as u64).sum();
+    Some(ChunkRow {
+        key,
+        times: *first..=*last,
+        samples,
+        data: chunk::encode(key, runs, pool),
+    })
+}
+
 impl Sealed {
     const fn plus(self, other: Self) -> Self {
         Self {
@@ -196,5 +244,30 @@ impl Sealed {
             duplicates: self.duplicates + other.duplicates,
             bytes: self.bytes + other.bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_with_very_many_samples_is_cut_and_nothing_is_lost() {
+        let run = |series, length: i64| Run {
+            series,
+            times_ms: (0..length).collect(),
+            values: (0..length).map(|n| n as f64).collect(),
+        };
+        let pieces = split(vec![run(1, 25), run(2, 4), run(3, 10)], 10);
+        let shape: Vec<Vec<(u32, usize)>> = pieces
+            .iter()
+            .map(|runs| runs.iter().map(|run| (run.series, run.values.len())).collect())
+            .collect();
+        assert_eq!(
+            shape,
+            [vec![(1, 10), (2, 4), (3, 10)], vec![(1, 10)], vec![(1, 5)]]
+        );
+        assert_eq!((pieces[2][0].times_ms[4], pieces[2][0].values[4]), (24, 24.0));
+        assert_eq!(split(vec![run(1, 10)], 10).len(), 1);
     }
 }

@@ -153,3 +153,23 @@ fn a_batch_of_several_collectors_and_servers_is_taken_apart() {
     let values: Vec<f64> = all(&world.store).into_values().map(f64::from_bits).collect();
     assert_eq!(values, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
 }
+
+#[test]
+fn full_memory_is_said_and_sealed_before_its_time() {
+    let mut world = World::with(Options {
+        head_samples_max: 10,
+        ..Options::default()
+    });
+    let series = world.series(1, "a");
+    let time = world.now_ms;
+    for n in 0..9 {
+        world.append(&[time + n], &[series], &[1.0]);
+    }
+    assert!(!world.store.is_full());
+    assert_eq!(world.store.seal(time).unwrap().samples, 0);
+    world.append(&[time + 9], &[series], &[1.0]);
+    assert!(world.store.is_full());
+    assert_eq!(world.store.seal(time).unwrap().samples, 10);
+    assert!(!world.store.is_full());
+    assert_eq!(all(&world.store).len(), 10);
+}

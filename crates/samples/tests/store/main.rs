@@ -1,5 +1,10 @@
 //! The store from outside: through its public interface and, for damage, its files.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and its helpers are part of it"
+)]
+
 mod concurrency;
 mod damage;
 mod limits;
