@@ -1,0 +1,203 @@
+//! Taking reports in: what is accepted, what is refused, and handing it to the intake.
+//!
+//! Owns the limits on what one agent may send and the rule that a refusal is never silent: what is refused in part
+//! or whole is stored as a gap with its reason, so that it is acknowledged once and never sent again. Must not know
+//! frames or streams. Who sends is a [`Source`], made from a certificate, never from a body.
+
+mod judge;
+
+use std::sync::Arc;
+
+use muster_base::clock::WallClock;
+use muster_base::id::{AgentId, ServerId};
+use muster_model::{Clock, Report, limits};
+
+use crate::intake::{
+    self, EpochCursor, IncomingDefinitions, IncomingReport, Intake, IntakeError, RecordKind, ReplyTo,
+};
+
+/// Who sends, as its certificate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The agent.
+    pub agent: AgentId,
+    /// The server it speaks for.
+    pub server: ServerId,
+}
+
+/// What one agent may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most series of an epoch.
+    pub series_per_agent: u32,
+    /// How far a sample may be ahead of the time of its receipt, ms.
+    pub ahead_ms: i64,
+    /// How far it may be behind, ms.
+    pub behind_ms: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            series_per_agent: limits::SERIES_PER_AGENT_MAX as u32,
+            ahead_ms: 10 * 60 * 1_000,
+            behind_ms: 7 * 24 * 3_600 * 1_000,
+        }
+    }
+}
+
+/// A report that could be decoded, but says what no report may say.
+#[derive(Debug, Clone)]
+pub struct Unacceptable {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number, not 0.
+    pub sequence: u64,
+    /// Why it is refused, in words.
+    pub reason: String,
+}
+
+/// The way into the intake.
+#[derive(Clone)]
+pub struct Ingest {
+    intake: Intake,
+    clock: WallClock,
+    limits: Limits,
+}
+
+impl Ingest {
+    /// Reports go to `intake` under `limits`.
+    #[must_use]
+    pub fn new(intake: Intake, clock: WallClock, limits: Limits) -> Self {
+        Self {
+            intake,
+            clock,
+            limits,
+        }
+    }
+
+    /// Hands in a report; `plain` is the serialised message it came in. Waits while the intake's queue is full.
+    ///
+    /// # Errors
+    /// [`IntakeError::Closed`] when shutting down.
+    pub async fn report(
+        &self,
+        source: Source,
+        report: Report,
+        plain: Vec<u8>,
+        reply_to: ReplyTo,
+    ) -> Result<(), IntakeError> {
+        let received_ms = self.clock.now_ms();
+        let judged = judge::judge(report, &self.limits, received_ms);
+        let metrics = self.intake.metrics();
+        metrics.add(&metrics.samples_refused_series, judged.refused.series);
+        metrics.add(&metrics.samples_refused_ahead, judged.refused.ahead);
+        metrics.add(&metrics.samples_refused_old, judged.refused.old);
+        let plain = if judged.is_changed {
+            intake::encode_report(&judged.report)
+        } else {
+            plain
+        };
+        let kind = if judged.is_refused {
+            RecordKind::Refused
+        } else {
+            RecordKind::Report
+        };
+        self.hand_in(source, judged.report, plain, kind, received_ms, reply_to)
+            .await
+    }
+
+    /// Stores the refusal of a report that could not be taken at all.
+    ///
+    /// # Errors
+    /// [`IntakeError::Closed`] when shutting down.
+    pub async fn refuse(
+        &self,
+        source: Source,
+        unacceptable: Unacceptable,
+        reply_to: ReplyTo,
+    ) -> Result<(), IntakeError> {
+        let received_ms = self.clock.now_ms();
+        // The report's own clock can't be trusted to have been read.
+        let clock = Clock {
+            wall_ms: received_ms,
+            boottime_ms: 0,
+            boot_id: String::new(),
+        };
+        let report = judge::refusal(unacceptable, clock);
+        let plain = intake::encode_report(&report);
+        self.hand_in(source, report, plain, RecordKind::Refused, received_ms, reply_to)
+            .await
+    }
+
+    /// Hands in definitions with ids from `first_id` on. Those beyond the agent's limit are counted and left out:
+    /// their samples are refused when they come.
+    ///
+    /// # Errors
+    /// [`IntakeError::Closed`] when shutting down.
+    pub async fn definitions(
+        &self,
+        source: Source,
+        epoch: u64,
+        first_id: u32,
+        count: usize,
+        plain: Vec<u8>,
+        reply_to: ReplyTo,
+    ) -> Result<(), IntakeError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let Some(last_id) = first_id.checked_add(count).and_then(|end| end.checked_sub(1)) else {
+            return Ok(());
+        };
+        let last_taken = last_id.min(self.limits.series_per_agent);
+        let refused = last_id - last_taken.max(first_id.saturating_sub(1)).min(last_id);
+        if 0 < refused {
+            let metrics = self.intake.metrics();
+            metrics.add(&metrics.definitions_refused, refused.into());
+            tracing::warn!(
+                server.id = %source.server,
+                refused,
+                limit = self.limits.series_per_agent,
+                "agent defines more series than it may, the rest is left out"
+            );
+        }
+        if first_id == 0 || last_taken < first_id {
+            return Ok(());
+        }
+        let incoming = IncomingDefinitions {
+            agent: source.agent,
+            epoch,
+            first_id,
+            last_id: last_taken,
+            plain,
+        };
+        self.intake.define(incoming, reply_to).await
+    }
+
+    /// What is durable of the agent's epochs, in the order asked.
+    ///
+    /// # Errors
+    /// [`IntakeError::Closed`] when shutting down or if the cursors can't be read.
+    pub async fn cursors(&self, agent: AgentId, epochs: Vec<u64>) -> Result<Vec<EpochCursor>, IntakeError> {
+        self.intake.cursors(agent, epochs).await
+    }
+
+    async fn hand_in(
+        &self,
+        source: Source,
+        report: Report,
+        plain: Vec<u8>,
+        kind: RecordKind,
+        received_ms: i64,
+        reply_to: ReplyTo,
+    ) -> Result<(), IntakeError> {
+        let incoming = IncomingReport {
+            agent: source.agent,
+            server: source.server,
+            received_ms,
+            kind,
+            report: Arc::new(report),
+            plain,
+        };
+        self.intake.report(incoming, reply_to).await
+    }
+}

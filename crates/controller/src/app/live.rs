@@ -1,0 +1,241 @@
+//! The streams that are open right now, and what can be asked of the agents behind them.
+//!
+//! One stream a server: a newer one closes the older. Bounded by the number of servers; what can be waiting for one
+//! agent is bounded too, and beyond it the asker is told that the agent is busy.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muster_base::id::{AgentId, ServerId};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Requests that may wait for one agent.
+const REQUESTS_MAX: usize = 16;
+
+/// Why a stream is closed from our side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// A newer stream of the same server has come.
+    Replaced,
+    /// The identity was revoked.
+    Revoked,
+    /// The agent should come again.
+    Again,
+}
+
+/// What an agent says when a collection that was asked for is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Whether every collector that ran brought facts or found nothing to read.
+    pub success: bool,
+    /// For people: what failed.
+    pub message: String,
+    /// The agent that collected.
+    pub agent: AgentId,
+    /// Epoch of the reports with the result.
+    pub epoch: u64,
+    /// Highest number of the reports with the result; 0 if there are none.
+    pub last_sequence: u64,
+}
+
+/// Something asked of one agent.
+#[derive(Debug)]
+pub enum AgentRequest {
+    /// To collect now.
+    Collect {
+        /// Which collectors; empty means all.
+        collectors: Vec<String>,
+        /// Answered when the collection is over; dropped when the stream ends before.
+        reply: oneshot::Sender<Collected>,
+    },
+}
+
+/// Why an agent could not be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AskError {
+    /// It has no open stream.
+    #[error("the agent is not connected")]
+    NotConnected,
+    /// Too much is waiting for it already.
+    #[error("too many requests are waiting for the agent")]
+    Busy,
+}
+
+/// The registry of open streams; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Agents {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    streams: HashMap<ServerId, Stream>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: u64,
+    agent: AgentId,
+    request_tx: mpsc::Sender<AgentRequest>,
+    ending_tx: watch::Sender<Option<Ending>>,
+}
+
+/// A stream's place in the registry; dropping it ends that.
+#[derive(Debug)]
+pub struct Registration {
+    agents: Agents,
+    server: ServerId,
+    id: u64,
+    /// What is asked of the agent.
+    pub requests: mpsc::Receiver<AgentRequest>,
+    /// Turns to `Some` when the stream is to be closed.
+    pub ending: watch::Receiver<Option<Ending>>,
+}
+
+impl Agents {
+    /// Registers a stream and tells the older one of this server to close.
+    #[must_use]
+    pub fn register(&self, server: ServerId, agent: AgentId) -> Registration {
+        let (request_tx, requests) = mpsc::channel(REQUESTS_MAX);
+        let (ending_tx, ending) = watch::channel(None);
+        let mut inner = self.lock();
+        inner.count += 1;
+        let id = inner.count;
+        let older = inner.streams.insert(
+            server,
+            Stream {
+                id,
+                agent,
+                request_tx,
+                ending_tx,
+            },
+        );
+        drop(inner);
+        if let Some(older) = older {
+            older.ending_tx.send_replace(Some(Ending::Replaced));
+        }
+        Registration {
+            agents: self.clone(),
+            server,
+            id,
+            requests,
+            ending,
+        }
+    }
+
+    /// Asks the agent of a server to collect.
+    ///
+    /// # Errors
+    /// [`AskError`] if it is not connected or busy.
+    pub fn collect(
+        &self,
+        server: ServerId,
+        collectors: Vec<String>,
+    ) -> Result<oneshot::Receiver<Collected>, AskError> {
+        let request_tx = match self.lock().streams.get(&server) {
+            Some(stream) => stream.request_tx.clone(),
+            None => return Err(AskError::NotConnected),
+        };
+        let (reply, collected) = oneshot::channel();
+        match request_tx.try_send(AgentRequest::Collect { collectors, reply }) {
+            Ok(()) => Ok(collected),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(AskError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(AskError::NotConnected),
+        }
+    }
+
+    /// Closes the stream of a revoked identity, if it has one.
+    pub fn revoke(&self, agent: AgentId) {
+        let inner = self.lock();
+        for stream in inner.streams.values().filter(|stream| stream.agent == agent) {
+            stream.ending_tx.send_replace(Some(Ending::Revoked));
+        }
+    }
+
+    /// Closes every stream, so that each agent comes again and is judged anew.
+    pub fn close_all(&self) {
+        for stream in self.lock().streams.values() {
+            stream.ending_tx.send_replace(Some(Ending::Again));
+        }
+    }
+
+    /// The agents with an open stream.
+    #[must_use]
+    pub fn connected(&self) -> Vec<(ServerId, AgentId)> {
+        self.lock()
+            .streams
+            .iter()
+            .map(|(server, stream)| (*server, stream.agent))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here can panic half way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut inner = self.agents.lock();
+        // The place may be a newer stream's by now.
+        if inner
+            .streams
+            .get(&self.server)
+            .is_some_and(|stream| stream.id == self.id)
+        {
+            inner.streams.remove(&self.server);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: ServerId = ServerId(4);
+
+    fn agent(n: u128) -> AgentId {
+        AgentId(uuid::Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn a_newer_stream_closes_the_older_and_outlives_its_end() {
+        let agents = Agents::default();
+        let old = agents.register(SERVER, agent(1));
+        let new = agents.register(SERVER, agent(1));
+        assert_eq!(*old.ending.borrow(), Some(Ending::Replaced));
+        assert_eq!(*new.ending.borrow(), None);
+        drop(old);
+        assert_eq!(agents.connected(), [(SERVER, agent(1))]);
+        drop(new);
+        assert_eq!(
+            agents.collect(SERVER, vec![]).unwrap_err(),
+            AskError::NotConnected
+        );
+    }
+
+    #[test]
+    fn a_revoked_identity_is_closed_and_others_are_not() {
+        let agents = Agents::default();
+        let one = agents.register(SERVER, agent(1));
+        let two = agents.register(ServerId(5), agent(2));
+        agents.revoke(agent(1));
+        assert_eq!(
+            (*one.ending.borrow(), *two.ending.borrow()),
+            (Some(Ending::Revoked), None)
+        );
+    }
+
+    #[test]
+    fn an_agent_is_asked_only_so_much_at_once() {
+        let agents = Agents::default();
+        let _stream = agents.register(SERVER, agent(1));
+        for _ in 0..REQUESTS_MAX {
+            assert!(agents.collect(SERVER, vec![]).is_ok());
+        }
+        assert_eq!(agents.collect(SERVER, vec![]).unwrap_err(), AskError::Busy);
+    }
+}

@@ -1,0 +1,192 @@
+//! From (agent, epoch, series id) to the sample store's own number.
+//!
+//! An agent sends the same lists of series tick after tick, so what is remembered is whole lists. Bounded in epochs
+//! and in lists an epoch; what is forgotten is looked up again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use muster_base::id::{AgentId, ResourceId, ServerId};
+use muster_model::SeriesDef;
+use muster_samples::{SeriesRef, SeriesSpec};
+
+use super::samples::Columns;
+use super::state::classify;
+use super::{ConsumeError, ConsumerMetrics};
+use crate::intake::{Accepted, Intake};
+use crate::store::Store;
+
+/// Most epochs remembered.
+const EPOCHS_MAX: usize = 20_000;
+/// Most lists remembered of one epoch; a collector has a few.
+const LISTS_MAX: usize = 128;
+
+pub(super) struct SeriesCache {
+    intake: Intake,
+    store: Store,
+    samples: Arc<muster_samples::Store>,
+    metrics: Arc<ConsumerMetrics>,
+    epochs: HashMap<(AgentId, u64), Epoch>,
+    /// Counts uses, to tell which epochs were used lately.
+    uses: u64,
+}
+
+#[derive(Default)]
+struct Epoch {
+    used: u64,
+    /// By id, from 1; `None` where the store takes no samples of it.
+    series: Vec<Option<SeriesRef>>,
+    lists: Vec<(Box<[u32]>, Arc<Columns>)>,
+    /// Whether some series stand under their server because their resource was not known.
+    has_guesses: bool,
+}
+
+impl SeriesCache {
+    pub(super) fn new(
+        intake: Intake,
+        store: Store,
+        samples: Arc<muster_samples::Store>,
+        metrics: Arc<ConsumerMetrics>,
+    ) -> Self {
+        Self {
+            intake,
+            store,
+            samples,
+            metrics,
+            epochs: HashMap::new(),
+            uses: 0,
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&mut self) {
+        self.epochs.clear();
+    }
+
+    /// The series of each block of a record.
+    pub(super) async fn resolve(&mut self, record: &Accepted) -> Result<Vec<Arc<Columns>>, ConsumeError> {
+        let key = (record.agent, record.report.epoch);
+        self.uses += 1;
+        if EPOCHS_MAX < self.epochs.len() {
+            self.let_go();
+        }
+        let epoch = self.epochs.entry(key).or_default();
+        epoch.used = self.uses;
+        if epoch.has_guesses && !record.report.resources.is_empty() {
+            // The missing resources may be among these.
+            *epoch = Epoch {
+                used: self.uses,
+                ..Epoch::default()
+            };
+        }
+        let highest = record
+            .report
+            .blocks
+            .iter()
+            .flat_map(|block| block.series())
+            .max()
+            .copied()
+            .unwrap_or(0);
+        if epoch.series.len() < highest as usize {
+            self.learn(key, record.server).await?;
+        }
+        let epoch = self.epochs.entry(key).or_default();
+        Ok(record
+            .report
+            .blocks
+            .iter()
+            .map(|block| epoch.columns(block.series()))
+            .collect())
+    }
+
+    /// Looks up the definitions that came since the last time.
+    async fn learn(&mut self, key: (AgentId, u64), server: ServerId) -> Result<(), ConsumeError> {
+        let known = self.epochs.get(&key).map_or(0, |epoch| epoch.series.len());
+        let from_id = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1);
+        let definitions = self.intake.definitions(key.0, key.1, from_id).await?;
+        let ids = self
+            .store
+            .resource_ids(server)
+            .await
+            .map_err(|error| classify("look up the resources of series", error))?;
+        let mut guesses = 0;
+        let mut refused = 0;
+        let mut series = Vec::with_capacity(definitions.series.len());
+        for definition in definitions.series {
+            let Some(definition) = definition else {
+                refused += 1;
+                series.push(None);
+                continue;
+            };
+            let resource = ids.get(&definition.resource_key).copied();
+            guesses += u64::from(resource.is_none());
+            let taken = self
+                .samples
+                .series(&spec(definition, server, resource.unwrap_or(server.resource())));
+            refused += u64::from(taken.is_err());
+            series.push(taken.ok());
+        }
+        if 0 < refused {
+            tracing::warn!(server.id = %server, refused, "some series of an agent are not taken, their samples are dropped");
+        }
+        self.metrics
+            .series_without_resource
+            .fetch_add(guesses, Ordering::Relaxed);
+        let epoch = self.epochs.entry(key).or_default();
+        epoch.has_guesses |= 0 < guesses;
+        epoch.series.extend(series);
+        Ok(())
+    }
+
+    /// Makes room: epochs not used lately go.
+    fn let_go(&mut self) {
+        let recent = self.uses.saturating_sub(EPOCHS_MAX as u64 / 2);
+        self.epochs.retain(|_, epoch| recent <= epoch.used);
+    }
+}
+
+impl Epoch {
+    /// The list's series; made and remembered if it has not come before.
+    fn columns(&mut self, list: &[u32]) -> Arc<Columns> {
+        if let Some((_, columns)) = self.lists.iter().rev().find(|(known, _)| **known == *list) {
+            return Arc::clone(columns);
+        }
+        let columns = Arc::new(self.columns_of(list));
+        if LISTS_MAX <= self.lists.len() {
+            // A collector whose list changes each time must not push out all the others: only the older half goes.
+            self.lists.drain(..LISTS_MAX / 2);
+        }
+        self.lists.push((list.into(), Arc::clone(&columns)));
+        columns
+    }
+
+    fn columns_of(&self, list: &[u32]) -> Columns {
+        let series_of = |id: &u32| self.series.get((*id as usize).wrapping_sub(1)).copied().flatten();
+        let found: Vec<(usize, SeriesRef)> = list
+            .iter()
+            .enumerate()
+            .filter_map(|(place, id)| Some((place, series_of(id)?)))
+            .collect();
+        let is_whole = found.len() == list.len();
+        let (places, series) = found.into_iter().unzip();
+        if is_whole {
+            Columns::All(series)
+        } else {
+            Columns::Some(places, series)
+        }
+    }
+}
+
+fn spec(definition: SeriesDef, server: ServerId, resource: ResourceId) -> SeriesSpec {
+    SeriesSpec {
+        server,
+        resource,
+        name: definition.name,
+        labels: definition.labels,
+        metric_type: definition.metric_type,
+        unit: definition.unit,
+        collector: definition.collector,
+        interval_ms: definition.interval_ms,
+    }
+}

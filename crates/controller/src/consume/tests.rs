@@ -1,0 +1,348 @@
+//! What consumers are promised: everything in order, at least once, and nothing in their way.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use muster_samples::{Filter, Select, selector};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::intake::ReplyTo;
+use crate::intake::tests::{
+    EPOCH, NOW, define, incoming, open_in, quick, report_of, series, submit, with_samples,
+};
+
+/// Takes everything but what it is told to refuse.
+#[derive(Clone, Default)]
+struct Picky {
+    taken: Arc<Mutex<Vec<u64>>>,
+    batches: Arc<Mutex<Vec<usize>>>,
+    poison: Arc<Mutex<HashSet<u64>>>,
+    failures_left: Arc<Mutex<u32>>,
+    passed: Arc<Mutex<i64>>,
+}
+
+#[async_trait]
+impl Consumer for Picky {
+    fn name(&self) -> &'static str {
+        "picky"
+    }
+
+    async fn apply(&mut self, records: &[Arc<Accepted>]) -> Result<(), ConsumeError> {
+        let mut failures_left = self.failures_left.lock().unwrap();
+        if 0 < *failures_left {
+            *failures_left -= 1;
+            return Err(ConsumeError::Transient {
+                attempted: "try",
+                source: "the disk is full".into(),
+            });
+        }
+        let poison = self.poison.lock().unwrap();
+        if records
+            .iter()
+            .any(|record| poison.contains(&record.report.sequence))
+        {
+            return Err(ConsumeError::Record {
+                attempted: "try",
+                source: "poison".into(),
+            });
+        }
+        self.batches.lock().unwrap().push(records.len());
+        self.taken
+            .lock()
+            .unwrap()
+            .extend(records.iter().map(|record| record.report.sequence));
+        Ok(())
+    }
+
+    async fn pass(&mut self, position: i64) -> Result<(), ConsumeError> {
+        *self.passed.lock().unwrap() = position;
+        Ok(())
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    intake: Intake,
+    stop: CancellationToken,
+}
+
+fn dir_of(folder: &tempfile::TempDir) -> Utf8PathBuf {
+    Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap()
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = open_in(&dir_of(&folder), quick());
+        Self {
+            folder,
+            intake,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn start(&self, picky: &Picky, after: i64, limit: watch::Receiver<i64>) -> Running {
+        let feeder = Feeder {
+            intake: self.intake.clone(),
+            clock: WallClock::fixed(NOW),
+            stop: self.stop.clone(),
+        };
+        feeder.spawn(picky.clone(), after, limit, Arc::new(ConsumerMetrics::default()))
+    }
+
+    async fn store(&self, sequences: std::ops::RangeInclusive<u64>) {
+        let (answer_tx, mut answers) = mpsc::unbounded_channel();
+        for sequence in sequences.clone() {
+            let reply_to = ReplyTo::new(answer_tx.clone(), None);
+            self.intake
+                .report(incoming(report_of(EPOCH, sequence)), reply_to)
+                .await
+                .unwrap();
+        }
+        for _ in sequences {
+            answers.recv().await.unwrap();
+        }
+    }
+}
+
+async fn reached(running: &Running, position: i64) {
+    running
+        .applied
+        .clone()
+        .wait_for(|applied| position <= *applied)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_consumer_gets_what_it_has_missed_and_then_what_comes() {
+    let bench = Bench::new();
+    bench.store(1..=600).await;
+    // Everyone had these; only the file has them now.
+    bench.intake.release(300);
+    let picky = Picky::default();
+    let running = bench.start(&picky, 10, bench.intake.committed());
+    reached(&running, 600).await;
+    bench.store(601..=610).await;
+    reached(&running, 610).await;
+    assert_eq!(*picky.taken.lock().unwrap(), (11..=610).collect::<Vec<u64>>());
+    let from_disk = running
+        .metrics
+        .records_from_disk
+        .load(std::sync::atomic::Ordering::Relaxed);
+    assert!((290..=600).contains(&from_disk), "{from_disk}");
+    assert!(
+        picky
+            .batches
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|batch| *batch <= RECORDS_MAX)
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_taken_is_set_aside_and_the_others_pass() {
+    let bench = Bench::new();
+    let picky = Picky::default();
+    picky.poison.lock().unwrap().insert(3);
+    bench.store(1..=5).await;
+    let running = bench.start(&picky, 0, bench.intake.committed());
+    reached(&running, 5).await;
+    assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 4, 5]);
+    assert_eq!(*picky.passed.lock().unwrap(), 3);
+    assert_eq!(
+        running
+            .metrics
+            .set_aside
+            .load(std::sync::atomic::Ordering::Relaxed),
+        1
+    );
+    let file = rusqlite::Connection::open(bench.folder.path().join("intake.db")).unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let kept: (i64, String, bool) = file
+        .query_row(
+            "SELECT position, error, payload IS NOT NULL FROM set_aside",
+            [],
+            row,
+        )
+        .unwrap();
+    assert_eq!(kept, (3, "try: poison".to_owned(), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_machine_is_tried_again_and_nothing_is_set_aside() {
+    let bench = Bench::new();
+    let picky = Picky::default();
+    *picky.failures_left.lock().unwrap() = 20;
+    let (limit_tx, limit) = watch::channel(0);
+    bench.store(1..=3).await;
+    let running = bench.start(&picky, 0, limit);
+    limit_tx.send_replace(3);
+    reached(&running, 3).await;
+    assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 3]);
+    assert_eq!(
+        running
+            .metrics
+            .failures
+            .load(std::sync::atomic::Ordering::Relaxed),
+        20
+    );
+    assert_eq!(
+        running
+            .metrics
+            .set_aside
+            .load(std::sync::atomic::Ordering::Relaxed),
+        0
+    );
+}
+
+#[tokio::test]
+async fn nobody_passes_who_comes_before() {
+    let bench = Bench::new();
+    bench.store(1..=9).await;
+    let picky = Picky::default();
+    let (limit_tx, limit) = watch::channel(4);
+    let running = bench.start(&picky, 0, limit);
+    reached(&running, 4).await;
+    assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 3, 4]);
+    limit_tx.send_replace(9);
+    reached(&running, 9).await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_passed() {
+    let bench = Bench::new();
+    bench.store(1..=5).await;
+    bench.intake.trim(i64::MAX, 0).await.unwrap();
+    bench.intake.release(5);
+    let picky = Picky::default();
+    let running = bench.start(&picky, 0, bench.intake.committed());
+    reached(&running, 5).await;
+    assert!(picky.taken.lock().unwrap().is_empty());
+    assert_eq!(*picky.passed.lock().unwrap(), 5);
+}
+
+/// The real consumers over a folder; what they know in memory is lost with this.
+struct Whole {
+    intake: Intake,
+    samples: Arc<muster_samples::Store>,
+    consumers: Consumers,
+    stop: CancellationToken,
+}
+
+impl Whole {
+    async fn open(dir: &Utf8Path) -> Self {
+        let intake = open_in(dir, quick());
+        let store = Store::open(&dir.join("state.db")).await.unwrap();
+        let samples = Arc::new(
+            muster_samples::Store::open(&dir.join("samples"), muster_samples::Options::default()).unwrap(),
+        );
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            intake: intake.clone(),
+            store,
+            samples: Arc::clone(&samples),
+            clock: WallClock::fixed(NOW),
+        };
+        let consumers = spawn(parts, stop.clone()).await.unwrap();
+        Self {
+            intake,
+            samples,
+            consumers,
+            stop,
+        }
+    }
+
+    async fn caught_up(&self) {
+        let committed = *self.intake.committed().borrow();
+        self.consumers
+            .applied
+            .clone()
+            .wait_for(|applied| committed <= *applied)
+            .await
+            .unwrap();
+    }
+
+    /// Number of samples of every series by name.
+    fn counts(&self) -> Vec<(String, usize)> {
+        let matchers = selector::parse("{__name__=~\"test_.*\"}").unwrap();
+        let found = self.samples.snapshot().select(&Select::new(
+            Filter::new(&matchers),
+            NOW - 100_000,
+            NOW + 100_000,
+        ));
+        let mut counts: Vec<_> = found
+            .series
+            .iter()
+            .map(|series| (series.meta.name.to_string(), series.values.len()))
+            .collect();
+        counts.sort();
+        counts
+    }
+
+    /// Ends without sealing, flushing or closing anything.
+    async fn kill(self) {
+        self.stop.cancel();
+        self.consumers.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_every_sample_is_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = dir_of(&folder);
+    let whole = Whole::open(&dir).await;
+    define(&whole.intake, 1, vec![series("test_a"), series("test_b")]).await;
+    for sequence in 1..=20 {
+        let time_ms = NOW - 20_000 + sequence as i64 * 1_000;
+        submit(
+            &whole.intake,
+            with_samples(report_of(EPOCH, sequence), vec![1, 2], time_ms),
+        )
+        .await;
+    }
+    whole.caught_up().await;
+    let wanted = [("test_a".to_owned(), 20), ("test_b".to_owned(), 20)];
+    assert_eq!(whole.counts(), wanted);
+    whole.kill().await;
+    let again = Whole::open(&dir).await;
+    again.caught_up().await;
+    assert_eq!(again.counts(), wanted);
+    // Sent again by an agent that has not heard the ack.
+    submit(&again.intake, with_samples(report_of(EPOCH, 20), vec![1, 2], NOW)).await;
+    again.caught_up().await;
+    assert_eq!(again.counts(), wanted);
+    again.kill().await;
+}
+
+#[tokio::test]
+async fn samples_whose_definition_is_bad_are_dropped_and_counted_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = Whole::open(&dir_of(&folder)).await;
+    define(
+        &whole.intake,
+        1,
+        vec![series("test_a"), series("not a name"), series("test_c")],
+    )
+    .await;
+    submit(
+        &whole.intake,
+        with_samples(report_of(EPOCH, 1), vec![1, 2, 3], NOW),
+    )
+    .await;
+    whole.caught_up().await;
+    assert_eq!(
+        whole.counts(),
+        [("test_a".to_owned(), 1), ("test_c".to_owned(), 1)]
+    );
+    let refused = whole
+        .consumers
+        .samples_metrics
+        .samples_refused
+        .load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(refused, 1);
+    whole.kill().await;
+}

@@ -1,0 +1,301 @@
+//! One stream of one agent, from its Hello to its Close.
+//!
+//! Two halves: [`reader`] turns frames into messages and hands them to the intake, waiting when the intake is full;
+//! this one answers: acks, definitions that are missing, pings, requests of people, the end. The halves are apart so
+//! that an intake without room stops the reading and nothing else.
+//!
+//! Invariants: nothing is acknowledged here that the intake has not answered as stored; who the agent is comes from
+//! [`Admitted`] alone; what is unanswered of one stream is bounded; a stream that breaks a rule is closed with the
+//! reason, and what came before the breach stays valid.
+
+mod acks;
+mod conversation;
+mod metrics;
+mod reader;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_base::ErrorChain;
+use muster_base::shutdown::CancellationToken;
+use muster_model::Clock;
+use muster_proto::PROTOCOL_VERSION;
+use muster_proto::convert::ranges_to_wire;
+use muster_proto::v1::controller_frame::Body;
+use muster_proto::v1::{
+    AgentFrame, Close, CloseReason, ControllerFrame, EpochState, Hello, Welcome, agent_frame,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tonic::{Status, Streaming};
+use tracing::Instrument as _;
+
+use self::conversation::Conversation;
+use crate::app::App;
+use crate::app::enrolment::Admitted;
+use crate::app::ingest::{Ingest, Source};
+use crate::app::live::{Agents, Registration};
+use crate::app::presence;
+use crate::identity::PeerCertificate;
+
+pub use metrics::SessionMetrics;
+
+/// Bytes of report messages that an agent may have unacknowledged.
+const CREDIT_BYTES: u64 = 1024 * 1024;
+/// How long an agent may take to say Hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a frame may wait for a peer that does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Epochs that a Hello may list, and that reports of one stream may be of.
+const EPOCHS_MAX: usize = 64;
+/// After a failure of ours, the agent should wait this long.
+const RETRY_AFTER_MS: u32 = 5_000;
+
+/// What all sessions share.
+pub(super) struct Context {
+    pub(super) app: Arc<App>,
+    pub(super) ingest: Ingest,
+    pub(super) agents: Agents,
+    pub(super) metrics: Arc<SessionMetrics>,
+    pub(super) stop: CancellationToken,
+}
+
+/// How a stream ends.
+#[derive(Debug)]
+enum End {
+    /// With a Close of ours.
+    Close(Close),
+    /// The agent went, or can't be reached.
+    Gone(&'static str),
+}
+
+type FrameTx = mpsc::Sender<Result<ControllerFrame, Status>>;
+
+pub(super) struct Session {
+    context: Arc<Context>,
+    admitted: Admitted,
+    certificate: PeerCertificate,
+    remote: SocketAddr,
+    frame_tx: FrameTx,
+}
+
+impl Session {
+    pub(super) const fn new(
+        context: Arc<Context>,
+        admitted: Admitted,
+        certificate: PeerCertificate,
+        remote: SocketAddr,
+        frame_tx: FrameTx,
+    ) -> Self {
+        Self {
+            context,
+            admitted,
+            certificate,
+            remote,
+            frame_tx,
+        }
+    }
+
+    /// Serves the stream until it ends.
+    pub(super) async fn run(self, inbound: Streaming<AgentFrame>) {
+        let span = tracing::info_span!(
+            "agent",
+            server.id = %self.admitted.server,
+            agent.id = %self.admitted.agent,
+            remote = %self.remote
+        );
+        let counted = self.context.metrics.opened();
+        self.serve(inbound).instrument(span).await;
+        drop(counted);
+    }
+
+    async fn serve(self, mut inbound: Streaming<AgentFrame>) {
+        let frame_tx = self.frame_tx.clone();
+        let metrics = Arc::clone(&self.context.metrics);
+        let end = match self.first_frame(&mut inbound).await {
+            Ok(hello) => self.attend(hello, inbound).await,
+            Err(end) => end,
+        };
+        match end {
+            End::Close(close) => {
+                tracing::info!(reason = ?close.reason(), message = close.message, sequence = close.sequence, "agent stream closed");
+                metrics.count_close(close.reason());
+                // The peer may not be reading any more; the stream ends either way.
+                let _ = send(&frame_tx, Body::Close(close)).await;
+            }
+            End::Gone(why) => tracing::info!(why, "agent stream ended"),
+        }
+    }
+
+    async fn first_frame(&self, inbound: &mut Streaming<AgentFrame>) -> Result<Hello, End> {
+        let frame = tokio::select! {
+            () = self.context.stop.cancelled() => return Err(shutdown()),
+            frame = tokio::time::timeout(HELLO_TIMEOUT, inbound.message()) => frame,
+        };
+        let hello = match frame {
+            Ok(Ok(Some(AgentFrame {
+                body: Some(agent_frame::Body::Hello(hello)),
+            }))) => hello,
+            Ok(Ok(Some(_))) => return Err(bad_frame("the first frame must be Hello", 0)),
+            Ok(Ok(None)) => return Err(End::Gone("before its Hello")),
+            Ok(Err(status)) => return Err(reader::unreadable(&status)),
+            Err(_) => return Err(bad_frame("no Hello came", 0)),
+        };
+        if hello.protocol == 0 {
+            return Err(bad_frame("protocol 0 is not spoken here", 0));
+        }
+        if EPOCHS_MAX < hello.epochs.len() {
+            return Err(bad_frame("Hello lists too many epochs", 0));
+        }
+        Ok(hello)
+    }
+
+    /// Registers the stream, welcomes the agent and serves it.
+    async fn attend(self, hello: Hello, inbound: Streaming<AgentFrame>) -> End {
+        // Before the cursors are read: what an older stream still hands in is then behind it.
+        let registration = self
+            .context
+            .agents
+            .register(self.admitted.server, self.admitted.agent);
+        let welcome = match self.welcome(&hello).await {
+            Ok(welcome) => welcome,
+            Err(end) => return end,
+        };
+        let now_ms = self.context.app.clock().now_ms();
+        let presence = self
+            .context
+            .app
+            .presence()
+            .connected(self.admitted.server, now_ms);
+        tracing::info!(
+            agent.version = hello.agent_version,
+            hostname = hello.hostname,
+            epoch = hello.epoch,
+            "agent connected"
+        );
+        self.note(&hello, now_ms).await;
+        let end = match send(&self.frame_tx, Body::Welcome(welcome)).await {
+            Ok(()) => self.converse(&hello, inbound, registration, presence).await,
+            Err(end) => end,
+        };
+        self.context.app.presence().disconnected(presence);
+        end
+    }
+
+    async fn welcome(&self, hello: &Hello) -> Result<Welcome, End> {
+        let mut epochs: Vec<u64> = hello.epochs.iter().map(|held| held.epoch).collect();
+        if !epochs.contains(&hello.epoch) {
+            epochs.push(hello.epoch);
+        }
+        let cursors = self
+            .context
+            .ingest
+            .cursors(self.admitted.agent, epochs)
+            .await
+            .map_err(|error| {
+                tracing::warn!(error = %ErrorChain(&error), "cursors of an agent not read");
+                overloaded("the controller cannot take reports now", 0)
+            })?;
+        let identity = self.context.app.identity();
+        Ok(Welcome {
+            protocol: hello.protocol.min(PROTOCOL_VERSION),
+            store_id: identity.installation().store_id.as_bytes().to_vec(),
+            store_epoch: identity.installation().store_epoch,
+            epochs: cursors
+                .iter()
+                .map(|cursor| EpochState {
+                    epoch: cursor.epoch,
+                    stored: ranges_to_wire(&cursor.ranges),
+                    definitions: cursor.definitions,
+                })
+                .collect(),
+            // Cadences are the agent's own until an operator can set them per collector.
+            intervals: Vec::new(),
+            credit_bytes: CREDIT_BYTES,
+        })
+    }
+
+    /// Writes down what the agent says of itself. Not being able to must not keep reports away.
+    async fn note(&self, hello: &Hello, now_ms: i64) {
+        let store = self.context.app.store();
+        let noted = store
+            .note_connected(self.admitted.server, &cut_short(&hello.agent_version), now_ms)
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(error = %ErrorChain(&error), "agent's version not noted");
+        }
+        let clock = hello.clock.clone().and_then(|clock| Clock::try_from(clock).ok());
+        if let Some(clock) = clock.filter(|clock| !clock.boot_id.is_empty()) {
+            let offset_ms = now_ms.saturating_sub(clock.boottime_ms);
+            let kept = store
+                .set_boot_offset(self.admitted.agent, &clock.boot_id, offset_ms, now_ms)
+                .await;
+            if let Err(error) = kept {
+                tracing::warn!(error = %ErrorChain(&error), "agent's clock not noted");
+            }
+        }
+    }
+
+    async fn converse(
+        &self,
+        hello: &Hello,
+        inbound: Streaming<AgentFrame>,
+        registration: Registration,
+        presence: presence::Connection,
+    ) -> End {
+        let (answer_tx, answers) = mpsc::unbounded_channel();
+        let (event_tx, events) = mpsc::channel(reader::EVENTS_MAX);
+        let progress = Arc::new(reader::Progress::new());
+        let reader = reader::Reader {
+            context: Arc::clone(&self.context),
+            source: Source {
+                agent: self.admitted.agent,
+                server: self.admitted.server,
+            },
+            epochs: vec![hello.epoch],
+            presence,
+            progress: Arc::clone(&progress),
+            room: Arc::new(Semaphore::new(reader::UNANSWERED_BYTES_MAX)),
+            answer_tx,
+            event_tx,
+        };
+        let reading = tokio::spawn(reader.run(inbound).in_current_span());
+        let conversation = Conversation::new(self, presence, progress, self.frame_tx.clone());
+        conversation.run(registration, answers, events, reading).await
+    }
+}
+
+async fn send(frame_tx: &FrameTx, body: Body) -> Result<(), End> {
+    let frame = ControllerFrame { body: Some(body) };
+    match frame_tx.send_timeout(Ok(frame), SEND_TIMEOUT).await {
+        Ok(()) => Ok(()),
+        Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(End::Gone("it does not read")),
+        Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(End::Gone("connection lost")),
+    }
+}
+
+fn close(reason: CloseReason, message: &str, sequence: u64, retry_after_ms: u32) -> End {
+    End::Close(Close {
+        reason: reason.into(),
+        message: message.to_owned(),
+        sequence,
+        retry_after_ms,
+    })
+}
+
+fn bad_frame(message: &str, sequence: u64) -> End {
+    close(CloseReason::BadFrame, message, sequence, 0)
+}
+
+fn overloaded(message: &str, sequence: u64) -> End {
+    close(CloseReason::Overloaded, message, sequence, RETRY_AFTER_MS)
+}
+
+fn shutdown() -> End {
+    close(CloseReason::Shutdown, "the controller is shutting down", 0, 0)
+}
+
+/// Texts that a peer says of itself end in a table and in logs.
+fn cut_short(text: &str) -> String {
+    text[..text.floor_char_boundary(muster_model::limits::NAME_BYTES_MAX)].to_owned()
+}

@@ -1,0 +1,145 @@
+//! The one table from errors to gRPC statuses.
+//!
+//! A peer gets a status, a public sentence and a stable code in the metadata `muster-code`. Of what went wrong in
+//! here it gets only a request id; the causes are in the log under the same id.
+
+use muster_base::ErrorChain;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
+use crate::app::enrolment::{AdmitError, EnrolError};
+
+/// Metadata with the stable code.
+const CODE: &str = "muster-code";
+/// Metadata with the time after which to try again, ms.
+const RETRY_AFTER: &str = "retry-after-ms";
+/// Metadata with the id under which the log has the causes.
+const REQUEST_ID: &str = "muster-request-id";
+
+/// Why nobody was enrolled.
+pub(super) fn of_enrol(error: &EnrolError) -> Status {
+    let code = match error {
+        EnrolError::TokenUnknown
+        | EnrolError::TokenExpired
+        | EnrolError::TokenUsedUp
+        | EnrolError::KeyMismatch => Code::Unauthenticated,
+        EnrolError::ProtocolUnsupported { .. } | EnrolError::NoServer(_) => Code::FailedPrecondition,
+        EnrolError::BadRequest(_) => Code::InvalidArgument,
+        EnrolError::TooMany { .. } => Code::ResourceExhausted,
+        EnrolError::Issue(_) => return internal(Code::Internal, error),
+        EnrolError::Store(_) => return internal(Code::Unavailable, error),
+    };
+    let mut metadata = metadata_of(error.code());
+    if let EnrolError::TooMany { retry_after_ms } = error {
+        metadata.insert(RETRY_AFTER, MetadataValue::from(*retry_after_ms));
+    }
+    Status::with_metadata(code, error.to_string(), metadata)
+}
+
+/// Why a stream was not opened.
+pub(super) fn of_admit(error: &AdmitError) -> Status {
+    let (code, name) = match error {
+        AdmitError::Expired => (Code::Unauthenticated, "certificate_expired"),
+        AdmitError::Unknown => (Code::PermissionDenied, "identity_unknown"),
+        AdmitError::Revoked => (Code::PermissionDenied, "identity_revoked"),
+        AdmitError::Store(_) => return internal(Code::Unavailable, error),
+    };
+    Status::with_metadata(code, error.to_string(), metadata_of(name))
+}
+
+/// A call that needs a client certificate came without one.
+pub(super) fn certificate_required() -> Status {
+    let sentence = "a client certificate is required: enrol this agent first";
+    Status::with_metadata(
+        Code::Unauthenticated,
+        sentence,
+        metadata_of("certificate_required"),
+    )
+}
+
+fn internal(code: Code, error: &dyn std::error::Error) -> Status {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    tracing::error!(request_id, error = %ErrorChain(error), "agent call failed");
+    let mut metadata = metadata_of("internal");
+    if let Ok(value) = MetadataValue::try_from(&request_id) {
+        metadata.insert(REQUEST_ID, value);
+    }
+    Status::with_metadata(code, "the controller could not do this now", metadata)
+}
+
+fn metadata_of(code: &'static str) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(CODE, MetadataValue::from_static(code));
+    metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_base::id::ServerId;
+
+    use super::*;
+    use crate::store::StoreError;
+
+    fn corrupt() -> StoreError {
+        StoreError::Corrupt {
+            what: "secret.column",
+            value: "secret value".to_owned(),
+        }
+    }
+
+    fn line(status: &Status) -> String {
+        let names = [CODE, RETRY_AFTER];
+        let metadata = names
+            .iter()
+            .filter_map(|name| Some(format!("{name}={}", status.metadata().get(*name)?.to_str().ok()?)));
+        let metadata: Vec<String> = metadata.collect();
+        format!(
+            "{:?} [{}] {}",
+            status.code(),
+            metadata.join(" "),
+            status.message()
+        )
+    }
+
+    #[test]
+    fn every_refusal_has_its_code_and_sentence() {
+        let enrol = [
+            EnrolError::TokenUnknown,
+            EnrolError::TokenExpired,
+            EnrolError::TokenUsedUp,
+            EnrolError::KeyMismatch,
+            EnrolError::ProtocolUnsupported {
+                min: 7,
+                max: 8,
+                ours: 1,
+            },
+            EnrolError::BadRequest("no hostname".to_owned()),
+            EnrolError::TooMany {
+                retry_after_ms: 1_500,
+            },
+            EnrolError::NoServer(ServerId(9)),
+            EnrolError::Store(corrupt()),
+        ];
+        let admit = [
+            AdmitError::Expired,
+            AdmitError::Unknown,
+            AdmitError::Revoked,
+            AdmitError::Store(corrupt()),
+        ];
+        let lines: Vec<String> = enrol
+            .iter()
+            .map(of_enrol)
+            .chain(admit.iter().map(of_admit))
+            .chain([certificate_required()])
+            .map(|status| line(&status))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn what_went_wrong_inside_is_not_told() {
+        let status = of_admit(&AdmitError::Store(corrupt()));
+        assert!(!format!("{status:?}").contains("secret"), "{status:?}");
+        assert!(status.metadata().contains_key(REQUEST_ID));
+    }
+}

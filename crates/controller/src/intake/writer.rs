@@ -1,0 +1,295 @@
+//! The one thread that writes the log: gathers what was handed in, commits it, and only then answers.
+//!
+//! A commit waits a few milliseconds for company, because an fsync costs the same for one report as for a thousand.
+//! While there is no room, reports are held unanswered and everything else goes on. After a failed commit nothing of
+//! it is answered as stored, and the file is opened anew: what an fsync that failed has left behind can't be known.
+
+mod answer;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use muster_base::ErrorChain;
+use muster_base::clock::WallClock;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::watch;
+
+use super::batch::{Batch, BatchError, Taken};
+use super::codec::Packer;
+use super::cursor::Cursors;
+use super::{Feed, IntakeMetrics, IntakeState, Item, Options, Trimmed, schema, space};
+
+/// How often room is looked at.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a failed commit, so that a broken disk is not hammered.
+const FAILURE_PAUSE: Duration = Duration::from_millis(500);
+/// Most items of a commit.
+const ITEMS_MAX: usize = 4_096;
+
+/// What the thread shares with the handles.
+pub(super) struct Parts {
+    pub(super) path: Utf8PathBuf,
+    pub(super) options: Options,
+    pub(super) clock: WallClock,
+    pub(super) state_tx: watch::Sender<IntakeState>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) metrics: Arc<IntakeMetrics>,
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    item_rx: Receiver<Item>,
+    parts: Parts,
+    cursors: Cursors,
+    /// What came while there was no room; bounded by the queue's bytes, which it still takes.
+    held: VecDeque<Item>,
+    room_checked: Option<Instant>,
+    is_closing: bool,
+}
+
+/// What the transaction found for an item; in the order of the items.
+enum Outcome {
+    Taken(Taken),
+    Trimmed(Trimmed),
+    /// Nothing to write, or nothing to say about it.
+    Done,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, item_rx: Receiver<Item>, parts: Parts) -> Self {
+        Self {
+            connection,
+            item_rx,
+            parts,
+            cursors: Cursors::default(),
+            held: VecDeque::new(),
+            room_checked: None,
+            is_closing: false,
+        }
+    }
+
+    /// Works until [`Item::Close`], or until every handle is gone.
+    pub(super) fn run(mut self) {
+        let mut packer = match Packer::new() {
+            Ok(packer) => packer,
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(&error), "the intake cannot compress and takes nothing");
+                return;
+            }
+        };
+        while !self.is_closing {
+            let batch = self.gather();
+            if !batch.is_empty() {
+                self.process(batch, &mut packer);
+            }
+        }
+        // A checkpoint now spares the next start from reading the log; failing it loses nothing.
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(error = %ErrorChain(&error), "intake not closed in order");
+        }
+    }
+
+    /// Waits for work and then a little longer for company.
+    fn gather(&mut self) -> Vec<Item> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut deadline = None;
+        while bytes < self.parts.options.commit_bytes && batch.len() < ITEMS_MAX {
+            let has_room = self.has_room();
+            let next = if has_room && let Some(held) = self.held.pop_front() {
+                held
+            } else {
+                match self.receive(deadline, has_room) {
+                    Ok(item) => item,
+                    Err(RecvTimeoutError::Timeout) if batch.is_empty() => continue,
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => {
+                        self.is_closing = true;
+                        break;
+                    }
+                }
+            };
+            match next {
+                Item::Close => {
+                    self.is_closing = true;
+                    break;
+                }
+                held @ (Item::Report(..) | Item::Definitions(..)) if !has_room => self.held.push_back(held),
+                item => {
+                    bytes += item.size_bytes();
+                    deadline.get_or_insert_with(|| Instant::now() + self.parts.options.commit_after);
+                    batch.push(item);
+                }
+            }
+        }
+        batch
+    }
+
+    fn receive(&self, deadline: Option<Instant>, has_room: bool) -> Result<Item, RecvTimeoutError> {
+        match deadline {
+            Some(deadline) => self
+                .item_rx
+                .recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            // Room may come back without any message.
+            None if !has_room => self.item_rx.recv_timeout(SPACE_EVERY),
+            None => self
+                .item_rx
+                .recv()
+                .map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Whether reports may be taken; looks again after a while.
+    fn has_room(&mut self) -> bool {
+        let is_known = self
+            .room_checked
+            .is_some_and(|checked| checked.elapsed() < SPACE_EVERY);
+        if !is_known {
+            self.room_checked = Some(Instant::now());
+            let now = self.look_for_room();
+            self.announce(now);
+        }
+        *self.parts.state_tx.borrow() == IntakeState::Taking
+    }
+
+    fn look_for_room(&self) -> IntakeState {
+        let options = &self.parts.options;
+        let used_bytes = match space::used_bytes(&self.connection) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "size of the intake unknown");
+                return self.parts.state_tx.borrow().clone();
+            }
+        };
+        self.parts.metrics.set(&self.parts.metrics.used_bytes, used_bytes);
+        let space = (options.space)(&self.parts.path);
+        match space::check(
+            used_bytes,
+            options.size_bytes_max,
+            space,
+            options.free_percent_min,
+        ) {
+            Ok(()) => IntakeState::Taking,
+            Err(full) => IntakeState::Full(full),
+        }
+    }
+
+    /// Says once when room ends and when it is back.
+    fn announce(&self, now: IntakeState) {
+        let was_taking = *self.parts.state_tx.borrow() == IntakeState::Taking;
+        match &now {
+            IntakeState::Full(full) if was_taking => {
+                tracing::error!(reason = %full, "intake full, nothing is acknowledged until there is room");
+            }
+            IntakeState::Taking if !was_taking => tracing::info!("intake has room again"),
+            _ => {}
+        }
+        self.parts
+            .metrics
+            .set(&self.parts.metrics.full, u64::from(now != IntakeState::Taking));
+        self.parts.state_tx.send_if_modified(|state| {
+            let is_change = *state != now;
+            *state = now;
+            is_change
+        });
+    }
+
+    fn process(&mut self, batch: Vec<Item>, packer: &mut Packer) {
+        let started = Instant::now();
+        match self.commit(&batch, packer) {
+            Ok(outcomes) => {
+                self.cursors.committed();
+                if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Done)) {
+                    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    self.parts.metrics.add(&self.parts.metrics.commits, 1);
+                    self.parts.metrics.add(&self.parts.metrics.commit_us, elapsed_us);
+                }
+                self.answer(batch, outcomes);
+            }
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(&error), items = batch.len(), "intake commit failed, nothing of it is acknowledged");
+                self.parts.metrics.add(&self.parts.metrics.commits_failed, 1);
+                self.cursors.rolled_back();
+                self.reopen();
+                answer::refuse(batch);
+                std::thread::sleep(FAILURE_PAUSE);
+            }
+        }
+    }
+
+    /// Writes everything in one transaction, if there is anything to write.
+    fn commit(&mut self, items: &[Item], packer: &mut Packer) -> Result<Vec<Outcome>, BatchError> {
+        if items.iter().all(|item| matches!(item, Item::Cursors { .. })) {
+            return Ok(items.iter().map(|_| Outcome::Done).collect());
+        }
+        let now_ms = self.parts.clock.now_ms();
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch {
+            transaction: &transaction,
+            cursors: &mut self.cursors,
+            packer,
+        };
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in items {
+            outcomes.push(match item {
+                Item::Report(report, _) => Outcome::Taken(batch.report(report)?),
+                Item::Definitions(definitions, _) => Outcome::Taken(batch.definitions(definitions, now_ms)?),
+                Item::Trim {
+                    below,
+                    epochs_before_ms,
+                    ..
+                } => Outcome::Trimmed(batch.trim(*below, *epochs_before_ms)?),
+                Item::SetAside {
+                    position,
+                    consumer,
+                    error,
+                    at_ms,
+                    ..
+                } => {
+                    batch.set_aside(*position, consumer, error, *at_ms)?;
+                    Outcome::Done
+                }
+                Item::Cursors { .. } | Item::Close => Outcome::Done,
+            });
+        }
+        self.cursors.write(&transaction)?;
+        transaction.commit()?;
+        Ok(outcomes)
+    }
+
+    /// Opens the file anew; what it holds now is the truth, whatever was thought to have failed.
+    fn reopen(&mut self) {
+        let reopened =
+            schema::open(&self.parts.path).and_then(|connection| match schema::last_position(&connection) {
+                Ok(position) => Ok((connection, position)),
+                Err(source) => Err(super::IntakeError::Open {
+                    path: self.parts.path.clone(),
+                    source,
+                }),
+            });
+        match reopened {
+            Ok((connection, position)) => {
+                self.connection = connection;
+                self.cursors = Cursors::default();
+                self.parts.feed.reset(position);
+            }
+            Err(error) => tracing::error!(error = %ErrorChain(&error), "intake not opened anew"),
+        }
+        self.room_checked = None;
+    }
+}
+
+impl Item {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Report(incoming, _) => incoming.plain.len(),
+            Self::Definitions(incoming, _) => incoming.plain.len(),
+            Self::Cursors { .. } | Self::Trim { .. } | Self::SetAside { .. } | Self::Close => 0,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Retention: samples beyond their time are removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Task, TaskError};
+
+pub(super) struct Retention {
+    samples: Arc<muster_samples::Store>,
+}
+
+impl Retention {
+    pub(super) const fn new(samples: Arc<muster_samples::Store>) -> Self {
+        Self { samples }
+    }
+}
+
+#[async_trait]
+impl Task for Retention {
+    fn name(&self) -> &'static str {
+        "retain_samples"
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(15 * 60)
+    }
+
+    async fn run(&self, now_ms: i64) -> Result<(), TaskError> {
+        let samples = Arc::clone(&self.samples);
+        tokio::task::spawn_blocking(move || samples.retain(now_ms)).await??;
+        Ok(())
+    }
+}
