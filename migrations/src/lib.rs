@@ -11,8 +11,8 @@ mod m20261122_000005_resources;
 mod m20261122_000006_collections;
 mod m20261122_000007_positions;
 
-pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::MigrationTrait;
+pub use sea_orm_migration::MigratorTrait;
 
 /// All steps, in order.
 pub struct Migrator;

@@ -29,7 +29,11 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("secret").to_owned()).await?;
-        manager.drop_table(Table::drop().table("installation").to_owned()).await
+        manager
+            .drop_table(Table::drop().table("secret").to_owned())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("installation").to_owned())
+            .await
     }
 }

@@ -34,12 +34,20 @@ impl MigrationTrait for Migration {
             )
             .to_owned();
         manager.create_table(session).await?;
-        let by_user = Index::create().name("session_user").table("session").col("user_id").to_owned();
+        let by_user = Index::create()
+            .name("session_user")
+            .table("session")
+            .col("user_id")
+            .to_owned();
         manager.create_index(by_user).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("session").to_owned()).await?;
-        manager.drop_table(Table::drop().table("user_account").to_owned()).await
+        manager
+            .drop_table(Table::drop().table("session").to_owned())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("user_account").to_owned())
+            .await
     }
 }

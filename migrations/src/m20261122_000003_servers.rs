@@ -1,7 +1,10 @@
 //! Servers. A server's id is the id of its resource, so the table of resources comes along.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer, big_integer_null, big_pk_auto, boolean, integer, json_binary, json_binary_null, string, string_null, text, text_null};
+use sea_orm_migration::schema::{
+    big_integer, big_integer_null, big_pk_auto, boolean, integer, json_binary, json_binary_null, string,
+    string_null, text, text_null,
+};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -22,8 +25,12 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("server").to_owned()).await?;
-        manager.drop_table(Table::drop().table("resource").to_owned()).await
+        manager
+            .drop_table(Table::drop().table("server").to_owned())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("resource").to_owned())
+            .await
     }
 }
 

@@ -21,9 +21,15 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("token_redemption").to_owned()).await?;
-        manager.drop_table(Table::drop().table("enrolment_token").to_owned()).await?;
-        manager.drop_table(Table::drop().table("agent_identity").to_owned()).await
+        manager
+            .drop_table(Table::drop().table("token_redemption").to_owned())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("enrolment_token").to_owned())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("agent_identity").to_owned())
+            .await
     }
 }
 

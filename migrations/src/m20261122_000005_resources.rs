@@ -40,8 +40,17 @@ impl MigrationTrait for Migration {
             .col(big_integer("server_id"))
             .col(string("collector"))
             .col(string("resource_key"))
-            .primary_key(Index::create().col("server_id").col("collector").col("resource_key"))
-            .foreign_key(ForeignKey::create().from("collector_resource", "server_id").to("server", "id"))
+            .primary_key(
+                Index::create()
+                    .col("server_id")
+                    .col("collector")
+                    .col("resource_key"),
+            )
+            .foreign_key(
+                ForeignKey::create()
+                    .from("collector_resource", "server_id")
+                    .to("server", "id"),
+            )
             .to_owned();
         manager.create_table(listed).await?;
         let inventory = Table::create()
@@ -50,7 +59,11 @@ impl MigrationTrait for Migration {
             .col(string("collector"))
             .col(big_integer("observed_ms"))
             .primary_key(Index::create().col("server_id").col("collector"))
-            .foreign_key(ForeignKey::create().from("collector_inventory", "server_id").to("server", "id"))
+            .foreign_key(
+                ForeignKey::create()
+                    .from("collector_inventory", "server_id")
+                    .to("server", "id"),
+            )
             .to_owned();
         manager.create_table(inventory).await
     }
@@ -59,7 +72,10 @@ impl MigrationTrait for Migration {
         for table in ["collector_inventory", "collector_resource", "link"] {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
         }
-        let by_kind = Index::drop().name("resource_kind_gone").table("resource").to_owned();
+        let by_kind = Index::drop()
+            .name("resource_kind_gone")
+            .table("resource")
+            .to_owned();
         manager.drop_index(by_kind).await
     }
 }

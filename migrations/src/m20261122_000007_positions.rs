@@ -28,7 +28,11 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("boot_clock").to_owned()).await?;
-        manager.drop_table(Table::drop().table("consumer_position").to_owned()).await
+        manager
+            .drop_table(Table::drop().table("boot_clock").to_owned())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("consumer_position").to_owned())
+            .await
     }
 }

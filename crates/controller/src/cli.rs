@@ -39,7 +39,13 @@ struct Cli {
     #[arg(long, global = true, env = "MUSTER_SECRET_KEY_FILE", value_name = "FILE")]
     secret_key_file: Option<Utf8PathBuf>,
     /// The state database; this version knows only SQLite in the data folder.
-    #[arg(long, global = true, env = "MUSTER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "MUSTER_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
     /// Log lines for people (text) or programs (json); instead of the settings'.
     #[arg(long, global = true, env = "MUSTER_LOG_FORMAT", value_name = "text|json")]
@@ -138,7 +144,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let filter = cli.log.as_deref().or(config.log.filter.as_deref());
     // A single answer needs no story around it.
-    let quiet = if matches!(cli.command, Some(Command::Run(_))) { None } else { Some("warn") };
+    let quiet = if matches!(cli.command, Some(Command::Run(_))) {
+        None
+    } else {
+        Some("warn")
+    };
     log::init(cli.log_format.unwrap_or(config.log.format), filter.or(quiet));
     match cli.command {
         None => {
@@ -181,13 +191,22 @@ fn load(cli: &Cli) -> Result<Config, ConfigError> {
 }
 
 /// Where the data is unless something else is said.
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read here and nowhere else"
+)]
 fn home() -> Utf8PathBuf {
     if nix::unistd::geteuid().is_root() {
         return DEFAULT_DATA_DIR.into();
     }
-    let named = std::env::var("XDG_DATA_HOME").ok().filter(|folder| !folder.is_empty());
-    let own = || std::env::var("HOME").ok().map(|home| format!("{home}/.local/share"));
+    let named = std::env::var("XDG_DATA_HOME")
+        .ok()
+        .filter(|folder| !folder.is_empty());
+    let own = || {
+        std::env::var("HOME")
+            .ok()
+            .map(|home| format!("{home}/.local/share"))
+    };
     match named.or_else(own) {
         Some(folder) => Utf8PathBuf::from(folder).join("muster"),
         None => DEFAULT_DATA_DIR.into(),
@@ -227,8 +246,16 @@ mod tests {
 
     #[test]
     fn the_data_folder_may_stand_after_the_command() {
-        let cli =
-            Cli::try_parse_from(["muster-controller", "token", "create", "--data-dir", "/x", "--uses", "3"]).unwrap();
+        let cli = Cli::try_parse_from([
+            "muster-controller",
+            "token",
+            "create",
+            "--data-dir",
+            "/x",
+            "--uses",
+            "3",
+        ])
+        .unwrap();
         assert_eq!(cli.data_dir.as_deref(), Some("/x".into()));
     }
 }

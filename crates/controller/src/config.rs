@@ -152,7 +152,11 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`], with every mistake if there are several.
-    pub fn load(named: Option<&Utf8Path>, overrides: Overrides, home: &Utf8Path) -> Result<Self, ConfigError> {
+    pub fn load(
+        named: Option<&Utf8Path>,
+        overrides: Overrides,
+        home: &Utf8Path,
+    ) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Utf8Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -182,13 +186,19 @@ impl Config {
             source: Box::new(source),
         })?;
         let mut problems = Problems::default();
-        for (key, folder) in [("data_dir", &raw.data_dir), ("secret_key_file", &raw.secret_key_file)] {
+        for (key, folder) in [
+            ("data_dir", &raw.data_dir),
+            ("secret_key_file", &raw.secret_key_file),
+        ] {
             // In a file, relative would mean "to wherever the service was started".
             if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_absolute()) {
                 problems.note(key, &format!("{folder} is not an absolute path"));
             }
         }
-        let data_dir = overrides.data_dir.or(raw.data_dir).unwrap_or_else(|| home.to_owned());
+        let data_dir = overrides
+            .data_dir
+            .or(raw.data_dir)
+            .unwrap_or_else(|| home.to_owned());
         let secret_key_file = overrides.secret_key_file.or(raw.secret_key_file);
         raw.database.validate(overrides.database_url, &mut problems);
         let config = Self {
@@ -202,7 +212,11 @@ impl Config {
             samples: raw.samples.validate(&mut problems),
             log: raw.log.validate(&mut problems),
         };
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
     }
 
     /// The default settings as a commented file.

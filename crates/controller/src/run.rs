@@ -131,7 +131,11 @@ pub fn app_settings(config: &Config, agents: SocketAddr) -> Settings {
         enrolment_burst: config.enrolment.burst,
         enrolment_per_s: config.enrolment.per_s,
         token_ttl: config.enrolment.token_ttl,
-        agent_address: config.agents.advertised.clone().unwrap_or_else(|| reachable(agents)),
+        agent_address: config
+            .agents
+            .advertised
+            .clone()
+            .unwrap_or_else(|| reachable(agents)),
     }
 }
 
@@ -160,7 +164,10 @@ impl Controller {
             key: "http.address",
             source,
         };
-        let addresses = (http.local_addr().map_err(failed)?, agents.local_addr().map_err(failed)?);
+        let addresses = (
+            http.local_addr().map_err(failed)?,
+            agents.local_addr().map_err(failed)?,
+        );
         let clock = WallClock::system();
         let app = Arc::new(open_app(config, addresses.1, &clock).await?);
         let intake = Intake::open(&config.data_dir, intake_options(config), clock.clone())?;
@@ -265,7 +272,8 @@ impl Controller {
     }
 
     async fn end(self) {
-        self.readiness.send_replace(Readiness::NotReady("shutting down".to_owned()));
+        self.readiness
+            .send_replace(Readiness::NotReady("shutting down".to_owned()));
         self.stop_serving.cancel();
         let serving = async {
             // Polled again after it ended it would panic; a part that ended by itself was seen in `until`.
@@ -304,7 +312,10 @@ async fn within(limit: Duration, what: &'static str, work: impl Future<Output = 
 
 /// Makes the folder with mode 0700; one that is there keeps the mode its owner gave it.
 fn make_data_dir(path: &Utf8Path) -> Result<(), RunError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
     made.map_err(|source| RunError::DataDir {
         path: path.to_owned(),
         source,
@@ -360,7 +371,9 @@ fn reachable(listening: SocketAddr) -> String {
         IpAddr::V4(ip) => ip.is_unspecified(),
         IpAddr::V6(ip) => ip.is_unspecified(),
     };
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
     match name.filter(|_| is_everywhere) {
         Some(name) => format!("{name}:{}", listening.port()),
         None => listening.to_string(),

@@ -150,7 +150,10 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.reader.close_by_ref().await.doing("close the state database")?;
+        self.reader
+            .close_by_ref()
+            .await
+            .doing("close the state database")?;
         self.writer.close_by_ref().await.doing("close the state database")
     }
 
@@ -216,4 +219,4 @@ fn corrupt(what: &'static str, value: impl ToString) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

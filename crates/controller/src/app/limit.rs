@@ -10,6 +10,9 @@ use std::sync::{Mutex, PoisonError};
 /// Most keys remembered at once.
 const KEYS_MAX: usize = 16_384;
 
+/// What sums of fractions may be off.
+const ROUNDING: f64 = 1e-9;
+
 /// A rate per key.
 #[derive(Debug)]
 pub struct RateLimit<K> {
@@ -50,8 +53,8 @@ impl<K: Eq + Hash + Clone> RateLimit<K> {
         });
         bucket.level = self.level(*bucket, now_ms);
         bucket.at_ms = now_ms;
-        if bucket.level < 1.0 {
-            let wait_ms = (1.0 - bucket.level) / self.per_ms;
+        if bucket.level < 1.0 - ROUNDING {
+            let wait_ms = (1.0 - ROUNDING - bucket.level) / self.per_ms;
             // A rate of zero gives infinity; an hour is as good as never and fits everywhere.
             return Err(wait_ms.ceil().min(3_600_000.0) as u64);
         }

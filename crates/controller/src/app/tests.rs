@@ -1,1 +1,113 @@
+use camino::Utf8PathBuf;
 
+use super::*;
+
+/// 2027-01-15, so that certificates have ordinary dates.
+pub(crate) const START_MS: i64 = 1_800_000_000_000;
+
+/// Use-cases over a folder of their own and a clock that stands still.
+pub(crate) struct TestApp {
+    pub(crate) app: Arc<App>,
+    pub(crate) clock: WallClock,
+    pub(crate) folder: Utf8PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl TestApp {
+    pub(crate) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let clock = WallClock::fixed(START_MS);
+        let app = open_in(&folder, &clock, settings).await.unwrap();
+        Self {
+            app: Arc::new(app),
+            clock,
+            folder,
+            _folder: dir,
+        }
+    }
+
+    pub(crate) fn pass(&self, ms: i64) {
+        self.clock.set(self.clock.now_ms() + ms);
+    }
+}
+
+async fn open_in(folder: &Utf8Path, clock: &WallClock, settings: Settings) -> Result<App, KeepError> {
+    open(
+        &folder.join("state.db"),
+        &folder.join("secret.key"),
+        clock.clone(),
+        settings,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn an_installation_opened_again_is_the_same() {
+    let test = TestApp::new().await;
+    let pin = test.app.identity().root_pin();
+    test.app.store().close().await.unwrap();
+    let again = open_in(&test.folder, &test.clock, Settings::default())
+        .await
+        .unwrap();
+    assert_eq!(again.identity().root_pin(), pin);
+    assert_eq!(
+        again.identity().installation(),
+        test.app.identity().installation()
+    );
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_sealing_key_is_said_and_nothing_is_made() {
+    let test = TestApp::new().await;
+    let key = test.folder.join("secret.key");
+    std::fs::write(&key, [9; 32]).unwrap();
+    let wrong = open_in(&test.folder, &test.clock, Settings::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(wrong.to_string().contains("sealed with another key"), "{wrong}");
+    std::fs::remove_file(&key).unwrap();
+    let missing = open_in(&test.folder, &test.clock, Settings::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(missing.to_string().contains("put the file back"), "{missing}");
+    assert!(!key.exists());
+}
+
+#[tokio::test]
+async fn upkeep_stores_what_it_renews() {
+    let test = TestApp::new().await;
+    test.pass(200 * 86_400_000);
+    test.app.upkeep().await.unwrap();
+    let kept = test.app.store().secrets().await.unwrap();
+    test.app.store().close().await.unwrap();
+    let again = open_in(&test.folder, &test.clock, Settings::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        again.store().secrets().await.unwrap(),
+        kept,
+        "nothing was left to renew"
+    );
+}
+
+#[test]
+fn cursors_that_are_not_ours_are_refused() {
+    for cursor in ["x", "-1", "", "9223372036854775808"] {
+        let request = PageRequest {
+            cursor: Some(cursor.to_owned()),
+            limit: None,
+        };
+        assert!(matches!(request.after(), Err(AppError::Cursor)), "{cursor:?}");
+    }
+    let limits = [(None, 100), (Some(0), 1), (Some(5), 5), (Some(9_999), 1_000)];
+    for (limit, expected) in limits {
+        assert_eq!(PageRequest { cursor: None, limit }.limit(), expected);
+    }
+}

@@ -25,7 +25,11 @@ pub(super) async fn create_token(
     server_id: Option<i64>,
 ) -> anyhow::Result<String> {
     let ttl_s = ttl.map(|ttl| ttl.as_secs().max(1));
-    let request = Request::TokenCreate { ttl_s, uses, server_id };
+    let request = Request::TokenCreate {
+        ttl_s,
+        uses,
+        server_id,
+    };
     let made = match reach(config, &request).await? {
         Reached::Running(made) => made,
         Reached::Alone(lock) => {

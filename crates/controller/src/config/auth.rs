@@ -62,7 +62,10 @@ pub(super) fn duration(
     problems: &mut Problems,
 ) -> Duration {
     let parse = |text: String| {
-        humantime::parse_duration(&text).map_err(|_| format!("{text:?} is not a duration such as \"30s\" or \"12h\""))
+        humantime::parse_duration(&text)
+            .map_err(|_| format!("{text:?} is not a duration such as \"30s\" or \"12h\""))
     };
-    written.and_then(|text| problems.check(key, parse(text))).unwrap_or(default)
+    written
+        .and_then(|text| problems.check(key, parse(text)))
+        .unwrap_or(default)
 }

@@ -59,7 +59,9 @@ pub(super) fn default_text() -> String {
 
 impl RawEnrolment {
     pub(super) fn validate(self, problems: &mut Problems) -> Enrolment {
-        let per_address = self.enrolment_per_address_per_s.unwrap_or(Enrolment::PER_ADDRESS_PER_S_DEFAULT);
+        let per_address = self
+            .enrolment_per_address_per_s
+            .unwrap_or(Enrolment::PER_ADDRESS_PER_S_DEFAULT);
         let per_s = self.enrolment_per_s.unwrap_or(Enrolment::PER_S_DEFAULT);
         let burst = self.enrolment_burst.unwrap_or(Enrolment::BURST_DEFAULT);
         let ttl_key = "enrolment.token_ttl";

@@ -31,7 +31,8 @@ pub struct Agents {
 
 impl Agents {
     /// Where it listens unless told otherwise.
-    pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8481);
+    pub const ADDRESS_DEFAULT: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8481);
     /// Most open connections unless told otherwise.
     pub const CONNECTIONS_MAX_DEFAULT: usize = 20_000;
 }
@@ -89,7 +90,13 @@ impl RawHttp {
 
 impl RawAgents {
     pub(super) fn validate(self, named: Option<SocketAddr>, problems: &mut Problems) -> Agents {
-        let address = address("agents.address", named, self.address, Agents::ADDRESS_DEFAULT, problems);
+        let address = address(
+            "agents.address",
+            named,
+            self.address,
+            Agents::ADDRESS_DEFAULT,
+            problems,
+        );
         if let Some(advertised) = &self.advertised
             && !is_host_and_port(advertised)
         {
@@ -111,7 +118,10 @@ fn address(
     default: SocketAddr,
     problems: &mut Problems,
 ) -> SocketAddr {
-    let parse = |text: String| text.parse().map_err(|_| format!("{text:?} is not an address and port"));
+    let parse = |text: String| {
+        text.parse()
+            .map_err(|_| format!("{text:?} is not an address and port"))
+    };
     let written = written.and_then(|text| problems.check(key, parse(text)));
     named.or(written).unwrap_or(default)
 }
@@ -119,7 +129,11 @@ fn address(
 fn is_host_and_port(text: &str) -> bool {
     // It goes into a shell command: nothing but what names and addresses are made of.
     let is_plain = |host: &str| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
     };
-    text.rsplit_once(':').is_some_and(|(host, port)| is_plain(host) && port.parse::<u16>().is_ok_and(|port| port != 0))
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| is_plain(host) && port.parse::<u16>().is_ok_and(|port| port != 0))
 }

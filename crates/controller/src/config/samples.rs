@@ -38,7 +38,12 @@ pub(super) fn default_text() -> String {
 
 impl RawSamples {
     pub(super) fn validate(self, problems: &mut Problems) -> Samples {
-        let retention = duration("samples.retention", self.retention, Samples::RETENTION_DEFAULT, problems);
+        let retention = duration(
+            "samples.retention",
+            self.retention,
+            Samples::RETENTION_DEFAULT,
+            problems,
+        );
         if retention < DAY || DAY * 3_650 < retention {
             problems.note("samples.retention", &"must be from 1day to 3650days");
         }

@@ -23,14 +23,30 @@ fn the_default_text_gives_the_defaults() {
 fn every_commented_setting_of_the_default_text_is_one() {
     let uncommented: String = Config::default_text()
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| rest.contains(" = "))
+                .unwrap_or(line)
+        })
         .fold(String::new(), |text, line| text + line + "\n");
     let written = parse(&uncommented).unwrap();
     let defaults = parse("").unwrap();
     assert_eq!(written.data_dir, DEFAULT_DATA_DIR);
     assert_eq!(
-        (written.http, written.auth, written.enrolment, written.intake, written.samples),
-        (defaults.http, defaults.auth, defaults.enrolment, defaults.intake, defaults.samples)
+        (
+            written.http,
+            written.auth,
+            written.enrolment,
+            written.intake,
+            written.samples
+        ),
+        (
+            defaults.http,
+            defaults.auth,
+            defaults.enrolment,
+            defaults.intake,
+            defaults.samples
+        )
     );
 }
 
@@ -68,13 +84,18 @@ fn plain_http_for_other_machines_is_refused_with_what_to_do() {
         ..Overrides::default()
     };
     let message = parse_with("", overrides).unwrap_err().to_string();
-    assert!(message.contains("127.0.0.1:8480") && message.contains("reverse proxy"), "{message}");
+    assert!(
+        message.contains("127.0.0.1:8480") && message.contains("reverse proxy"),
+        "{message}"
+    );
     assert!(parse("[http]\naddress = \"[::1]:9\"\n").is_ok());
 }
 
 #[test]
 fn postgresql_is_told_to_come_later_and_sqlite_is_taken() {
-    let message = parse("[database]\nurl = \"postgres://host/db\"\n").unwrap_err().to_string();
+    let message = parse("[database]\nurl = \"postgres://host/db\"\n")
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("comes with a later version"), "{message}");
     assert!(parse("[database]\nurl = \"sqlite\"\n").is_ok());
     assert!(parse("[database]\nurl = \"mysql://host\"\n").is_err());
@@ -96,7 +117,10 @@ fn the_command_line_goes_before_the_file() {
 #[test]
 fn a_misspelt_key_is_a_mistake() {
     assert!(matches!(parse("[agnets]\n"), Err(ConfigError::Parse { .. })));
-    assert!(matches!(parse("[auth]\nsession_tll = \"1h\"\n"), Err(ConfigError::Parse { .. })));
+    assert!(matches!(
+        parse("[auth]\nsession_tll = \"1h\"\n"),
+        Err(ConfigError::Parse { .. })
+    ));
 }
 
 #[test]

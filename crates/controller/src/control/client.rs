@@ -56,7 +56,12 @@ pub async fn ask<T: DeserializeOwned>(data_dir: &Utf8Path, request: &Request) ->
     let line = match line {
         Ok(line) => line,
         // A socket without a listener is left behind by a controller that was killed.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
             return Err(ClientError::NotRunning { path });
         }
         Err(error) => return Err(failed(error)),
@@ -73,6 +78,8 @@ async fn exchange(path: &Utf8Path, request: &Request) -> io::Result<String> {
     line.push('\n');
     stream.write_all(line.as_bytes()).await?;
     let mut answer = String::new();
-    BufReader::new(stream.take(LINE_BYTES_MAX as u64)).read_line(&mut answer).await?;
+    BufReader::new(stream.take(LINE_BYTES_MAX as u64))
+        .read_line(&mut answer)
+        .await?;
     Ok(answer)
 }

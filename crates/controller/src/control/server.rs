@@ -71,7 +71,10 @@ impl ControlSocket {
         let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
         let tasks = TaskTracker::new();
         loop {
-            let permit = Arc::clone(&exchanges).acquire_owned().await.expect("the semaphore is never closed");
+            let permit = Arc::clone(&exchanges)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
             let stream = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => match accepted {
@@ -104,7 +107,9 @@ async fn exchange(mut stream: UnixStream, app: &App) -> io::Result<()> {
     let answer = if peer == 0 || peer == own {
         let mut line = String::new();
         let (read, _) = stream.split();
-        BufReader::new(read.take(LINE_BYTES_MAX as u64)).read_line(&mut line).await?;
+        BufReader::new(read.take(LINE_BYTES_MAX as u64))
+            .read_line(&mut line)
+            .await?;
         match serde_json::from_str(&line) {
             Ok(request) => answer(app, request).await,
             Err(error) => refusal(format!("the request cannot be read: {error}")),
@@ -120,9 +125,15 @@ async fn exchange(mut stream: UnixStream, app: &App) -> io::Result<()> {
 
 async fn answer(app: &App, request: Request) -> String {
     match request {
-        Request::TokenCreate { ttl_s, uses, server_id } => {
-            line(create_token(app, ttl_s, uses, server_id).await.map_err(|error| ErrorChain(&error).to_string()))
-        }
+        Request::TokenCreate {
+            ttl_s,
+            uses,
+            server_id,
+        } => line(
+            create_token(app, ttl_s, uses, server_id)
+                .await
+                .map_err(|error| ErrorChain(&error).to_string()),
+        ),
         Request::SessionCreate => {
             let session = app.local_session().await;
             let made = session.map(|session| MadeToken {
