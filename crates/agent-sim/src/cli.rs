@@ -12,7 +12,7 @@ const AGENTS_MAX: i64 = 25_000;
 
 /// Simulates many agents in one process.
 ///
-/// Server i (named sim-<i>) sends muster_sim_value{series="<k>"} = t for each of its series k at its tick t. When it
+/// Server i (named `sim-<i>`) sends `muster_sim_value{series="<k>"}` = t for each of its series k at its tick t. When it
 /// has produced for the given time, or on SIGTERM, it waits up to 30 s for acknowledgements; the last line of
 /// standard output is a summary in JSON.
 #[derive(Debug, Parser)]

@@ -1,4 +1,5 @@
 //! How `muster up` treats its children, with scripts in their place: order, restarts, exit codes, no orphans.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
