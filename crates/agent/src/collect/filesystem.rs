@@ -59,7 +59,12 @@ impl Collector for Filesystem {
             }
         };
         let chosen = choose(&parsed.value, &self.settings);
-        let answers = futures::future::join_all(chosen.iter().map(|mount| ask(host, mount))).await;
+        let answers = futures::future::join_all(
+            chosen
+                .iter()
+                .map(|mount| ask(host, mount, device_name(mount, &inventory))),
+        )
+        .await;
         for (mount, answer) in chosen.iter().zip(answers) {
             describe(&mut draft, mount, &parsed.value, &answer, &inventory);
         }
@@ -91,13 +96,27 @@ async fn read_mounts(host: &Host, draft: &mut Draft) -> Result<Option<(&'static 
     refused.map_or(Ok(None), |error| Err(error.into()))
 }
 
-async fn ask(host: &Host, mount: &Mount) -> Answer {
+async fn ask(host: &Host, mount: &Mount, device: Option<&str>) -> Answer {
     match host.statfs(&mount.mount_point).await {
-        Ok(sizes) => Answer::Sizes(sizes),
+        Ok(sizes) => Answer::Sizes {
+            sizes,
+            error_count: ext_errors(host, mount, device).await,
+        },
         Err(StatfsError::Stuck) => Answer::Stuck,
         Err(StatfsError::NotRecorded) => Answer::NotAsked,
         Err(StatfsError::Refused { source }) => Answer::Refused(source),
     }
+}
+
+/// The errors that ext2, ext3 and ext4 (all one driver) keep on disk until fsck clears them. With `errors=continue`
+/// nothing else tells of them.
+async fn ext_errors(host: &Host, mount: &Mount, device: Option<&str>) -> Option<u64> {
+    let device = device.filter(|_| mount.fs_type.starts_with("ext"))?;
+    let text = host
+        .read_sys(&format!("fs/ext4/{device}/errors_count"))
+        .await
+        .ok()??;
+    text.trim().parse().ok()
 }
 
 /// The mounts to tell of: not left out by the settings, and of those at one place the last.

@@ -19,7 +19,11 @@ use crate::host::Statfs;
 /// What came of asking a filesystem for its sizes.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Sizes(Statfs),
+    Sizes {
+        sizes: Statfs,
+        /// Errors that the filesystem itself has noted; `None` if it does not count them.
+        error_count: Option<u64>,
+    },
     /// It does not answer.
     Stuck,
     /// It answered with an error.
@@ -54,8 +58,9 @@ pub(crate) fn describe(
             device.and_then(|name| inventory.fs_uuid(name)).map(str::to_owned),
         );
     let mount_is_read_only = mount.is_read_only();
-    if let Answer::Sizes(sizes) = answer {
+    if let Answer::Sizes { sizes, error_count } = answer {
         resource
+            .set("error_count", *error_count)
             .set("size_bytes", Some(bytes(sizes, sizes.blocks)))
             .set("free_bytes", Some(bytes(sizes, sizes.blocks_free)))
             .set("available_bytes", Some(bytes(sizes, sizes.blocks_available)))
@@ -81,7 +86,7 @@ pub(crate) fn describe(
 
 fn is_read_only(mount_is_read_only: bool, answer: &Answer) -> bool {
     match answer {
-        Answer::Sizes(sizes) => mount_is_read_only || sizes.is_read_only,
+        Answer::Sizes { sizes, .. } => mount_is_read_only || sizes.is_read_only,
         _ => mount_is_read_only,
     }
 }
@@ -104,12 +109,19 @@ fn judge(mount: &Mount, all: &[Mount], answer: &Answer) -> (Health, Vec<String>)
                 _ => reason(Health::Unknown, format!("cannot be asked: {text}")),
             }
         }
-        Answer::Sizes(sizes) if went_read_only(mount, all, sizes) => reason(
+        Answer::Sizes { sizes, .. } if went_read_only(mount, all, sizes) => reason(
             Health::Critical,
             "was mounted to be written to and has become read-only: look for I/O errors in the kernel log"
                 .to_owned(),
         ),
-        Answer::Sizes(_) => (Health::Healthy, Vec::new()),
+        Answer::Sizes {
+            error_count: Some(count),
+            ..
+        } if 0 < *count => reason(
+            Health::Warning,
+            format!("has noted errors since it was last checked: {count}; check the disk, then run fsck"),
+        ),
+        Answer::Sizes { .. } => (Health::Healthy, Vec::new()),
     }
 }
 
@@ -133,7 +145,7 @@ fn went_read_only(mount: &Mount, all: &[Mount], sizes: &Statfs) -> bool {
 
 fn samples(draft: &mut Draft, mount: &Mount, answer: &Answer, key: &ResourceKey) {
     let device_error = match answer {
-        Answer::Sizes(_) | Answer::NotAsked => String::new(),
+        Answer::Sizes { .. } | Answer::NotAsked => String::new(),
         // The words of node_exporter.
         Answer::Stuck => "mountpoint timeout".to_owned(),
         Answer::Refused(error) => error_text(error),
@@ -154,7 +166,9 @@ fn samples(draft: &mut Draft, mount: &Mount, answer: &Answer, key: &ResourceKey)
         &NODE_FILESYSTEM_READONLY,
         flag(is_read_only(mount.is_read_only(), answer)),
     );
-    let Answer::Sizes(sizes) = answer else { return };
+    let Answer::Sizes { sizes, .. } = answer else {
+        return;
+    };
     add(&NODE_FILESYSTEM_SIZE_BYTES, bytes(sizes, sizes.blocks) as f64);
     add(
         &NODE_FILESYSTEM_FREE_BYTES,
@@ -206,15 +220,24 @@ mod tests {
         judge(&mounts[0], &mounts, answer).0
     }
 
+    fn sized(error_count: Option<u64>) -> Answer {
+        Answer::Sizes {
+            sizes: SIZES,
+            error_count,
+        }
+    }
+
     const RW: &str = "27 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n";
     const TURNED_RO: &str = "27 1 8:1 / / rw,relatime - ext4 /dev/sda1 ro,errors=remount-ro\n";
     const MEANT_RO: &str = "27 1 8:1 / / ro,relatime - ext4 /dev/sda1 ro\n";
 
     #[test]
     fn only_an_answer_makes_a_filesystem_healthy() {
-        assert_eq!(health(RW, &Answer::Sizes(SIZES)), Health::Healthy);
+        assert_eq!(health(RW, &sized(None)), Health::Healthy);
         assert_eq!(health(RW, &Answer::Stuck), Health::Unknown);
         assert_eq!(health(RW, &Answer::NotAsked), Health::Unknown);
+        assert_eq!(health(RW, &sized(Some(0))), Health::Healthy);
+        assert_eq!(health(RW, &sized(Some(3))), Health::Warning);
         let denied = Answer::Refused(Errno::EACCES.into());
         assert_eq!(health(RW, &denied), Health::Unknown);
         let broken = Answer::Refused(Errno::EIO.into());
@@ -223,10 +246,10 @@ mod tests {
 
     #[test]
     fn one_that_turned_read_only_is_critical_and_one_meant_so_is_not() {
-        assert_eq!(health(TURNED_RO, &Answer::Sizes(SIZES)), Health::Critical);
-        assert_eq!(health(MEANT_RO, &Answer::Sizes(SIZES)), Health::Healthy);
+        assert_eq!(health(TURNED_RO, &sized(None)), Health::Critical);
+        assert_eq!(health(MEANT_RO, &sized(None)), Health::Healthy);
         let bound = format!("{TURNED_RO}{}", MEANT_RO.replace(" / / ", " / /copy "));
-        assert_eq!(health(&bound, &Answer::Sizes(SIZES)), Health::Healthy);
+        assert_eq!(health(&bound, &sized(None)), Health::Healthy);
     }
 
     #[test]
@@ -261,7 +284,7 @@ mod tests {
             &mut draft,
             &mounts[0],
             &mounts,
-            &Answer::Sizes(SIZES),
+            &sized(None),
             &Inventory::default(),
         );
         let facts = draft.finish();
