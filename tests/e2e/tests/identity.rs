@@ -96,13 +96,10 @@ async fn an_agent_of_another_controller_gets_nowhere() -> Result<()> {
     );
 
     // The identity is moved to an agent that is told to connect to a controller which never issued it.
-    let config = other.dir().join("agent.toml");
-    std::fs::write(&config, format!("[uplink]\ncontroller = \"{}\"\n", world.grpc))?;
-    let config = config.to_string_lossy().into_owned();
-    let agent = other.start_agent("one", &["--config", &config])?;
+    let agent = other.start_agent("one", &["--controller", &world.grpc.to_string()])?;
     eventually(Duration::from_secs(20), async || {
         let said = agent.printed();
-        said.contains("unreachable").then_some(()).context(said)
+        said.contains("UnknownIssuer").then_some(()).context(said)
     })
     .await?;
     ensure!(

@@ -181,21 +181,7 @@ impl Given {
                 })?))
             }
         };
-        let mut matchers = match &self.selector {
-            None => Vec::new(),
-            Some(text) => parse_selector("match", text)?,
-        };
-        match self.metric {
-            Some(metric) if metric.is_empty() => return Err(Problem::parameter("metric", "it is empty")),
-            Some(metric) => matchers.push(Matcher::equal(muster_samples::NAME_LABEL, metric)),
-            None if self.selector.is_none() => {
-                return Err(Problem::parameter(
-                    "metric",
-                    "the name of a metric, or match, is needed",
-                ));
-            }
-            None => {}
-        }
+        let matchers = matchers(self.metric.as_deref(), self.selector.as_deref())?;
         Ok(RangeQuery {
             matchers,
             resource,
@@ -204,6 +190,32 @@ impl Given {
             step_ms,
         })
     }
+}
+
+/// Joins a metric's name and a selector. Beside a name the selector may be as wide as it likes, `{}` included.
+fn matchers(metric: Option<&str>, selector: Option<&str>) -> Result<Vec<Matcher>, Problem> {
+    let Some(metric) = metric else {
+        let missing = || Problem::parameter("metric", "the name of a metric, or match, is needed");
+        return parse_selector("match", selector.ok_or_else(missing)?);
+    };
+    if metric.is_empty() {
+        return Err(Problem::parameter("metric", "it is empty"));
+    }
+    let name = Matcher::equal(muster_samples::NAME_LABEL, metric);
+    let Some(selector) = selector else {
+        return Ok(vec![name]);
+    };
+    let is_empty = |text: &str| {
+        text.trim()
+            .strip_prefix('{')
+            .is_some_and(|rest| rest.trim() == "}")
+    };
+    let mut matchers = match selector {
+        wide if is_empty(wide) => Vec::new(),
+        narrow => parse_selector("match", narrow)?,
+    };
+    matchers.push(name);
+    Ok(matchers)
 }
 
 /// Reads a selector; the refusal says where it went wrong, and why an expression is none.
@@ -231,6 +243,12 @@ mod tests {
             (query.start_ms, query.end_ms, query.step_ms),
             (NOW - 3_600_000, NOW, None)
         );
+        assert_eq!(query.matchers, [Matcher::equal("__name__", "node_load1")]);
+    }
+
+    #[test]
+    fn beside_a_metric_the_selector_may_be_empty() {
+        let query = query(&[("metric", "node_load1"), ("match", "{ }")]).unwrap();
         assert_eq!(query.matchers, [Matcher::equal("__name__", "node_load1")]);
     }
 
