@@ -212,6 +212,12 @@ mod tests {
     }
 
     #[test]
+    fn the_deployed_example_is_usable() {
+        let text = include_str!("../../../deploy/agent.toml");
+        parse(text).unwrap();
+    }
+
+    #[test]
     fn a_misspelt_key_is_a_mistake() {
         assert!(matches!(parse("[colect]\n"), Err(ConfigError::Parse { .. })));
         assert!(matches!(

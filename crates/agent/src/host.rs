@@ -2,7 +2,7 @@
 //!
 //! [`Host::system`] is this machine; [`Host::under`] is a folder that looks like one, and then no program runs and
 //! no system call asks about this machine (but for the time of day). Everything here may hang on a sick server, so
-//! every call is bounded, and what hangs is not tried again until it answers: the [`outstanding`] list keeps the
+//! every call is bounded, and what hangs is not tried again until it answers: the outstanding list keeps the
 //! number of stuck threads bounded, and a collector that is given up leaves at most one behind.
 //!
 //! Nothing else in the agent may open a file of the server, start a program or ask for the time.
