@@ -120,7 +120,7 @@ pub async fn redeem(
             dir: dir.path().to_owned(),
         });
     }
-    let key = dir.key_or_new()?;
+    let (dir, key) = on_disk(dir, |dir| dir.key_or_new()).await?;
     let request = CertificateParams::default()
         .serialize_request(&key)
         .map_err(EnrolError::Request)?;
@@ -134,13 +134,26 @@ pub async fn redeem(
     .await?;
     let token_used_up = response.token_used_up;
     let identity = identity_of(response, controller, &key)?;
-    dir.store(&identity)?;
+    let (_, identity) = on_disk(dir, |dir| dir.store(&identity).map(|()| identity)).await?;
     info!(agent.id = %identity.agent_id, server.id = %identity.server_id, token = token.public_id, "enrolled");
     Ok(Enrolled {
         identity,
         token_used_up,
         token_deleted: false,
     })
+}
+
+/// Syncing takes milliseconds; whoever enrols many agents must not stand still for each.
+async fn on_disk<T: Send + 'static>(
+    dir: IdentityDir,
+    work: impl FnOnce(&IdentityDir) -> Result<T, IdentityError> + Send + 'static,
+) -> Result<(IdentityDir, T), IdentityError> {
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work(&dir);
+        result.map(|value| (dir, value))
+    });
+    done.await
+        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// Reads the token in a file.

@@ -2,7 +2,7 @@
 //!
 //! It alone gives sequence numbers: each report gets one when it is pushed and keeps it. It lives in memory and is
 //! bounded by bytes. At the bound whole reports are dropped, the oldest that is not on its way first, and each loss
-//! becomes a [`Gap`] in a later report, so that the controller can tell "lost" from "still to come".
+//! becomes a [`Gap`](muster_model::Gap) in a later report, so that the controller can tell "lost" from "still to come".
 //!
 //! At most one unacknowledged report carries gaps; further gaps wait and grow together with their neighbours. So
 //! their number is bounded by the number of holes between what is held and what is acknowledged, however long the
@@ -12,23 +12,18 @@
 
 mod gaps;
 mod held;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_model::{
-    Clock, Gap, GapReason, PreviousEpoch, RangeSet, Report, SequenceRange, SeriesDef, limits,
-};
+use muster_model::{Clock, GapReason, PreviousEpoch, RangeSet, Report, SeriesDef, limits};
 use tokio::sync::Notify;
 
-use self::gaps::PendingGaps;
-use self::held::{Held, HeldReports};
+use self::state::State;
 
 /// How many bytes an agent holds by default.
 pub const BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
-
-/// After this many refusals of one report as unreadable it is replaced by a gap.
-const REFUSALS_MAX: u8 = 2;
 
 /// A report on its way.
 #[derive(Debug, Clone)]
@@ -102,40 +97,14 @@ pub struct Outbox {
     settled: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    bytes_max: usize,
-    last_sequence: u64,
-    previous: Option<PreviousEpoch>,
-    /// The report that names the previous epoch; 0 if none does yet.
-    previous_in: u64,
-    held: HeldReports,
-    gaps: PendingGaps,
-    acked: RangeSet,
-    definitions: Vec<Arc<SeriesDef>>,
-    store: Option<StoreMark>,
-    resyncs: u64,
-    dropped_reports: u64,
-    dropped_samples: u64,
-}
-
 impl Outbox {
     /// An empty outbox for `epoch`. Its first report names `previous`.
     #[must_use]
     pub fn new(epoch: u64, previous: Option<PreviousEpoch>, bytes_max: usize) -> Self {
         let state = State {
             bytes_max,
-            last_sequence: 0,
             previous,
-            previous_in: 0,
-            held: HeldReports::default(),
-            gaps: PendingGaps::default(),
-            acked: RangeSet::default(),
-            definitions: Vec::new(),
-            store: None,
-            resyncs: 0,
-            dropped_reports: 0,
-            dropped_samples: 0,
+            ..State::default()
         };
         Self {
             epoch,
@@ -313,109 +282,6 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics between two states that do not fit each other; what is in there is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn defined(&self) -> u32 {
-        u32::try_from(self.definitions.len()).expect("series are limited far below the range of u32")
-    }
-
-    fn push(&mut self, epoch: u64, mut report: Report) -> u64 {
-        self.last_sequence += 1;
-        let sequence = self.last_sequence;
-        report.epoch = epoch;
-        report.sequence = sequence;
-        report.previous_epoch = None;
-        if self.previous_in == 0 && self.previous.is_some() {
-            report.previous_epoch = self.previous;
-            self.previous_in = sequence;
-        }
-        report.gaps = self.gaps.carry_by(sequence);
-        let held = Held::new(report, self.defined());
-        while self.bytes_max < self.held.bytes() + held.bytes() {
-            let Some(dropped) = self.held.drop_oldest() else {
-                break;
-            };
-            self.dropped_reports += 1;
-            self.dropped_samples += u64::from(dropped.sample_count);
-            self.lose(epoch, &dropped, GapReason::BufferFull);
-        }
-        self.held.push(held);
-        sequence
-    }
-
-    fn ack(&mut self, stored: &RangeSet) -> Vec<Acked> {
-        let acked = self.held.remove(stored);
-        for report in &acked {
-            // A set at its bound forgets the number; then a later loss of it goes unnoticed, and nothing else does.
-            let _ = self.acked.insert(report.sequence);
-            if self.gaps.carrier_is_acked(report.sequence) {
-                // Reports were lost, and with them perhaps the only word of a change.
-                self.resyncs += 1;
-            }
-        }
-        self.gaps.forget(stored);
-        acked
-    }
-
-    fn note_lost(&mut self, epoch: u64, stored: &RangeSet) {
-        let lost = gaps::difference(&self.acked, stored);
-        if lost.is_empty() {
-            return;
-        }
-        for range in lost {
-            self.gaps.add(Gap {
-                epoch,
-                range,
-                sample_count: None,
-                reason: GapReason::Other,
-            });
-        }
-        self.acked = stored
-            .iter()
-            .filter(|range| range.last <= self.last_sequence)
-            .collect();
-    }
-
-    fn note_store(&mut self, store: StoreMark) {
-        if self.store.is_some_and(|before| before != store) {
-            self.resyncs += 1;
-        }
-        self.store = Some(store);
-    }
-
-    fn refused(&mut self, epoch: u64, sequence: u64) -> Refusal {
-        let Some(refusals) = self.held.count_refusal(sequence) else {
-            return Refusal::NotHeld;
-        };
-        if refusals < REFUSALS_MAX {
-            return Refusal::SentAgain;
-        }
-        if let Some(report) = self.held.take(sequence) {
-            self.lose(epoch, &report, GapReason::Refused);
-        }
-        Refusal::ReplacedByGap
-    }
-
-    fn lose(&mut self, epoch: u64, report: &Held, reason: GapReason) {
-        self.gaps.carrier_is_lost(report.sequence);
-        if self.previous_in == report.sequence {
-            self.previous_in = 0;
-        }
-        self.gaps.add(Gap {
-            epoch,
-            range: SequenceRange {
-                first: report.sequence,
-                last: report.sequence,
-            },
-            sample_count: Some(report.sample_count.into()),
-            reason,
-        });
-    }
-
-    fn is_settled(&self) -> bool {
-        self.held.len() == 0 && self.gaps.is_empty()
     }
 }
 

@@ -5,7 +5,7 @@
 //! When the controller may have missed something for good, everything is said once more.
 //!
 //! It owns the knowledge of what was said, and none of how it travels. Every report is below
-//! [`split::REPORT_BYTES_MAX`] encoded, whatever the collectors find: what does not fit is cut, and the cut is a
+//! 240 KiB encoded, whatever the collectors find: what does not fit is cut, and the cut is a
 //! problem in the same report.
 
 mod bounds;

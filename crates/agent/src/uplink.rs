@@ -9,6 +9,7 @@
 //! number.
 
 mod connect;
+mod ended;
 pub(crate) mod enrolment;
 mod outgoing;
 mod session;
@@ -26,7 +27,8 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use self::session::{Ended, Session, SessionError};
+use self::ended::{Ended, SessionError};
+use self::session::Session;
 use crate::clocks::ClockReader;
 use crate::identity::Identity;
 use crate::outbox::{Acked, Outbox};

@@ -1,4 +1,4 @@
-use muster_model::{Labels, MetricType, ResourceKey, SampleBlock};
+use muster_model::{Gap, Labels, MetricType, ResourceKey, SampleBlock, SequenceRange};
 use muster_proto::convert::report_from_wire;
 use muster_proto::v1::AgentMessage;
 use muster_proto::v1::agent_message::Body;

@@ -10,7 +10,7 @@ use muster_proto::v1::agent_frame::Body as FrameBody;
 use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::{AgentFrame, AgentMessage, Lane, Pong};
 
-use super::session::SessionError;
+use super::ended::SessionError;
 use crate::outbox::Outbox;
 
 /// Most answers that may wait while the controller does not read.

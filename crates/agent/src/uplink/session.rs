@@ -6,8 +6,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use muster_model::RangeSet;
 use muster_proto::PROTOCOL_VERSION;
-use muster_proto::convert::{ConvertError, ranges_from_wire, ranges_to_wire, uuid_from_wire};
-use muster_proto::framing::FramingError;
+use muster_proto::convert::{ranges_from_wire, ranges_to_wire, uuid_from_wire};
 use muster_proto::v1::agent_frame::Body as AgentBody;
 use muster_proto::v1::agent_link_client::AgentLinkClient;
 use muster_proto::v1::agent_message::Body as MessageBody;
@@ -17,22 +16,22 @@ use muster_proto::v1::{
     CommandStatus, ControllerFrame, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong, Welcome,
 };
 use prost::Message as _;
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
-use super::connect::{self, ConnectError};
+use super::connect;
+use super::ended::{Ended, SessionError};
 use super::outgoing::Outgoing;
 use super::{AGENT_VERSION, Collected, Control, Uplink};
 use crate::outbox::{Refusal, StoreMark};
 
 /// The controller pings every 10 s; after this long without a frame it is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a controller may take to welcome.
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const WELCOME_TIMEOUT: Duration = Duration::from_secs(20);
 /// Frames between the session and the connection; with 64 KiB each this bounds what a slow link holds up.
 const FRAMES_MAX: usize = 4;
 /// Longest frame of a controller.
@@ -43,57 +42,6 @@ const DEFINITION_REQUESTS_MAX: u32 = 5;
 const COLLECTIONS_MAX: usize = 8;
 /// Intervals taken from one frame.
 const INTERVALS_MAX: usize = 256;
-
-/// How a stream ended in order.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The controller said why.
-    Closed {
-        /// Why.
-        reason: CloseReason,
-        /// For people.
-        message: String,
-        /// The report that could not be read; 0 if it is not about one.
-        sequence: u64,
-        /// Not to be tried again before this.
-        retry_after: Duration,
-    },
-    /// The controller said nothing.
-    WithoutReason,
-}
-
-/// Why a stream broke or never came about.
-#[derive(Debug, Error)]
-pub(super) enum SessionError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("stream")]
-    Stream(#[source] Box<Status>),
-    #[error("the controller has not welcomed the agent in {} s", WELCOME_TIMEOUT.as_secs())]
-    NoWelcome,
-    #[error("the controller's first frame is not a welcome")]
-    NotAWelcome,
-    #[error("the controller speaks protocol {theirs}, this agent {PROTOCOL_VERSION}")]
-    Protocol { theirs: u32 },
-    #[error("the controller has been silent for {} s", SILENCE_MAX.as_secs())]
-    Silent,
-    #[error("the connection takes no more frames")]
-    Closed,
-    #[error("the controller asks for the same definitions again and again")]
-    DefinitionsAskedAgain,
-    #[error("the controller asks more than it listens to")]
-    Flooded,
-    #[error("frame of the controller")]
-    Frame(#[from] ConvertError),
-    #[error("cut message")]
-    Framing(#[source] FramingError),
-}
-
-impl From<Status> for SessionError {
-    fn from(status: Status) -> Self {
-        Self::Stream(Box::new(status))
-    }
-}
 
 /// A stream and what was said on it.
 pub(super) struct Session<'a> {

@@ -434,6 +434,28 @@ async fn a_long_report_travels_in_short_frames() {
 }
 
 #[tokio::test]
+async fn a_report_beyond_the_limit_is_given_up_and_the_stream_goes_on() {
+    let (mut controller, agent) = pair().await;
+    let mut report = Report::empty(0, 0, clock());
+    for _ in 0..2 {
+        report
+            .blocks
+            .push(SampleBlock::new(vec![1], (1..=20_000).collect(), vec![0.5; 20_000]).unwrap());
+    }
+    agent.outbox.push(report);
+    agent.push(0);
+    let (mut link, _) = controller.accept().await;
+    link.welcome(EPOCH, &[], 0).await;
+    assert_eq!(link.report().await.sequence, 2);
+    agent.push(0);
+    let carrier = link.report().await;
+    assert_eq!(
+        (carrier.sequence, carrier.gaps[0].sample_count),
+        (3, Some(40_000))
+    );
+}
+
+#[tokio::test]
 async fn a_silent_controller_is_left() {
     let (mut controller, agent) = pair().await;
     let (link, _) = controller.accept().await;

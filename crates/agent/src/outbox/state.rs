@@ -1,0 +1,133 @@
+//! What the outbox holds, without locks and without anyone waiting: every change of it is one call here.
+
+use std::sync::Arc;
+
+use muster_model::{Gap, GapReason, PreviousEpoch, RangeSet, Report, SequenceRange, SeriesDef};
+
+use super::gaps::{self, PendingGaps};
+use super::held::{Held, HeldReports};
+use super::{Acked, Refusal, StoreMark};
+
+/// After this many refusals of one report as unreadable it is replaced by a gap.
+const REFUSALS_MAX: u8 = 2;
+
+/// Reports, gaps and definitions of one epoch, as they fit together.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) bytes_max: usize,
+    pub(super) last_sequence: u64,
+    pub(super) previous: Option<PreviousEpoch>,
+    /// The report that names the previous epoch; 0 if none does yet.
+    pub(super) previous_in: u64,
+    pub(super) held: HeldReports,
+    pub(super) gaps: PendingGaps,
+    pub(super) acked: RangeSet,
+    pub(super) definitions: Vec<Arc<SeriesDef>>,
+    pub(super) store: Option<StoreMark>,
+    pub(super) resyncs: u64,
+    pub(super) dropped_reports: u64,
+    pub(super) dropped_samples: u64,
+}
+
+impl State {
+    pub(super) fn defined(&self) -> u32 {
+        u32::try_from(self.definitions.len()).expect("series are limited far below the range of u32")
+    }
+
+    pub(super) fn push(&mut self, epoch: u64, mut report: Report) -> u64 {
+        self.last_sequence += 1;
+        let sequence = self.last_sequence;
+        report.epoch = epoch;
+        report.sequence = sequence;
+        report.previous_epoch = None;
+        if self.previous_in == 0 && self.previous.is_some() {
+            report.previous_epoch = self.previous;
+            self.previous_in = sequence;
+        }
+        report.gaps = self.gaps.carry_by(sequence);
+        let held = Held::new(report, self.defined());
+        while self.bytes_max < self.held.bytes() + held.bytes() {
+            let Some(dropped) = self.held.drop_oldest() else {
+                break;
+            };
+            self.dropped_reports += 1;
+            self.dropped_samples += u64::from(dropped.sample_count);
+            self.lose(epoch, &dropped, GapReason::BufferFull);
+        }
+        self.held.push(held);
+        sequence
+    }
+
+    pub(super) fn ack(&mut self, stored: &RangeSet) -> Vec<Acked> {
+        let acked = self.held.remove(stored);
+        for report in &acked {
+            // A set at its bound forgets the number; then a later loss of it goes unnoticed, and nothing else does.
+            let _ = self.acked.insert(report.sequence);
+            if self.gaps.carrier_is_acked(report.sequence) {
+                // Reports were lost, and with them perhaps the only word of a change.
+                self.resyncs += 1;
+            }
+        }
+        self.gaps.forget(stored);
+        acked
+    }
+
+    pub(super) fn note_lost(&mut self, epoch: u64, stored: &RangeSet) {
+        let lost = gaps::difference(&self.acked, stored);
+        if lost.is_empty() {
+            return;
+        }
+        for range in lost {
+            self.gaps.add(Gap {
+                epoch,
+                range,
+                sample_count: None,
+                reason: GapReason::Other,
+            });
+        }
+        self.acked = stored
+            .iter()
+            .filter(|range| range.last <= self.last_sequence)
+            .collect();
+    }
+
+    pub(super) fn note_store(&mut self, store: StoreMark) {
+        if self.store.is_some_and(|before| before != store) {
+            self.resyncs += 1;
+        }
+        self.store = Some(store);
+    }
+
+    pub(super) fn refused(&mut self, epoch: u64, sequence: u64) -> Refusal {
+        let Some(refusals) = self.held.count_refusal(sequence) else {
+            return Refusal::NotHeld;
+        };
+        if refusals < REFUSALS_MAX {
+            return Refusal::SentAgain;
+        }
+        if let Some(report) = self.held.take(sequence) {
+            self.lose(epoch, &report, GapReason::Refused);
+        }
+        Refusal::ReplacedByGap
+    }
+
+    pub(super) fn lose(&mut self, epoch: u64, report: &Held, reason: GapReason) {
+        self.gaps.carrier_is_lost(report.sequence);
+        if self.previous_in == report.sequence {
+            self.previous_in = 0;
+        }
+        self.gaps.add(Gap {
+            epoch,
+            range: SequenceRange {
+                first: report.sequence,
+                last: report.sequence,
+            },
+            sample_count: Some(report.sample_count.into()),
+            reason,
+        });
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.held.len() == 0 && self.gaps.is_empty()
+    }
+}
