@@ -12,6 +12,7 @@ mod load;
 mod login;
 mod server;
 mod smart;
+mod vitals;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -1,6 +1,7 @@
 //! The HTTP side as a client sees it, in process: a router over a real app in a temporary folder.
 
 mod api;
+mod bounds;
 mod doors;
 mod harness;
 mod page;

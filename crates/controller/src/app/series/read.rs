@@ -107,6 +107,9 @@ fn longest_staleness(reader: &Reader, filter: &Filter<'_>) -> i64 {
     metas.iter().map(|meta| meta.staleness_ms()).max().unwrap_or(0)
 }
 
+/// A series and its points so far.
+type Points = (Arc<SeriesMeta>, Vec<(i64, f64)>);
+
 /// An answer under construction.
 struct Gathered<'a> {
     reader: &'a Reader,
@@ -114,7 +117,7 @@ struct Gathered<'a> {
     step_ms: Option<i64>,
     /// How long before a step its value may lie.
     lookback_ms: i64,
-    points: HashMap<SeriesRef, (Arc<SeriesMeta>, Vec<(i64, f64)>)>,
+    points: HashMap<SeriesRef, Points>,
     /// How many points there is room for.
     room: usize,
     is_truncated: bool,

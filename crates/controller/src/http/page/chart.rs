@@ -7,6 +7,9 @@ const WIDTH: f64 = 600.0;
 /// Height of the drawing's own coordinates.
 const HEIGHT: f64 = 100.0;
 
+/// Least time that a chart shows.
+const LEAST_MS: i64 = 300_000;
+
 /// What is drawn: points in order of time, within a frame.
 #[derive(Debug, Clone)]
 pub(super) struct Line<'a> {
@@ -47,9 +50,11 @@ impl Line<'_> {
                 @for run in &runs {
                     @if let (Some(first), Some(last)) = (run.first(), run.last()) {
                         @let joined = join(run);
-                        path class="area" d=(format!(
-                            "M{} {HEIGHT}L{joined}L{} {HEIGHT}Z", number(first.0), number(last.0)
-                        )) {}
+                        @if 1 < run.len() {
+                            path class="area" d=(format!(
+                                "M{} {HEIGHT}L{joined}L{} {HEIGHT}Z", number(first.0), number(last.0)
+                            )) {}
+                        }
                         // A single point has no length; a round cap makes it a dot.
                         path class="line" d=(if run.len() == 1 { format!("M{joined}h0") } else { format!("M{joined}") }) {}
                     }
@@ -92,6 +97,13 @@ impl Line<'_> {
         };
         HEIGHT - share.clamp(0.0, 1.0) * HEIGHT
     }
+}
+
+/// Where a chart begins: with the first point, but it shows five minutes at least and `most_ms` at most. A server that
+/// was just enrolled is so not shown as a dot at the right edge of an empty hour.
+pub(super) fn start_ms(points: &[(i64, f64)], now_ms: i64, most_ms: i64) -> i64 {
+    let first_ms = points.first().map_or(now_ms, |point| point.0);
+    first_ms.clamp(now_ms - most_ms, now_ms - LEAST_MS)
 }
 
 fn join(run: &[(f64, f64)]) -> String {
@@ -159,6 +171,13 @@ mod tests {
     fn values_beyond_the_frame_are_held_at_its_edge() {
         assert_eq!(line(&[(50, 99.0)]).runs(), [vec![(300.0, 0.0)]]);
         assert!(line(&[(101, 1.0)]).runs().is_empty());
+    }
+
+    #[test]
+    fn a_chart_begins_with_its_first_point() {
+        assert_eq!(start_ms(&[], 9_000_000, 3_600_000), 8_700_000);
+        assert_eq!(start_ms(&[(8_000_000, 1.0)], 9_000_000, 3_600_000), 8_000_000);
+        assert_eq!(start_ms(&[(1, 1.0)], 9_000_000, 3_600_000), 5_400_000);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use muster_model::{Attribute, Health};
 
-use super::chart::Line;
+use super::chart::{Line, start_ms};
 use super::load::{DAY_MS, DevicePage, number, text, whole};
 use super::{format, layout, smart};
 use crate::app::resources::ResourceView;
@@ -100,33 +100,37 @@ fn temperature(view: &DevicePage) -> Markup {
             .map(|point| point.1)
             .filter(|value| value.is_finite())
     };
+    let start_ms = start_ms(&view.temperature, view.now_ms, DAY_MS);
+    let span_ms = view.now_ms - start_ms;
+    #[expect(clippy::cast_precision_loss, reason = "shown to the minute")]
+    let since = format!("last {}", format::duration(span_ms as f64 / 1_000.0));
     let low = values().fold(f64::INFINITY, f64::min);
     let high = values().fold(f64::NEG_INFINITY, f64::max);
     html! {
-        @if low <= high {
+        @if low <= high && 1 < view.temperature.len() {
             // Room around the line, and never a frame so narrow that one degree looks like a fire.
             @let low = ((low - 3.0) / 5.0).floor() * 5.0;
             @let high = (((high + 3.0) / 5.0).ceil() * 5.0).max(low + 15.0);
             @let line = Line {
                 points: &view.temperature,
-                start_ms: view.now_ms - DAY_MS,
+                start_ms,
                 end_ms: view.now_ms,
                 low,
                 high,
                 gap_ms: GAP_MS,
             };
             section class="card" {
-                header { h2 { "Temperature" } span class="soft" { "last 24 hours" } }
+                header { h2 { "Temperature" } span class="soft" { (since) ", UTC" } }
                 div class="plot" {
                     div class="scale" {
                         @for step in 0..4 {
                             span { (format!("{:.0} °C", high - (high - low) / 3.0 * f64::from(step))) }
                         }
                     }
-                    (line.chart("Temperature over the last 24 hours"))
+                    (line.chart("Temperature"))
                     div class="times" {
                         @for quarter in 0..=4_i64 {
-                            span { (format::clock(view.now_ms - DAY_MS + DAY_MS / 4 * quarter)) }
+                            span { (format::clock(start_ms + span_ms / 4 * quarter)) }
                         }
                     }
                 }
@@ -142,7 +146,7 @@ fn facts(device: &ResourceView) -> Markup {
             dl class="facts" {
                 (layout::fact("Key", Some(device.key.clone())))
                 @for (name, attribute) in &device.attributes {
-                    @if !name.ends_with("_raw") { (layout::fact(&format::words(name), Some(shown(name, attribute)))) }
+                    @if !name.ends_with("_raw") && name != "device_name" { (layout::fact(&format::words(name), Some(shown(name, attribute)))) }
                 }
                 (layout::fact("First seen", Some(format::time(device.first_seen_ms))))
             }
@@ -164,6 +168,7 @@ fn shown(name: &str, attribute: &Attribute) -> String {
         }
         Attribute::Int(number) => format::grouped(*number),
         Attribute::Float(number) => number.to_string(),
+        Attribute::Text(text) if name == "last_checked" => format::time_of(text),
         Attribute::Text(text) => text.clone(),
         Attribute::List(texts) => texts.join(", "),
     }

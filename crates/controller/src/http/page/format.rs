@@ -77,7 +77,7 @@ pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if 0.0 < percent && percent < 0.5 {
         "<1 %".to_owned()
-    } else if 99.5 <= percent && percent < 100.0 {
+    } else if (99.5..100.0).contains(&percent) {
         ">99 %".to_owned()
     } else {
         format!("{percent:.0} %")
@@ -92,7 +92,7 @@ pub(super) fn grouped(value: i64) -> String {
         out.push('-');
     }
     for (index, digit) in digits.chars().enumerate() {
-        if 0 < index && (digits.len() - index) % 3 == 0 {
+        if 0 < index && (digits.len() - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -112,10 +112,18 @@ pub(super) fn time(ms: i64) -> String {
         .unwrap_or_default()
 }
 
+/// A time of the API (RFC 3339) to the second; one that is not of that form as it is.
+pub(super) fn time_of(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(at) => time(at.as_millisecond()),
+        Err(_) => text.to_owned(),
+    }
+}
+
 /// The hour and minute of a time, UTC.
 pub(super) fn clock(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)
-        .map(|time| time.strftime("%H:%M UTC").to_string())
+        .map(|time| time.strftime("%H:%M").to_string())
         .unwrap_or_default()
 }
 

@@ -3,27 +3,22 @@
 //! One page is a bounded number of reads: at most 100 servers are shown at once, and of a server at most 1,000 disks and
 //! filesystems.
 
-use std::collections::HashMap;
-
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attribute, Health, ResourceKind};
-use muster_samples::{MatchOp, Matcher, NAME_LABEL};
+use muster_samples::{Matcher, NAME_LABEL};
 
+use super::vitals::{self, Vitals};
 use crate::app::collectors::{CollectionErrorView, CollectorView, GapView};
 use crate::app::resources::{ResourceFilter, ResourceView};
-use crate::app::series::{Names, RangeQuery, RangeSeries};
+use crate::app::series::RangeQuery;
 use crate::app::servers::{ServerFilter, ServerView};
-use crate::app::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest};
+use crate::app::{AppError, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
 use crate::http::error::Problem;
 
-/// How much history the small charts show.
-pub(super) const HOUR_MS: i64 = 3_600_000;
 /// How much history a disk's temperature chart shows.
 pub(super) const DAY_MS: i64 = 86_400_000;
-/// How far back a value of now may lie.
-const NOW_MS: i64 = 300_000;
 /// Servers of which details are read at once.
 const AT_ONCE: usize = 8;
 /// Collection errors that are shown.
@@ -86,19 +81,6 @@ pub(super) struct ServerPage {
     pub(super) now_ms: i64,
 }
 
-/// Vitals as points of Unix ms and values.
-#[derive(Debug, Default)]
-pub(super) struct Vitals {
-    /// Share of the CPUs that is busy.
-    pub(super) cpu: Vec<(i64, f64)>,
-    /// Load over one minute.
-    pub(super) load: Vec<(i64, f64)>,
-    /// Share of memory that is used.
-    pub(super) memory: Vec<(i64, f64)>,
-    /// Bytes of memory in all.
-    pub(super) memory_bytes: Option<f64>,
-}
-
 /// One disk.
 #[derive(Debug)]
 pub(super) struct DevicePage {
@@ -122,7 +104,7 @@ pub(super) async fn fleet(state: &HttpState, cursor: Option<String>) -> Result<F
     let page = state.app.servers(ServerFilter::default(), request).await?;
     let stats = state.app.stats().await?;
     let shown: Vec<ServerId> = page.items.iter().map(|server| server.id).collect();
-    let mut vitals = vitals_now(state, &shown, now_ms).await?;
+    let mut vitals = vitals::now(state, &shown, now_ms).await?;
     let rows = stream::iter(page.items)
         .map(|server| row(state, server))
         .buffered(AT_ONCE)
@@ -145,7 +127,7 @@ pub(super) async fn fleet(state: &HttpState, cursor: Option<String>) -> Result<F
 }
 
 async fn row(state: &HttpState, server: ServerView) -> Result<FleetRow, Problem> {
-    let facts = state.app.resource(server.id.resource()).await.ok();
+    let facts = facts(state, server.id).await?;
     let devices = all_of(state, server.id, ResourceKind::Device).await?;
     let filesystems = all_of(state, server.id, ResourceKind::Filesystem).await?;
     let fullest = filesystems
@@ -172,15 +154,14 @@ pub(super) async fn server(state: &HttpState, id: ServerId) -> Result<ServerPage
     };
     let errors = state.app.collection_errors(Some(id), errors).await?;
     Ok(ServerPage {
-        // A server that never reported has nothing to say yet.
-        facts: state.app.resource(id.resource()).await.ok(),
+        facts: facts(state, id).await?,
         devices: all_of(state, id, ResourceKind::Device).await?,
         filesystems: all_of(state, id, ResourceKind::Filesystem).await?,
         collectors: state.app.collectors(id).await?,
         errors: errors.items,
         errors_total: errors.total,
         gaps: state.app.gaps(id).await?,
-        vitals: vitals(state, id, now_ms).await?,
+        vitals: vitals::last_hour(state, id, now_ms).await?,
         server,
         now_ms,
     })
@@ -216,6 +197,15 @@ pub(super) async fn device(state: &HttpState, device: ResourceView) -> Result<De
     })
 }
 
+/// What a server says of itself; nothing if it never reported.
+async fn facts(state: &HttpState, server: ServerId) -> Result<Option<ResourceView>, Problem> {
+    match state.app.resource(server.resource()).await {
+        Ok(facts) => Ok(Some(facts)),
+        Err(AppError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn all_of(
     state: &HttpState,
     server: ServerId,
@@ -233,119 +223,6 @@ async fn all_of(
     let mut items = state.app.resources(filter, request).await?.items;
     items.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(items)
-}
-
-/// The metrics that the vitals are made of.
-const VITALS: &str =
-    "node_cpu_seconds_total|node_load1|node_memory_MemTotal_bytes|node_memory_MemAvailable_bytes";
-
-async fn vitals_of(
-    state: &HttpState,
-    servers: String,
-    start_ms: i64,
-    now_ms: i64,
-) -> Result<Vec<RangeSeries>, Problem> {
-    let pattern = |name: &str, value: &str| {
-        Matcher::new(name, MatchOp::Re, value).expect("numbers and names joined by | are an expression")
-    };
-    let query = RangeQuery {
-        matchers: vec![
-            pattern(NAME_LABEL, VITALS),
-            // Of the CPU's modes only idle is needed; the other metrics have no mode.
-            pattern("mode", "idle|"),
-            pattern("server_id", &servers),
-        ],
-        resource: None,
-        start_ms,
-        end_ms: now_ms,
-        step_ms: None,
-    };
-    let names: Names = state.app.server_names().await?;
-    Ok(state.series.range(names, query).await?.series)
-}
-
-async fn vitals(state: &HttpState, server: ServerId, now_ms: i64) -> Result<Vitals, Problem> {
-    let series = vitals_of(state, server.to_string(), now_ms - HOUR_MS, now_ms).await?;
-    Ok(Vitals::of(&series))
-}
-
-/// Shares of CPU and memory in use right now.
-type SharesNow = HashMap<ServerId, (Option<f64>, Option<f64>)>;
-
-async fn vitals_now(state: &HttpState, servers: &[ServerId], now_ms: i64) -> Result<SharesNow, Problem> {
-    if servers.is_empty() {
-        return Ok(SharesNow::new());
-    }
-    let ids: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    let series = vitals_of(state, ids.join("|"), now_ms - NOW_MS, now_ms).await?;
-    let mut by_server: HashMap<ServerId, Vec<RangeSeries>> = HashMap::new();
-    for one in series {
-        by_server.entry(one.server).or_default().push(one);
-    }
-    let shares = |series: Vec<RangeSeries>| {
-        let vitals = Vitals::of(&series);
-        let last = |points: &[(i64, f64)]| points.last().map(|point| point.1);
-        (last(&vitals.cpu), last(&vitals.memory))
-    };
-    Ok(by_server
-        .into_iter()
-        .map(|(id, series)| (id, shares(series)))
-        .collect())
-}
-
-impl Vitals {
-    fn of(series: &[RangeSeries]) -> Self {
-        let points = |name: &str| {
-            series
-                .iter()
-                .find(|series| &*series.name == name)
-                .map(|series| series.points.clone())
-                .unwrap_or_default()
-        };
-        let total: HashMap<i64, f64> = points("node_memory_MemTotal_bytes").into_iter().collect();
-        let available = points("node_memory_MemAvailable_bytes");
-        let memory = available
-            .iter()
-            .filter_map(|(time_ms, available)| {
-                let total = total.get(time_ms).filter(|total| 0.0 < **total)?;
-                Some((*time_ms, 1.0 - available / total))
-            })
-            .collect();
-        let idle: Vec<&RangeSeries> = series
-            .iter()
-            .filter(|series| &*series.name == "node_cpu_seconds_total")
-            .collect();
-        Self {
-            cpu: busy_share(&idle),
-            load: points("node_load1"),
-            memory,
-            memory_bytes: points("node_memory_MemTotal_bytes").last().map(|point| point.1),
-        }
-    }
-}
-
-/// The busy share of all CPUs together, from each one's idle seconds.
-///
-/// Only neighbouring samples of the same set of CPUs are compared: a CPU that comes or goes, or a counter that starts
-/// anew, leaves a hole and not a spike.
-fn busy_share(idle: &[&RangeSeries]) -> Vec<(i64, f64)> {
-    let mut sums: std::collections::BTreeMap<i64, (f64, u32)> = std::collections::BTreeMap::new();
-    for (time_ms, value) in idle.iter().flat_map(|series| &series.points) {
-        let sum = sums.entry(*time_ms).or_default();
-        sum.0 += value;
-        sum.1 += 1;
-    }
-    let sums: Vec<(i64, (f64, u32))> = sums.into_iter().collect();
-    sums.windows(2)
-        .filter_map(|pair| {
-            let (before_ms, (before, cpus_before)) = pair[0];
-            let (now_ms, (now, cpus)) = pair[1];
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds between two samples")]
-            let seconds = (now_ms - before_ms) as f64 / 1_000.0;
-            let share = 1.0 - (now - before) / (seconds * f64::from(cpus));
-            (cpus == cpus_before && before <= now).then_some((now_ms, share.clamp(0.0, 1.0)))
-        })
-        .collect()
 }
 
 /// How full a filesystem is: what is used of what users may fill, as `df` has it.
@@ -386,33 +263,4 @@ pub(super) fn whole(resource: &ResourceView, name: &str) -> Option<i64> {
 pub(super) fn id(resource: &ResourceView) -> i64 {
     let ResourceId(id) = resource.id;
     id
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cpu(points: &[(i64, f64)]) -> RangeSeries {
-        RangeSeries {
-            name: "node_cpu_seconds_total".into(),
-            labels: Vec::new(),
-            resource: ResourceId(1),
-            server: ServerId(1),
-            points: points.to_vec(),
-        }
-    }
-
-    #[test]
-    fn busy_is_what_is_not_idle_over_all_cpus() {
-        let first = cpu(&[(0, 100.0), (10_000, 110.0), (20_000, 115.0)]);
-        let second = cpu(&[(0, 50.0), (10_000, 55.0), (20_000, 60.0)]);
-        assert_eq!(busy_share(&[&first, &second]), [(10_000, 0.25), (20_000, 0.5)]);
-    }
-
-    #[test]
-    fn a_reboot_or_a_missing_cpu_leaves_a_hole() {
-        let first = cpu(&[(0, 100.0), (10_000, 1.0), (20_000, 6.0), (30_000, 11.0)]);
-        let second = cpu(&[(0, 100.0), (10_000, 1.0), (30_000, 11.0)]);
-        assert_eq!(busy_share(&[&first, &second]), []);
-    }
 }

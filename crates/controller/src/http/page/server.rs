@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 use muster_model::RunOutcome;
 
-use super::chart::{Line, meter};
-use super::load::{HOUR_MS, ServerPage, id, number, text, used_share, whole};
+use super::chart::{Line, meter, start_ms};
+use super::load::{ServerPage, id, number, text, used_share, whole};
+use super::vitals::HOUR_MS;
 use super::{format, layout};
 use crate::app::collectors::CollectorView;
 use crate::app::resources::ResourceView;
@@ -67,9 +68,15 @@ fn vitals(view: &ServerPage) -> Markup {
     let last = |points: &[(i64, f64)]| points.last().map(|point| point.1);
     let cpus = view.facts.as_ref().and_then(|facts| whole(facts, "cpu_count"));
     let load_top = vitals.load.iter().map(|point| point.1).fold(1.0, f64::max);
+    let start_ms = start_ms(&vitals.load, view.now_ms, HOUR_MS);
+    #[expect(clippy::cast_precision_loss, reason = "shown to the minute")]
+    let since = format!(
+        "last {}",
+        format::duration((view.now_ms - start_ms) as f64 / 1_000.0)
+    );
     let line = |points, high| Line {
         points,
-        start_ms: view.now_ms - HOUR_MS,
+        start_ms,
         end_ms: view.now_ms,
         low: 0.0,
         high,
@@ -80,22 +87,22 @@ fn vitals(view: &ServerPage) -> Markup {
             section class="card tile" {
                 h2 { "CPU" }
                 div class="big" { (last(&vitals.cpu).map_or("–".to_owned(), format::percent)) }
-                div class="note" { @if let Some(cpus) = cpus { "of " (cpus) " CPUs, " } "last hour" }
-                (line(&vitals.cpu, 1.0).sparkline("CPU in use over the last hour"))
+                div class="note" { @if let Some(cpus) = cpus { "of " (cpus) " CPUs, " } (since) }
+                (line(&vitals.cpu, 1.0).sparkline("CPU in use"))
             }
             section class="card tile" {
                 h2 { "Load" }
                 div class="big" { (last(&vitals.load).map_or("–".to_owned(), |load| format!("{load:.2}"))) }
-                div class="note" { "1 minute average, last hour" }
-                (line(&vitals.load, load_top * 1.1).sparkline("Load over the last hour"))
+                div class="note" { "1 minute average, " (since) }
+                (line(&vitals.load, load_top * 1.1).sparkline("Load"))
             }
             section class="card tile" {
                 h2 { "Memory" }
                 div class="big" { (last(&vitals.memory).map_or("–".to_owned(), format::percent)) }
                 div class="note" {
-                    @if let Some(bytes) = vitals.memory_bytes { "of " (format::bytes(bytes)) ", " } "last hour"
+                    @if let Some(bytes) = vitals.memory_bytes { "of " (format::bytes(bytes)) ", " } (since)
                 }
-                (line(&vitals.memory, 1.0).sparkline("Memory in use over the last hour"))
+                (line(&vitals.memory, 1.0).sparkline("Memory in use"))
             }
         }
     }
@@ -226,7 +233,7 @@ fn facts(view: &ServerPage) -> Markup {
                 (layout::fact("Architecture", fact("architecture")))
                 (layout::fact("CPU", fact("cpu_model")))
                 (layout::fact("Machine", (!machine.is_empty()).then(|| machine.join(" "))))
-                (layout::fact("Booted", fact("boot_time")))
+                (layout::fact("Booted", fact("boot_time").as_deref().map(format::time_of)))
                 (layout::fact("Name it gives itself", fact("hostname")))
                 (layout::fact("Address", server.ip_address.clone()))
                 (layout::fact("Agent", server.agent_version.clone()))
@@ -252,7 +259,7 @@ fn collectors(view: &ServerPage) -> Markup {
                                 tr {
                                     td { span class="name" { (collector.collector) } }
                                     td {
-                                        span class={ "pill " (outcome_class(collector)) } { (format::words(&collector.outcome)) }
+                                        span class={ "pill " (outcome_class(collector)) } { (outcome_word(collector)) }
                                         @if !collector.message.is_empty() { div class="under" { (collector.message) } }
                                     }
                                     td class="num" { (collector.duration_ms) " ms" }
@@ -266,6 +273,14 @@ fn collectors(view: &ServerPage) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn outcome_word(collector: &CollectorView) -> String {
+    if collector.outcome == RunOutcome::Facts.as_str() {
+        "collected".to_owned()
+    } else {
+        format::words(&collector.outcome)
     }
 }
 

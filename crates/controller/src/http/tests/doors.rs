@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use serde_json::json;
 
-use super::harness::{TestApp, request};
+use super::harness::{NOW, TestApp, request};
+use crate::app::auth::Role;
 use crate::http::access::Access;
 
 /// A path of the table with its parameters filled in.
@@ -57,6 +58,42 @@ fn header_value(text: &str) -> axum::http::HeaderValue {
     // What is not allowed in a header at all cannot be sent; an odd but legal byte stands for it.
     axum::http::HeaderValue::from_bytes(text.as_bytes())
         .unwrap_or_else(|_| axum::http::HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap())
+}
+
+#[tokio::test]
+async fn every_route_takes_exactly_the_roles_it_declares() {
+    let app = TestApp::start().await;
+    for role in [Role::Viewer, Role::Operator, Role::Admin] {
+        let token = app.token_of(role).await;
+        for declared in &app.table {
+            let (Access::Needs(needed) | Access::Page(needed)) = declared.access else {
+                continue;
+            };
+            if declared.path.ends_with("/logout") {
+                continue; // It would end the session that the others need.
+            }
+            let request = app.as_bearer(declared.method.as_str(), &filled(&declared.path), &token);
+            let answer = app.send(request).await;
+            let place = format!("{} {} as {}", declared.method, declared.path, role.as_str());
+            assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{place}");
+            assert_eq!(answer.status == StatusCode::FORBIDDEN, role < needed, "{place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expired_session_is_worth_nothing() {
+    let app = TestApp::start().await;
+    let token = app.token_of(Role::Admin).await;
+    assert_eq!(
+        app.send(app.as_bearer("GET", "/api/auth/me", &token))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    app.state.app.clock().set(NOW + 1_000);
+    let expired = app.send(app.as_bearer("GET", "/api/auth/me", &token)).await;
+    assert_eq!(expired.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -14,9 +14,11 @@ use muster_model::{
 };
 use muster_samples::{Batch, SeriesSpec};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use crate::app::auth::Role;
 use crate::app::collect::Collecting;
 use crate::app::live::Agents;
 use crate::app::series::Series;
@@ -24,6 +26,7 @@ use crate::app::{self, App};
 use crate::http::access::Declared;
 use crate::http::metrics::Metrics;
 use crate::http::{HttpState, Parts, Peer, Readiness, build, readiness};
+use crate::store::NewSession;
 use crate::store::apply::AppliedReport;
 
 /// The time on the clock: 2026-01-02T03:04:05Z.
@@ -39,6 +42,8 @@ pub(super) struct TestApp {
     pub(super) ready: watch::Sender<Readiness>,
     /// The sample store.
     pub(super) samples: Arc<muster_samples::Store>,
+    /// What handlers share.
+    pub(super) state: HttpState,
     router: axum::Router,
     app: Arc<App>,
     token: String,
@@ -138,12 +143,14 @@ impl TestApp {
             metrics: Metrics::new(Vec::new()),
             ready: ready_rx,
         };
-        let (router, table) = build(HttpState::new(parts));
+        let state = HttpState::new(parts);
+        let (router, table) = build(state.clone());
         let mut test = Self {
             table,
             password,
             ready,
             samples,
+            state,
             router,
             app,
             token: String::new(),
@@ -160,6 +167,30 @@ impl TestApp {
             .send(request("POST", "/api/auth/token", "application/json", body))
             .await;
         answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// A token of a fresh account with this role.
+    pub(super) async fn token_of(&self, role: Role) -> String {
+        let store = self.app.store();
+        let name = role.as_str();
+        store
+            .add_account(name, "no password fits", name, NOW)
+            .await
+            .unwrap();
+        let user_id = store.account(name).await.unwrap().unwrap().id;
+        let token = format!("token-of-{name}");
+        let token_sha256 = Sha256::digest(&token)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let session = NewSession {
+            token_sha256,
+            user_id,
+            now_ms: NOW,
+            expires_ms: NOW + 1_000,
+        };
+        store.add_session(session).await.unwrap();
+        token
     }
 
     /// Sends a request as it is.

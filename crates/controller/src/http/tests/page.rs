@@ -65,7 +65,7 @@ async fn a_disks_page_shows_its_verdict_and_its_tables() {
     for part in [
         "someone should look",
         "SMART attributes",
-        "last 24 hours",
+        "last 5 h 0 min",
         "12\u{202f}345 hours",
         "5\u{202f}400",
     ] {

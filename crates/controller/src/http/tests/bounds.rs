@@ -1,0 +1,122 @@
+//! Bounds on what a request may take: time, number, panics, slow connections, shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use muster_base::shutdown::CancellationToken;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+
+use super::harness::TestApp;
+use crate::http::middleware::{REQUESTS_MAX, surround};
+use crate::http::serve;
+
+async fn ask(router: Router, uri: &str) -> (StatusCode, String) {
+    let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    (status, body["code"].as_str().unwrap().to_owned())
+}
+
+async fn fails() -> StatusCode {
+    panic!("as the test wants it");
+}
+
+async fn hangs() -> StatusCode {
+    std::future::pending().await
+}
+
+fn surrounded(app: &TestApp) -> Router {
+    Router::new()
+        .route("/fails", get(fails))
+        .route("/hangs", get(hangs))
+        .layer(from_fn_with_state(app.state.clone(), surround))
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_and_not_a_broken_connection() {
+    let app = TestApp::start().await;
+    let answer = ask(surrounded(&app), "/fails").await;
+    assert_eq!(answer, (StatusCode::INTERNAL_SERVER_ERROR, "internal".to_owned()));
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_ended() {
+    let app = TestApp::start().await;
+    tokio::time::pause();
+    let answer = ask(surrounded(&app), "/hangs").await;
+    assert_eq!(answer, (StatusCode::GATEWAY_TIMEOUT, "timed_out".to_owned()));
+}
+
+#[tokio::test]
+async fn one_request_more_than_may_be_under_way_is_refused_at_once() {
+    let app = TestApp::start().await;
+    let all = u32::try_from(REQUESTS_MAX).unwrap();
+    let held = app.state.requests.clone().acquire_many_owned(all).await.unwrap();
+    let answer = app.get("/api/auth/me").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        (answer.code(), answer.header("retry-after")),
+        ("overloaded".to_owned(), "1".to_owned())
+    );
+    drop(held);
+    assert_eq!(app.get("/api/auth/me").await.status, StatusCode::OK);
+}
+
+/// Serves a router on a port of its own.
+async fn served(router: Router) -> (TcpStream, CancellationToken, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, None, router, shutdown.clone()));
+    (TcpStream::connect(address).await.unwrap(), shutdown, serving)
+}
+
+#[tokio::test]
+async fn a_connection_whose_head_does_not_arrive_is_closed() {
+    let (mut stream, ..) = served(Router::new()).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    tokio::time::pause();
+    let mut rest = Vec::new();
+    // Closed with or without a word: what matters is that it ends.
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok());
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_request_finish_that_is_under_way() {
+    let begun = Arc::new(Notify::new());
+    let go_on = Arc::new(Notify::new());
+    let (has_begun, may_go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = move || async move {
+        has_begun.notify_one();
+        may_go_on.notified().await;
+        "done"
+    };
+    let (mut stream, shutdown, serving) = served(Router::new().route("/", get(slow))).await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    begun.notified().await;
+    shutdown.cancel();
+    go_on.notify_one();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"),
+        "{answer}"
+    );
+    serving.await.unwrap();
+}
