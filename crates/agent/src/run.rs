@@ -170,6 +170,8 @@ impl Parts {
     /// Waits for `shutdown` and ends everything in order. Returns whether everything was acknowledged.
     async fn until(mut self, shutdown: &CancellationToken) -> Result<bool, RunError> {
         tokio::select! {
+            // First: once shutdown is asked for, the collectors end, and with them the reporter; that is no defect.
+            biased;
             () = shutdown.cancelled() => {}
             _ = &mut self.reporter => return Err(RunError::PartEnded { part: "reporter" }),
             _ = &mut self.uplink => return Err(RunError::PartEnded { part: "uplink" }),
