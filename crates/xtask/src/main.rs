@@ -41,7 +41,11 @@ enum Command {
     /// Installs the programs that the tests need: with apt as root, else names what is missing.
     TestDeps,
     /// Measures release builds and writes docs/benchmarks.md.
-    Bench,
+    Bench {
+        /// Leaves the benches of the sample store out.
+        #[arg(long)]
+        only_processes: bool,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -52,7 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Docs { check } => docs::run(&root, check)?,
         Command::Lint => lint::run(&root)?,
         Command::TestDeps => test_deps::run(&root)?,
-        Command::Bench => bench::run(&root)?,
+        Command::Bench { only_processes } => bench::run(&root, only_processes)?,
     };
     Ok(if clean {
         ExitCode::SUCCESS

@@ -33,6 +33,7 @@ impl Controller {
         command
             .args(["run", "--data-dir", data.as_str(), "--config", settings.as_str()])
             .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+            .env("MUSTER_LOG", "warn")
             .stdout(Stdio::piped());
         let mut process = command
             .spawn()

@@ -10,8 +10,9 @@ const HEAD: &str = "<!-- Made by `make bench`; run that instead of editing. -->
 
 Repeat with `make bench`: it builds releases, starts a controller and simulated agents as processes of their own on
 loopback, and writes this file. Everything is real: mutual TLS, a commit with fsync before each acknowledgement, both
-consumers. The simulated values (the tick's number) compress better than those of real servers, so bytes here are a
-lower bound; the benches of the sample store use mixed data. The comparison with peers follows.
+consumers. The simulator shares the machine's cores with the controller. Its values (the tick's number) compress better
+than those of real servers, so bytes here are a lower bound; the benches of the sample store use mixed data and say
+what a sealed sample takes. The comparison with peers follows.
 
 ";
 
@@ -62,7 +63,10 @@ fn load(text: &mut String, one: &Measured) {
     );
     line(
         text,
-        &["processor time of the controller", &format!("{:.2} s", one.cpu_s)],
+        &[
+            "processor time of the controller, connecting included",
+            &format!("{:.2} s", one.cpu_s),
+        ],
     );
     line(
         text,
@@ -86,13 +90,9 @@ fn load(text: &mut String, one: &Measured) {
     line(
         text,
         &[
-            "sample store on disk after an orderly stop",
-            &mib(one.samples_bytes),
+            "intake on disk after an orderly stop",
+            &per_sample(one.intake_bytes),
         ],
-    );
-    line(
-        text,
-        &["intake on disk after an orderly stop", &mib(one.intake_bytes)],
     );
     line(
         text,
