@@ -214,7 +214,7 @@ impl Uplink {
             }) => {
                 error!(
                     controller,
-                    message,
+                    said = message,
                     ?retry_in,
                     "the controller has revoked this agent's identity"
                 );
@@ -229,7 +229,7 @@ impl Uplink {
                 warn!(
                     controller,
                     reason,
-                    message,
+                    said = message,
                     sequence,
                     ?retry_in,
                     "controller closed the stream"

@@ -283,7 +283,7 @@ impl Runner {
             warn!(
                 collector,
                 outcome = outcome.as_str(),
-                message,
+                why = message,
                 duration_ms,
                 "collection failed"
             );
@@ -291,7 +291,7 @@ impl Runner {
             debug!(
                 collector,
                 outcome = outcome.as_str(),
-                message,
+                why = message,
                 duration_ms,
                 "collected"
             );
