@@ -8,10 +8,10 @@
 //! a series is in the lists if and only if it is live.
 
 mod db;
-mod postings;
+mod identities;
+mod lists;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use muster_base::id::{ResourceId, ServerId};
@@ -21,7 +21,8 @@ use crate::matcher::Matcher;
 use crate::series::{SeriesMeta, SeriesRef, SeriesRefused, SeriesSpec};
 
 pub(crate) use db::{GroupRow, IndexDb, Loaded};
-use postings::Postings;
+use identities::Identities;
+use lists::Lists;
 
 /// Retired series whose number still works if samples come for it again.
 const RETIRED_MAX: usize = 100_000;
@@ -35,13 +36,6 @@ enum Slot {
     Live(Arc<SeriesMeta>),
     /// A series that had no samples for so long that it was taken from the lists.
     Retired(Arc<SeriesMeta>),
-}
-
-/// The numbers under one hash of an identity; nearly always one.
-#[derive(Debug)]
-enum Numbers {
-    One(u32),
-    Many(Vec<u32>),
 }
 
 /// Which group a number's samples go to.
@@ -62,16 +56,13 @@ pub(crate) struct Index {
     slots: Vec<Slot>,
     /// For each slot the day (since 1970) of its last sealed sample, as far as known.
     last_days: Vec<i32>,
-    by_identity: HashMap<u64, Numbers>,
-    hasher: RandomState,
+    identities: Identities,
     groups: HashMap<(ServerId, Arc<str>), u32>,
     group_count: u32,
-    by_server: HashMap<ServerId, Vec<u32>>,
-    by_resource: HashMap<ResourceId, Vec<u32>>,
-    postings: Postings,
+    lists: Lists,
     /// Metric names, units and collectors, each once in memory.
     texts: HashSet<Arc<str>>,
-    retired: std::collections::VecDeque<u32>,
+    retired: VecDeque<u32>,
     /// What differs from the disk.
     dirty: BTreeSet<u32>,
     new_groups: Vec<GroupRow>,
@@ -85,15 +76,12 @@ impl Index {
             // Number 0 is not given, so that differences of numbers in chunks start from it.
             slots: vec![Slot::Vacant],
             last_days: vec![0],
-            by_identity: HashMap::with_capacity(loaded.series.len()),
-            hasher: RandomState::new(),
+            identities: Identities::default(),
             groups: HashMap::new(),
             group_count: loaded.group_number_max,
-            by_server: HashMap::new(),
-            by_resource: HashMap::new(),
-            postings: Postings::default(),
+            lists: Lists::default(),
             texts: HashSet::new(),
-            retired: std::collections::VecDeque::new(),
+            retired: VecDeque::new(),
             dirty: BTreeSet::new(),
             new_groups: Vec::new(),
         };
@@ -185,7 +173,7 @@ impl Index {
 
     /// How many series are live.
     pub(crate) fn live_count(&self) -> usize {
-        self.by_server.values().map(Vec::len).sum()
+        self.lists.series_count()
     }
 
     /// Live series that meet every matcher and belong to one of the servers and resources, if any are named;
@@ -196,34 +184,23 @@ impl Index {
         servers: Option<&[ServerId]>,
         resources: Option<&[ResourceId]>,
     ) -> Vec<Arc<SeriesMeta>> {
-        let mut lists: Vec<Vec<u32>> = Vec::new();
-        if let Some(servers) = servers {
-            lists.push(postings::union(
-                servers.iter().filter_map(|server| self.by_server.get(server)),
-            ));
-        }
-        if let Some(resources) = resources {
-            lists.push(postings::union(
-                resources.iter().filter_map(|id| self.by_resource.get(id)),
-            ));
-        }
         // A condition that the empty value meets is also met by series without the label, which no list has.
         let (loose, strict): (Vec<_>, Vec<_>) = matchers.iter().partition(|matcher| matcher.matches(""));
-        lists.extend(strict.into_iter().map(|matcher| self.postings.matching(matcher)));
         let meets = |meta: &&Arc<SeriesMeta>| {
             loose
                 .iter()
                 .all(|matcher| matcher.matches(meta.label(matcher.name()).unwrap_or_default()))
         };
-        match postings::intersection(lists) {
+        let live = |number: u32| self.live(number);
+        match self.lists.select(&strict, servers, resources) {
             Some(numbers) => numbers
                 .into_iter()
-                .filter_map(|number| self.live(number))
+                .filter_map(live)
                 .filter(meets)
                 .cloned()
                 .collect(),
             None => (1..self.slots.len() as u32)
-                .filter_map(|number| self.live(number))
+                .filter_map(live)
                 .filter(meets)
                 .cloned()
                 .collect(),
@@ -283,7 +260,6 @@ impl Index {
         let slot = self.slots.get_mut(series.0 as usize);
         if let Some(Slot::Retired(meta)) = slot {
             let meta = Arc::clone(meta);
-            self.retired.retain(|number| *number != series.0);
             self.insert(meta);
             self.dirty.insert(series.0);
         }
@@ -299,21 +275,32 @@ impl Index {
             .filter(|meta| !is_in_use(meta))
             .cloned()
             .collect();
+        if idle.is_empty() {
+            return 0;
+        }
+        let numbers: HashSet<u32> = idle.iter().map(|meta| meta.id.0).collect();
+        self.lists.remove(&numbers);
         for meta in &idle {
-            self.remove(meta);
+            let number = meta.id.0;
+            self.slots[number as usize] = Slot::Retired(Arc::clone(meta));
+            self.retired.push_back(number);
+            self.dirty.insert(number);
         }
         while RETIRED_MAX < self.retired.len() {
-            let oldest = self
-                .retired
-                .pop_front()
-                .expect("the list is longer than its bound");
-            if let Slot::Retired(meta) = &self.slots[oldest as usize] {
-                let hash = self.hash(meta.server, meta.resource, &meta.name, &meta.labels);
-                self.forget_identity(hash, oldest);
-                self.slots[oldest as usize] = Slot::Vacant;
-            }
+            self.vacate_oldest();
         }
         idle.len()
+    }
+
+    fn vacate_oldest(&mut self) {
+        let Some(oldest) = self.retired.pop_front() else {
+            return;
+        };
+        // It may have been revived since.
+        if let Slot::Retired(meta) = &self.slots[oldest as usize] {
+            self.identities.remove(meta);
+            self.slots[oldest as usize] = Slot::Vacant;
+        }
     }
 
     fn number_of(&self, spec: &SeriesSpec) -> Option<u32> {
@@ -321,13 +308,7 @@ impl Index {
             Slot::Live(meta) | Slot::Retired(meta) => meta.is(spec),
             Slot::Vacant => false,
         };
-        match self
-            .by_identity
-            .get(&self.hash(spec.server, spec.resource, &spec.name, &spec.labels))?
-        {
-            Numbers::One(number) => Some(*number).filter(is_it),
-            Numbers::Many(numbers) => numbers.iter().copied().find(is_it),
-        }
+        self.identities.find(spec, is_it)
     }
 
     fn update(&mut self, number: u32, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
@@ -353,12 +334,7 @@ impl Index {
 
     fn check_room(&self, server: ServerId) -> Result<(), SeriesRefused> {
         let limit = self.series_per_server_max;
-        if self
-            .by_server
-            .get(&server)
-            .is_some_and(|series| limit <= series.len())
-            || limit == 0
-        {
+        if limit <= self.lists.series_count_of(server) {
             return Err(SeriesRefused::TooMany { server, limit });
         }
         Ok(())
@@ -396,53 +372,10 @@ impl Index {
 
     /// Makes a series live under its number, which must have a slot.
     fn insert(&mut self, meta: Arc<SeriesMeta>) {
-        let number = meta.id.0;
-        postings::insert(self.by_server.entry(meta.server).or_default(), number);
-        postings::insert(self.by_resource.entry(meta.resource).or_default(), number);
-        self.postings.insert(NAME_LABEL, &meta.name, number);
-        for (name, value) in meta.labels.iter() {
-            self.postings.insert(name, value, number);
-        }
-        let hash = self.hash(meta.server, meta.resource, &meta.name, &meta.labels);
-        match self.by_identity.get_mut(&hash) {
-            None => {
-                self.by_identity.insert(hash, Numbers::One(number));
-            }
-            Some(Numbers::Many(numbers)) if numbers.contains(&number) => {}
-            Some(Numbers::Many(numbers)) => numbers.push(number),
-            Some(Numbers::One(other)) if *other == number => {}
-            Some(one @ Numbers::One(_)) => {
-                let Numbers::One(other) = *one else { return };
-                *one = Numbers::Many(vec![other, number]);
-            }
-        }
-        self.slots[number as usize] = Slot::Live(meta);
-    }
-
-    /// Retires a live series: out of the lists, but its number can be revived.
-    fn remove(&mut self, meta: &Arc<SeriesMeta>) {
-        let number = meta.id.0;
-        postings::remove(&mut self.by_server, &meta.server, number);
-        postings::remove(&mut self.by_resource, &meta.resource, number);
-        self.postings.remove(NAME_LABEL, &meta.name, number);
-        for (name, value) in meta.labels.iter() {
-            self.postings.remove(name, value, number);
-        }
-        self.slots[number as usize] = Slot::Retired(Arc::clone(meta));
-        self.retired.push_back(number);
-        self.dirty.insert(number);
-    }
-
-    fn forget_identity(&mut self, hash: u64, number: u32) {
-        if let Some(Numbers::Many(numbers)) = self.by_identity.get_mut(&hash) {
-            numbers.retain(|other| *other != number);
-        } else {
-            self.by_identity.remove(&hash);
-        }
-    }
-
-    fn hash(&self, server: ServerId, resource: ResourceId, name: &str, labels: &muster_model::Labels) -> u64 {
-        self.hasher.hash_one((server, resource, name, labels))
+        self.lists.insert(&meta);
+        self.identities.insert(&meta);
+        let slot = meta.id.0 as usize;
+        self.slots[slot] = Slot::Live(meta);
     }
 }
 

@@ -175,3 +175,23 @@ fn what_was_written_is_read_again() {
     let group = again.live(9).unwrap().group;
     assert!(again.live(1).unwrap().group < group);
 }
+
+#[test]
+fn beyond_the_bound_the_series_retired_first_are_forgotten() {
+    let mut index = Index::new(Loaded::default(), usize::MAX);
+    let spec = |n: usize| spec(1, "a", &[("n", &n.to_string())]);
+    let refs: Vec<_> = (0..=RETIRED_MAX)
+        .map(|n| index.find_or_create(&spec(n)).unwrap())
+        .collect();
+    assert_eq!(index.retire(1, |_| false), RETIRED_MAX + 1);
+    assert_eq!(
+        (index.place(refs[0]), index.place(refs[1])),
+        (Place::Unknown, Place::Retired)
+    );
+    assert_eq!(index.find_or_create(&spec(1)), Ok(refs[1]));
+    assert_eq!(
+        index.find_or_create(&spec(0)),
+        Ok(SeriesRef(refs[RETIRED_MAX].0 + 1))
+    );
+    assert_eq!(index.live_count(), 2);
+}
