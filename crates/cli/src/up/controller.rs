@@ -126,11 +126,13 @@ async fn mention() {
     }
 }
 
-/// Whatever else it prints is for people, and must not fill the pipe.
+/// Whatever else it prints is for people, and must not fill the pipe. Where the password is, `up` says itself.
 async fn forward(mut lines: BufReader<ChildStdout>) {
     let mut line = String::new();
     while lines.read_line(&mut line).await.is_ok_and(|read| read > 0) {
-        eprint!("{line}");
+        if !line.starts_with("admin password: ") {
+            eprint!("{line}");
+        }
         line.clear();
     }
 }
