@@ -3,42 +3,70 @@
 use std::collections::HashMap;
 
 use muster_base::id::ServerId;
-use muster_samples::{Matcher, SeriesMeta};
+use muster_samples::{MatchOp, Matcher, NAME_LABEL, SeriesMeta};
 
 use crate::app::servers::ServerName;
 
 /// Names of the joined labels. An agent's own label of such a name is shown as `exported_…`, as Prometheus does it.
 const JOINED: [&str; 3] = ["instance", "job", "server_id"];
 
+/// Metrics whose names start otherwise belong to this job.
+const JOB_OF_THE_REST: &str = "node";
+/// The scrape jobs under which stock dashboards expect metrics, by the prefix of the metrics' names.
+const JOBS: [(&str, &str); 2] = [("muster_", "muster"), ("smartctl_", "smartctl")];
+
 /// A selector, split into what the store can judge and what only the join can.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Joined {
     /// Conditions on stored names and labels.
     pub(super) own: Vec<Matcher>,
-    joined: Vec<Matcher>,
+    of_server: Vec<Matcher>,
+    is_empty: bool,
 }
 
 impl Joined {
-    /// Splits a selector.
+    /// Splits a selector. What is said of the job becomes a condition on names, so that the store never reads what
+    /// is not wanted.
     pub(super) fn split(matchers: Vec<Matcher>) -> Self {
-        let (joined, own) = matchers
-            .into_iter()
-            .partition(|matcher| JOINED.contains(&matcher.name()));
-        Self { own, joined }
+        let mut split = Self::default();
+        let mut of_job = Vec::new();
+        for matcher in matchers {
+            match matcher.name() {
+                "job" => of_job.push(matcher),
+                "instance" | "server_id" => split.of_server.push(matcher),
+                _ => split.own.push(matcher),
+            }
+        }
+        let takes = |job: &str| of_job.iter().all(|matcher| matcher.matches(job));
+        let (taken, left): (Vec<_>, Vec<_>) = JOBS.into_iter().partition(|(_, job)| takes(job));
+        let (op, prefixes) = if takes(JOB_OF_THE_REST) {
+            (MatchOp::Nre, left)
+        } else {
+            split.is_empty = taken.is_empty();
+            (MatchOp::Re, taken)
+        };
+        if !prefixes.is_empty() {
+            let prefixes: Vec<&str> = prefixes.into_iter().map(|(prefix, _)| prefix).collect();
+            let pattern = format!("(?:{}).*", prefixes.join("|"));
+            let matcher =
+                Matcher::new(NAME_LABEL, op, pattern).expect("prefixes joined by | are an expression");
+            split.own.push(matcher);
+        }
+        split
+    }
+
+    /// Whether nothing can meet the conditions.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// The servers that the conditions leave; `None` if they say nothing of servers.
     pub(super) fn servers(&self, names: &HashMap<ServerId, ServerName>) -> Option<Vec<ServerId>> {
-        let of_server: Vec<&Matcher> = self
-            .joined
-            .iter()
-            .filter(|matcher| matcher.name() != "job")
-            .collect();
-        if of_server.is_empty() {
+        if self.of_server.is_empty() {
             return None;
         }
         let is_left = |id: ServerId, name: &ServerName| {
-            of_server.iter().all(|matcher| match matcher.name() {
+            self.of_server.iter().all(|matcher| match matcher.name() {
                 "instance" => matcher.matches(&name.hostname),
                 _ => matcher.matches(&id.to_string()),
             })
@@ -51,25 +79,12 @@ impl Joined {
                 .collect(),
         )
     }
-
-    /// Whether the condition on `job` takes a metric.
-    pub(super) fn takes_job_of(&self, metric: &str) -> bool {
-        self.joined
-            .iter()
-            .filter(|matcher| matcher.name() == "job")
-            .all(|matcher| matcher.matches(job(metric)))
-    }
 }
 
-/// The scrape job under which stock dashboards expect a metric.
+/// The scrape job of a metric.
 fn job(metric: &str) -> &'static str {
-    if metric.starts_with("smartctl_") {
-        "smartctl"
-    } else if metric.starts_with("muster_") {
-        "muster"
-    } else {
-        "node"
-    }
+    let found = JOBS.into_iter().find(|(prefix, _)| metric.starts_with(prefix));
+    found.map_or(JOB_OF_THE_REST, |(_, job)| job)
 }
 
 /// A series' labels with the joined ones, by name; `None` if its server is deleted.
@@ -99,8 +114,6 @@ pub(super) fn labels(
 
 #[cfg(test)]
 mod tests {
-    use muster_samples::MatchOp;
-
     use super::*;
 
     fn names() -> HashMap<ServerId, ServerName> {
@@ -144,10 +157,27 @@ mod tests {
 
     #[test]
     fn the_job_follows_the_metrics_prefix() {
-        let smart = Joined::split(vec![Matcher::equal("job", "smartctl")]);
-        assert!(smart.takes_job_of("smartctl_device_temperature"));
-        assert!(!smart.takes_job_of("node_load1"));
-        assert!(!smart.takes_job_of("muster_collector_runs_total"));
-        assert!(Joined::default().takes_job_of("node_load1"));
+        let metrics = [
+            "smartctl_device_temperature",
+            "muster_agent_info",
+            "node_load1",
+            "up",
+        ];
+        let takes = |op: MatchOp, job: &str| {
+            let split = Joined::split(vec![Matcher::new("job", op, job).unwrap()]);
+            let taken = metrics.into_iter().filter(|metric| {
+                !split.is_empty() && split.own.iter().all(|matcher| matcher.matches(metric))
+            });
+            taken.collect::<Vec<_>>()
+        };
+        assert_eq!(takes(MatchOp::Eq, "smartctl"), metrics[..1]);
+        assert_eq!(takes(MatchOp::Eq, "node"), metrics[2..]);
+        assert_eq!(takes(MatchOp::Ne, "node"), metrics[..2]);
+        assert_eq!(takes(MatchOp::Re, "node|muster"), metrics[1..]);
+        assert_eq!(takes(MatchOp::Re, ".*"), metrics);
+        assert!(takes(MatchOp::Eq, "postgres").is_empty());
+        for metric in metrics {
+            assert!(takes(MatchOp::Eq, job(metric)).contains(&metric));
+        }
     }
 }

@@ -30,6 +30,9 @@ pub(super) fn latest(
     let mut found: HashMap<SeriesRef, Latest> = HashMap::new();
     for selector in selectors {
         let selector = Joined::split(selector);
+        if selector.is_empty() {
+            continue;
+        }
         let servers = selector.servers(names);
         let filter = Filter {
             servers: servers.as_deref(),
@@ -37,7 +40,7 @@ pub(super) fn latest(
         };
         for sample in reader.latest(&filter, now_ms).samples {
             let meta = sample.meta;
-            if found.contains_key(&meta.id) || !selector.takes_job_of(&meta.name) {
+            if found.contains_key(&meta.id) {
                 continue;
             }
             if let Some(labels) = labels(&meta, names) {
@@ -62,6 +65,9 @@ pub(super) fn latest(
 /// The samples or points of what a query takes.
 pub(super) fn range(reader: &Reader, names: &HashMap<ServerId, ServerName>, query: RangeQuery) -> Range {
     let selector = Joined::split(query.matchers);
+    if selector.is_empty() {
+        return Range::default();
+    }
     let servers = selector.servers(names);
     let resources = query.resource.map(|resource| vec![resource]);
     let filter = Filter {
@@ -83,7 +89,7 @@ pub(super) fn range(reader: &Reader, names: &HashMap<ServerId, ServerName>, quer
     let mut series: Vec<RangeSeries> = gathered
         .points
         .into_values()
-        .filter(|(meta, points)| !points.is_empty() && selector.takes_job_of(&meta.name))
+        .filter(|(_, points)| !points.is_empty())
         .filter_map(|(meta, points)| {
             Some(RangeSeries {
                 name: Arc::clone(&meta.name),
@@ -314,6 +320,44 @@ mod tests {
             [(START, 7.0), (START + 30_000, 7.0), (START + 60_000, 7.0)]
         );
         assert!(world.range("m{instance=\"db\"}", Some(30_000)).series.is_empty());
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_latest_part() {
+        let world = World::new();
+        let rows: Vec<(i64, f64)> = (0..100).map(|tick| (START + 1_000 * tick, 1.0)).collect();
+        world.put(1, "a", &rows);
+        world.put(1, "b", &rows);
+        let reader = world.store.snapshot();
+        for (step_ms, room) in [
+            (None, 50),
+            (None, 1),
+            (Some(1_000), 50),
+            (None, 200),
+            (Some(1_000), 200),
+        ] {
+            let mut gathered = Gathered {
+                reader: &reader,
+                filter: Filter::new(&[]),
+                step_ms,
+                lookback_ms: 0,
+                points: HashMap::new(),
+                room,
+                is_truncated: false,
+                damaged: 0,
+            };
+            gathered.read(START, START + 99_000);
+            let counts: Vec<usize> = gathered.points.values().map(|(_, points)| points.len()).collect();
+            let total: usize = counts.iter().sum();
+            assert!(
+                total <= room && gathered.is_truncated == (total < 200),
+                "{step_ms:?} {room} {total}"
+            );
+            for (_, points) in gathered.points.values() {
+                assert_eq!(points.first().map(|point| point.0), Some(START));
+                assert!(points.windows(2).all(|pair| pair[1].0 - pair[0].0 == 1_000));
+            }
+        }
     }
 
     #[test]
