@@ -61,7 +61,10 @@ pub fn cut(message: &AgentMessage, lane: Lane, sequence: u64) -> Result<Vec<Frag
 /// The message of a report, encoded: what a buffer keeps and [`cut_encoded`] takes, as often as it is sent.
 #[must_use]
 pub fn report_message(report: Report) -> Vec<u8> {
-    AgentMessage { body: Some(Body::Report(convert::report_to_wire(report))) }.encode_to_vec()
+    AgentMessage {
+        body: Some(Body::Report(convert::report_to_wire(report))),
+    }
+    .encode_to_vec()
 }
 
 /// As [`cut`], for a message that is encoded already.
