@@ -339,3 +339,96 @@ async fn the_end_waits_until_everything_is_acknowledged() {
     outbox.ack(EPOCH, &set(&[(1, 1)]));
     waiting.await.unwrap();
 }
+
+/// What a controller keeps of an epoch.
+#[derive(Debug, Default)]
+struct Peer {
+    known: RangeSet,
+    reports: std::collections::BTreeSet<u64>,
+}
+
+impl Peer {
+    fn take(&mut self, report: &Report) {
+        for gap in &report.gaps {
+            self.known.insert_range(gap.range).unwrap();
+        }
+        if self.known.insert(report.sequence).unwrap() {
+            self.reports.insert(report.sequence);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Push,
+    /// Sends up to so many; the peer takes them and its answer arrives, or not.
+    Send {
+        count: usize,
+        is_taken: bool,
+        is_answered: bool,
+    },
+    Reconnect,
+    /// The peer can't read the report that is sent next.
+    Refuse,
+}
+
+fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+    use proptest::prelude::{Just, Strategy as _, any, prop_oneof};
+    prop_oneof![
+        4 => Just(Step::Push),
+        4 => (0_usize..5, any::<bool>(), any::<bool>())
+            .prop_map(|(count, is_taken, is_answered)| Step::Send { count, is_taken, is_answered }),
+        1 => Just(Step::Reconnect),
+        1 => Just(Step::Refuse),
+    ]
+}
+
+fn send(outbox: &Outbox, peer: &mut Peer, count: usize, is_taken: bool, is_answered: bool) {
+    let mut answer = RangeSet::default();
+    for outgoing in std::iter::from_fn(|| outbox.next_unsent(ALL)).take(count) {
+        if is_taken {
+            peer.take(&decode(&outgoing));
+            answer.insert(outgoing.sequence).unwrap();
+        }
+    }
+    if is_answered {
+        outbox.ack(EPOCH, &answer);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_happens_every_number_is_delivered_or_told_to_be_lost(
+        steps in proptest::collection::vec(step(), 1..200),
+    ) {
+        let outbox = outbox(6 * size_of_one());
+        let mut peer = Peer::default();
+        for step in steps {
+            match step {
+                Step::Push => {
+                    outbox.push(report(1, 10));
+                }
+                Step::Send { count, is_taken, is_answered } => {
+                    send(&outbox, &mut peer, count, is_taken, is_answered);
+                }
+                Step::Reconnect => drop(outbox.welcome(&peer.known, store(1))),
+                Step::Refuse => {
+                    if let Some(refused) = outbox.next_unsent(ALL) {
+                        outbox.refused(refused.sequence);
+                        outbox.welcome(&peer.known, store(1));
+                    }
+                }
+            }
+            proptest::prop_assert!(outbox.stats().held_bytes <= 6 * size_of_one());
+        }
+        for _ in 0..10 {
+            outbox.welcome(&peer.known, store(1));
+            outbox.push_gaps(clock());
+            send(&outbox, &mut peer, usize::MAX, true, true);
+        }
+        proptest::prop_assert!(outbox.is_settled());
+        let last = outbox.stats().last_sequence;
+        let all = if last == 0 { set(&[]) } else { set(&[(1, last)]) };
+        proptest::prop_assert_eq!(&peer.known, &all);
+    }
+}
