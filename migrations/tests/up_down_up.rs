@@ -9,8 +9,10 @@ async fn schema(db: &DatabaseConnection) -> Vec<String> {
     let rows = db
         .query_all_raw(Statement::from_string(db.get_database_backend(), query))
         .await
-        .unwrap();
-    rows.iter().map(|row| row.try_get("", "text").unwrap()).collect()
+        .expect("the schema can be read");
+    rows.iter()
+        .map(|row| row.try_get("", "text").expect("every row has its text"))
+        .collect()
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ mod local;
 
 /// The command line or the settings cannot be used.
 const EXIT_USAGE: u8 = 2;
+/// Which log lines are written unless told otherwise. Steps of the schema are told as a whole.
+const RUN_FILTER: &str = "info,sea_orm_migration=warn";
 /// How long the end waits for work on files that may hang.
 const END_MAX: Duration = Duration::from_millis(500);
 
@@ -143,13 +145,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         return print("settings are usable\n");
     }
     let filter = cli.log.as_deref().or(config.log.filter.as_deref());
-    // A single answer needs no story around it.
-    let quiet = if matches!(cli.command, Some(Command::Run(_))) {
-        None
-    } else {
-        Some("warn")
+    let default = match cli.command {
+        Some(Command::Run(_)) => RUN_FILTER,
+        // A single answer needs no story around it.
+        _ => "warn",
     };
-    log::init(cli.log_format.unwrap_or(config.log.format), filter.or(quiet));
+    log::init(
+        cli.log_format.unwrap_or(config.log.format),
+        Some(filter.unwrap_or(default)),
+    );
     match cli.command {
         None => {
             Cli::command().print_help().context("print help")?;

@@ -111,7 +111,7 @@ impl Problems {
     }
 
     /// Notes a number that is not within its bounds.
-    fn bound<T: PartialOrd + fmt::Display>(&mut self, key: &str, value: T, min: T, max: T) -> T {
+    fn bound<T: PartialOrd + fmt::Display + Copy>(&mut self, key: &str, value: T, min: T, max: T) -> T {
         if value < min || max < value {
             self.note(key, &format!("must be from {min} to {max}, not {value}"));
         }

@@ -125,8 +125,8 @@ impl Installation {
     /// [`IdentityError::Random`].
     pub fn random() -> Result<Self, IdentityError> {
         Ok(Self {
-            uuid: Uuid::from_bytes(random()?),
-            store_id: Uuid::from_bytes(random()?),
+            uuid: random_uuid()?,
+            store_id: random_uuid()?,
             store_epoch: u64::from_le_bytes(random()?),
         })
     }
@@ -341,6 +341,11 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], IdentityError> {
         .fill(&mut bytes)
         .map_err(|_| IdentityError::Random)?;
     Ok(bytes)
+}
+
+/// A random (version 4) UUID that nobody can guess.
+pub(crate) fn random_uuid() -> Result<Uuid, IdentityError> {
+    Ok(uuid::Builder::from_random_bytes(random()?).into_uuid())
 }
 
 /// Compares without telling by its duration where two values differ.

@@ -197,10 +197,13 @@ async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
     let applied = Migrator::get_migration_models(writer)
         .await
         .map_err(StoreError::Migrate)?;
-    if let Some(unknown) = applied.into_iter().find(|step| !known.contains(&step.version)) {
+    if let Some(unknown) = applied.iter().find(|step| !known.contains(&step.version)) {
         return Err(StoreError::TooNew {
-            step: unknown.version,
+            step: unknown.version.clone(),
         });
+    }
+    if !applied.is_empty() && applied.len() < known.len() {
+        tracing::info!(from = applied.len(), to = known.len(), "bringing the state database up to date");
     }
     // One transaction for all steps: an upgrade that is cut short has not begun.
     let transaction = writer.begin().await.map_err(StoreError::Migrate)?;
@@ -211,10 +214,10 @@ async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
 }
 
 /// A column whose value no version of ours has written.
-fn corrupt(what: &'static str, value: impl ToString) -> StoreError {
+fn corrupt(what: &'static str, value: impl Into<String>) -> StoreError {
     StoreError::Corrupt {
         what,
-        value: value.to_string(),
+        value: value.into(),
     }
 }
 

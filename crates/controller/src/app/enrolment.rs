@@ -1,7 +1,9 @@
-//! Making agents of token holders: tokens, their redemption, and who may connect.
+//! Making agents of token holders: tokens and their redemption; who of them may connect is below.
 //!
 //! A use of a token is consumed in the transaction that makes the identity. The rate limit comes before any
 //! signature is checked. Of the certificate request only the public key and the proof of possession are used.
+
+mod admission;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,11 +12,10 @@ use muster_base::id::{AgentId, ServerId};
 use muster_proto::token::EnrolmentToken;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::sync::broadcast;
-use uuid::Uuid;
 
+pub use self::admission::{AdmitError, Admitted};
 use super::App;
-use crate::identity::{AgentKey, IdentityError, PeerCertificate, is_same_secret, random};
+use crate::identity::{AgentKey, IdentityError, is_same_secret, random_uuid};
 use crate::store::{NewIdentity, Redeem, Redeemed, ServerFields, StoreError, TokenRow};
 
 /// The version of the protocol spoken on the agent port.
@@ -151,38 +152,6 @@ impl EnrolError {
     }
 }
 
-/// An agent that may open a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admitted {
-    /// The agent.
-    pub agent: AgentId,
-    /// The server it reports for.
-    pub server: ServerId,
-    /// The server's name.
-    pub hostname: String,
-    /// Whether it should collect; if not it only sends heartbeats.
-    pub monitoring_enabled: bool,
-    /// Time between collections that an operator set for this server, in seconds.
-    pub collection_interval_s: Option<u32>,
-}
-
-/// Why an agent may not open a stream.
-#[derive(Debug, Error)]
-pub enum AdmitError {
-    /// The certificate has expired (within the grace in which it may still be renewed).
-    #[error("the client certificate has expired")]
-    Expired,
-    /// No such identity.
-    #[error("the identity is not known here")]
-    Unknown,
-    /// It was revoked.
-    #[error("the identity was revoked")]
-    Revoked,
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl App {
     /// Makes an enrolment token.
     ///
@@ -232,7 +201,7 @@ impl App {
         let done = self.try_enrol(request).await;
         match &done {
             Ok(enrolled) => tracing::info!(
-                agent = %enrolled.agent,
+                agent.id = %enrolled.agent,
                 server.id = enrolled.server.0,
                 generation = enrolled.generation,
                 peer = %peer,
@@ -258,7 +227,7 @@ impl App {
             .await?;
         let mut agent = match earlier {
             Some(agent) => agent,
-            None => AgentId(Uuid::from_bytes(random().map_err(EnrolError::Issue)?)),
+            None => AgentId(random_uuid().map_err(EnrolError::Issue)?),
         };
         loop {
             match self.redeem_as(agent, &token, &key, &request).await? {
@@ -315,46 +284,6 @@ impl App {
             generation,
             token_used_up,
         }))
-    }
-
-    /// Decides whether the holder of a verified client certificate may open a stream.
-    ///
-    /// # Errors
-    /// [`AdmitError`].
-    pub async fn admit(&self, peer: &PeerCertificate) -> Result<Admitted, AdmitError> {
-        if peer.expired {
-            return Err(AdmitError::Expired);
-        }
-        let identity = self
-            .store
-            .identity(peer.agent)
-            .await?
-            .ok_or(AdmitError::Unknown)?;
-        if !identity.is_active {
-            return Err(AdmitError::Revoked);
-        }
-        let fields = identity.server.fields;
-        Ok(Admitted {
-            agent: peer.agent,
-            server: identity.server.id,
-            hostname: fields.hostname,
-            monitoring_enabled: fields.monitoring_enabled,
-            collection_interval_s: fields.collection_interval_s,
-        })
-    }
-
-    /// Tells of each identity at the moment it is revoked; whoever holds its stream closes it.
-    #[must_use]
-    pub fn revocations(&self) -> broadcast::Receiver<AgentId> {
-        self.revoked_tx.subscribe()
-    }
-
-    pub(super) fn tell_revoked(&self, agents: &[AgentId]) {
-        for &agent in agents {
-            tracing::info!(%agent, "identity revoked");
-            // Nobody listening means that no stream is open.
-            let _ = self.revoked_tx.send(agent);
-        }
     }
 
     fn limit_enrolments(&self, peer: IpAddr) -> Result<(), EnrolError> {

@@ -39,11 +39,11 @@ impl Enrollment for EnrolmentService {
             protocol_max: wanted.protocol_max,
             peer: remote,
         };
-        let enrolled = self.app.enrol(enrolment).await.map_err(|error| {
-            tracing::info!(remote = %remote, code = error.code(), "enrolment refused");
-            status::of_enrol(&error)
-        })?;
-        tracing::info!(remote = %remote, server.id = %enrolled.server, agent.id = %enrolled.agent, "agent enrolled");
+        let enrolled = self
+            .app
+            .enrol(enrolment)
+            .await
+            .map_err(|error| status::of_enrol(&error))?;
         Ok(Response::new(to_wire(enrolled)))
     }
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use uuid::Uuid;
 
 use super::request::AgentKey;
-use super::{DAY_MS, IdentityError, random};
+use super::{DAY_MS, IdentityError, random, random_uuid};
 
 const ROOT_MS: i64 = 3_652 * DAY_MS;
 const ISSUING_MS: i64 = 365 * DAY_MS;
@@ -50,8 +50,8 @@ impl Authority {
     pub(super) fn issuing(root: &Self, now_ms: i64) -> Result<Self, IdentityError> {
         let key = new_key()?;
         let until_ms = root.not_after_ms.min(now_ms + ISSUING_MS);
-        // The name has the serial, so that chains of two issuing authorities are never mixed up.
-        let name = format!("Muster issuing {}", Uuid::from_bytes(random()?));
+        // Each has a name of its own, so that chains of two issuing authorities are never mixed up.
+        let name = format!("Muster issuing {}", random_uuid()?);
         let mut params = parameters(&name, now_ms, until_ms)?;
         make_authority(&mut params, 0);
         let certificate = params

@@ -76,7 +76,7 @@ fn what_was_sealed_opens_only_with_its_key_and_under_its_name() {
 #[test]
 fn the_sealing_key_is_made_once_and_missed_when_it_is_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let path = camino::Utf8PathBuf::from_path_buf(folder.path().join("secret.key")).unwrap();
+    let path = Utf8PathBuf::from_path_buf(folder.path().join("secret.key")).unwrap();
     assert!(matches!(
         Seal::load_or_make(&path, true),
         Err(IdentityError::SealMissing { .. })

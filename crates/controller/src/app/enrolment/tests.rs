@@ -2,11 +2,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
+use uuid::Uuid;
 
 use super::*;
 use crate::app::servers::NewServer;
 use crate::app::tests::TestApp;
 use crate::app::{PageRequest, Settings, servers::ServerFilter};
+use crate::identity::PeerCertificate;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 

@@ -1,0 +1,109 @@
+//! The parts that keep: state, intake, samples, and the consumers between them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_base::ErrorChain;
+use muster_base::clock::WallClock;
+use muster_base::shutdown::CancellationToken;
+
+use super::{RunError, STATE_FILE, app_settings, password, within};
+use crate::app::{self, App};
+use crate::config::Config;
+use crate::consume::{self, Consumers};
+use crate::intake::{self, Intake};
+
+/// The sample store's folder in the data folder.
+const SAMPLES_DIR: &str = "samples";
+/// How long consumers may take to apply what was accepted.
+const APPLY_MAX: Duration = Duration::from_secs(2);
+/// How long each part may take to end.
+const END_MAX: Duration = Duration::from_secs(1);
+
+/// The parts that keep.
+pub(super) struct Data {
+    pub(super) app: Arc<App>,
+    pub(super) intake: Intake,
+    pub(super) samples: Arc<muster_samples::Store>,
+    pub(super) consumers: Consumers,
+    stop_consumers: CancellationToken,
+}
+
+impl Data {
+    /// Opens everything; `agents` is where the agent port listens.
+    pub(super) async fn open(config: &Config, agents: SocketAddr) -> Result<Self, RunError> {
+        let clock = WallClock::system();
+        let app = Arc::new(open_app(config, agents, &clock).await?);
+        let intake = Intake::open(&config.data_dir, intake_options(config), clock.clone())?;
+        let samples = open_samples(config).await?;
+        let stop_consumers = CancellationToken::new();
+        let parts = consume::Parts {
+            intake: intake.clone(),
+            store: app.store().clone(),
+            samples: Arc::clone(&samples),
+            clock,
+        };
+        let consumers = consume::spawn(parts, stop_consumers.clone()).await?;
+        Ok(Self {
+            app,
+            intake,
+            samples,
+            consumers,
+            stop_consumers,
+        })
+    }
+
+    /// Waits until everything that is accepted by now is applied.
+    pub(super) async fn caught_up(&self) {
+        let committed = *self.intake.committed().borrow();
+        let mut applied = self.consumers.applied.clone();
+        // An error means that the consumers have ended, which they only do when told to.
+        let _ = applied.wait_for(|position| committed <= *position).await;
+    }
+
+    /// Applies what was accepted, and closes everything. To be called once nothing more is handed in.
+    pub(super) async fn close(self) {
+        within(APPLY_MAX, "applying accepted reports", self.caught_up()).await;
+        self.stop_consumers.cancel();
+        within(END_MAX, "consumers", self.consumers.ended()).await;
+        within(END_MAX, "intake", self.intake.close()).await;
+        let store = self.app.store();
+        within(END_MAX, "state database", async {
+            if let Err(error) = store.close().await {
+                tracing::warn!(error = %ErrorChain(&error), "state database not closed in order");
+            }
+        })
+        .await;
+    }
+}
+
+async fn open_app(config: &Config, agents: SocketAddr, clock: &WallClock) -> Result<App, RunError> {
+    let database = config.data_dir.join(STATE_FILE);
+    let settings = app_settings(config, agents);
+    let app = app::open(&database, &config.secret_key_file, clock.clone(), settings).await?;
+    let file = password::path(&config.data_dir);
+    app.ensure_first_admin(|password| password::keep(&file, password))
+        .await
+        .map_err(RunError::FirstAdmin)?;
+    Ok(app)
+}
+
+async fn open_samples(config: &Config) -> Result<Arc<muster_samples::Store>, RunError> {
+    let folder = config.data_dir.join(SAMPLES_DIR);
+    let options = muster_samples::Options {
+        series_per_server_max: config.intake.series_per_agent as usize,
+        retention_ms: i64::try_from(config.samples.retention.as_millis()).unwrap_or(i64::MAX),
+        ..muster_samples::Options::default()
+    };
+    let opened = tokio::task::spawn_blocking(move || muster_samples::Store::open(&folder, options)).await?;
+    Ok(Arc::new(opened?))
+}
+
+fn intake_options(config: &Config) -> intake::Options {
+    intake::Options {
+        size_bytes_max: config.intake.size_bytes_max,
+        free_percent_min: config.intake.free_percent_min,
+        ..intake::Options::default()
+    }
+}

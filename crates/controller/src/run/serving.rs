@@ -1,0 +1,156 @@
+//! The parts that answer: the agent port, HTTP, the control socket, and the work that goes on by itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_base::shutdown::CancellationToken;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::data::Data;
+use super::{RunError, within};
+use crate::app::collect::Collecting;
+use crate::app::ingest::{Ingest, Limits};
+use crate::app::live::Agents;
+use crate::app::series::Series;
+use crate::config::Config;
+use crate::control::server::ControlSocket;
+use crate::grpc::{self, GrpcMetrics};
+use crate::http::metrics::{Metrics, Sources, of_the_controller};
+use crate::http::{self, Readiness};
+use crate::task::{self, Tasks};
+
+/// How long requests and streams may take to end.
+const DRAIN_MAX: Duration = Duration::from_secs(6);
+/// How long background work may take to end.
+const TASKS_MAX: Duration = Duration::from_secs(1);
+
+/// The parts that answer.
+pub(super) struct Serving {
+    pub(super) http_address: SocketAddr,
+    pub(super) agents_address: SocketAddr,
+    readiness: watch::Sender<Readiness>,
+    agents: JoinHandle<Result<(), grpc::ServeError>>,
+    http: JoinHandle<()>,
+    control: JoinHandle<()>,
+    tasks: Tasks,
+    stop: CancellationToken,
+    stop_tasks: CancellationToken,
+}
+
+impl Serving {
+    /// Starts answering on both ports and the control socket. Not ready yet.
+    pub(super) fn start(
+        config: &Config,
+        data: &Data,
+        http: TcpListener,
+        agents: TcpListener,
+    ) -> Result<Self, RunError> {
+        let http_address = http.local_addr().unwrap_or(config.http.address);
+        let agents_address = agents.local_addr().unwrap_or(config.agents.address);
+        let control = ControlSocket::bind(&config.data_dir)?;
+        let stop_tasks = CancellationToken::new();
+        let tasks = task::spawn_all(task_parts(data), &stop_tasks);
+        let live = Agents::default();
+        let counts = GrpcMetrics::default();
+        let metrics = Metrics::new(of_the_controller(sources(data, &counts, &tasks)));
+        let (readiness, ready) = http::readiness();
+        let router = http::router(http::Parts {
+            app: Arc::clone(&data.app),
+            series: Series::new(Arc::clone(&data.samples)),
+            collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
+            metrics,
+            ready,
+        });
+        let grpc_parts = grpc::Parts {
+            listener: agents,
+            app: Arc::clone(&data.app),
+            ingest: Ingest::new(data.intake.clone(), data.app.clock().clone(), limits(config)),
+            agents: live,
+            options: grpc::Options {
+                connections_max: config.agents.connections_max,
+                ..grpc::Options::default()
+            },
+        };
+        let stop = CancellationToken::new();
+        Ok(Self {
+            http_address,
+            agents_address,
+            readiness,
+            agents: tokio::spawn(grpc::serve(grpc_parts, counts, stop.clone())),
+            http: tokio::spawn(http::serve(http, None, router, stop.clone())),
+            control: tokio::spawn(control.serve(Arc::clone(&data.app), stop.clone())),
+            tasks,
+            stop,
+            stop_tasks,
+        })
+    }
+
+    /// From now on `/readyz` says so.
+    pub(super) fn set_ready(&self) {
+        self.readiness.send_replace(Readiness::Ready);
+    }
+
+    /// Waits until a part has ended that should go on. To be called again only if it was dropped before it returned.
+    pub(super) async fn failed(&mut self) -> RunError {
+        tokio::select! {
+            ended = &mut self.agents => match ended {
+                Ok(Ok(())) => RunError::Ended("the agent port"),
+                Ok(Err(error)) => error.into(),
+                Err(panicked) => panicked.into(),
+            },
+            ended = &mut self.http => ended.err().map_or(RunError::Ended("HTTP"), RunError::from),
+            ended = &mut self.control => ended.err().map_or(RunError::Ended("the control socket"), RunError::from),
+        }
+    }
+
+    /// Takes nothing new, lets what is under way end, and tells agents to come again.
+    pub(super) async fn end(self) {
+        self.readiness
+            .send_replace(Readiness::NotReady("shutting down".to_owned()));
+        self.stop.cancel();
+        let ended = async {
+            // One that has ended was seen by `failed`, and must not be asked again.
+            if !self.agents.is_finished() {
+                let _ = self.agents.await;
+            }
+            for part in [self.http, self.control] {
+                if !part.is_finished() {
+                    let _ = part.await;
+                }
+            }
+        };
+        within(DRAIN_MAX, "requests and streams", ended).await;
+        self.stop_tasks.cancel();
+        within(TASKS_MAX, "background work", self.tasks.ended()).await;
+    }
+}
+
+fn task_parts(data: &Data) -> task::Parts {
+    task::Parts {
+        app: Arc::clone(&data.app),
+        intake: data.intake.clone(),
+        samples: Arc::clone(&data.samples),
+        state_applied: data.consumers.state_applied.clone(),
+    }
+}
+
+fn sources(data: &Data, counts: &GrpcMetrics, tasks: &Tasks) -> Sources {
+    Sources {
+        intake: data.intake.clone(),
+        state_consumer: Arc::clone(&data.consumers.state_metrics),
+        samples_consumer: Arc::clone(&data.consumers.samples_metrics),
+        samples: Arc::clone(&data.samples),
+        grpc: counts.clone(),
+        tasks: tasks.statuses(),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        series_per_agent: config.intake.series_per_agent,
+        ..Limits::default()
+    }
+}
