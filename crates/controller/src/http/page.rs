@@ -46,17 +46,25 @@ pub(super) async fn login_form() -> Markup {
 
 /// Takes the login form: sets the cookie and leads home, or shows the form again.
 pub(super) async fn login(State(state): State<HttpState>, request: Request) -> Response {
-    let is_tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_tls);
+    let is_secure = is_secure(&request);
     let session = match auth::login(&state, request).await {
         Ok(session) => session,
         Err(problem) => return refused(problem),
     };
-    let secure = if is_tls { "; Secure" } else { "" };
+    let secure = if is_secure { "; Secure" } else { "" };
     let cookie = format!(
         "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
         session.access_token, session.expires_in_s
     );
     with_cookie(Redirect::to("/").into_response(), &cookie)
+}
+
+/// Whether the browser is spoken to over TLS, by us or, as it says itself, by a proxy before us. Whoever lies here only
+/// makes its own cookie stricter.
+fn is_secure(request: &Request) -> bool {
+    let is_ours = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_tls);
+    let origin = request.headers().get(header::ORIGIN);
+    is_ours || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
 fn refused(problem: Problem) -> Response {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Extension;
 use axum::http::{Request, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
@@ -16,7 +17,7 @@ use tower::ServiceExt as _;
 
 use super::harness::TestApp;
 use crate::http::middleware::{REQUESTS_MAX, surround};
-use crate::http::serve;
+use crate::http::{Peer, serve};
 
 async fn ask(router: Router, uri: &str) -> (StatusCode, String) {
     let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
@@ -119,4 +120,45 @@ async fn shutdown_lets_a_request_finish_that_is_under_way() {
         "{answer}"
     );
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_router_is_served_over_tls_and_knows_it() {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let made = rcgen::generate_simple_self_signed(["muster.example".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certificate = made.cert.der().clone();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let is_tls = async |Extension(peer): Extension<Peer>| peer.is_tls.to_string();
+    let router = Router::new().route("/", get(is_tls));
+    tokio::spawn(serve(
+        listener,
+        Some(Arc::new(tls)),
+        router,
+        CancellationToken::new(),
+    ));
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let name = rustls::pki_types::ServerName::try_from("muster.example").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("true"), "{answer}");
 }

@@ -288,6 +288,24 @@ async fn the_login_form_sets_a_cookie_that_scripts_and_other_sites_cannot_use() 
     for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
     }
+    assert!(
+        !cookie.contains("Secure"),
+        "over plain HTTP the browser would not keep it"
+    );
+    let mut by_proxy = request(
+        "POST",
+        "/login",
+        "application/x-www-form-urlencoded",
+        form.clone(),
+    );
+    by_proxy
+        .headers_mut()
+        .insert("origin", "https://muster.example".parse().unwrap());
+    by_proxy
+        .headers_mut()
+        .insert("host", "muster.example".parse().unwrap());
+    assert!(app.send(by_proxy).await.header("set-cookie").contains("; Secure"));
+
     let mut home = app.bare("GET", "/");
     let pair = cookie.split(';').next().unwrap();
     home.headers_mut().insert(header::COOKIE, pair.parse().unwrap());
