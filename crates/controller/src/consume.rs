@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use muster_base::ErrorChain;
 use muster_base::backoff::Backoff;
 use muster_base::clock::WallClock;
@@ -304,7 +305,7 @@ impl<C: Consumer> Feed<C> {
         if let [Record::Damaged { position, error }] = records {
             return self.set_aside(*position, error.clone()).await;
         }
-        match self.consumer.apply(&good).await {
+        match self.apply(&good).await {
             Ok(()) => {
                 self.count(good.len());
                 if let Some(last) = good.last() {
@@ -317,10 +318,25 @@ impl<C: Consumer> Feed<C> {
         }
     }
 
+    /// Has the consumer apply records; a defect in it that one of them brings out must not stop all others.
+    async fn apply(&mut self, records: &[Arc<Accepted>]) -> Result<(), ConsumeError> {
+        let applying = std::panic::AssertUnwindSafe(self.consumer.apply(records));
+        applying.catch_unwind().await.unwrap_or_else(|panic| {
+            let what = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or(panic.downcast_ref::<String>().map(String::as_str));
+            Err(ConsumeError::Record {
+                attempted: "apply records",
+                source: what.unwrap_or("panic").into(),
+            })
+        })
+    }
+
     /// Some record among these can't be taken: it is found by giving each a chance of its own.
     async fn one_by_one(&mut self, records: &[Arc<Accepted>]) -> Result<(), ConsumeError> {
         for record in records {
-            match self.consumer.apply(std::slice::from_ref(record)).await {
+            match self.apply(std::slice::from_ref(record)).await {
                 Ok(()) => {
                     self.count(1);
                     self.advance(record.position);
@@ -377,4 +393,4 @@ const fn is_good(record: &Record) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

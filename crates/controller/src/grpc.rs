@@ -23,7 +23,6 @@ use muster_proto::v1::enrollment_server::EnrollmentServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
@@ -42,8 +41,9 @@ const ENROLMENT_BYTES_MAX: usize = 16 * 1024;
 const STREAMS_MAX: u32 = 8;
 /// Bytes of the headers of one call.
 const HEADER_BYTES_MAX: u32 = 8 * 1024;
-/// Flow control: what a peer may send before we have read it.
-const WINDOW_BYTES: u32 = 256 * 1024;
+/// Flow control: what a stream may send before we have read it. With thousands of agents and an intake that takes
+/// nothing, this is what they fill.
+const WINDOW_BYTES: u32 = 64 * 1024;
 /// A connection that is silent this long is asked whether it is there.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 /// Without an answer for this long it is closed.
@@ -56,7 +56,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Most open connections; beyond it new ones are dropped at once.
     pub connections_max: usize,
-    /// Most TLS handshakes at a time; beyond it new ones wait in the listen queue.
+    /// Most TLS handshakes at a time; beyond it those that have begun wait.
     pub handshakes_max: usize,
     /// How long a handshake may take, and after it the first bytes of HTTP.
     pub handshake_timeout: Duration,
@@ -119,7 +119,7 @@ pub async fn serve(parts: Parts, metrics: GrpcMetrics, stop: CancellationToken) 
     let acceptor = accept::Acceptor {
         listener,
         // The configuration stays; the certificate in it follows renewals.
-        tls: TlsAcceptor::from(app.identity().server_tls_config()),
+        tls: app.identity().server_tls_config(),
         clock: app.clock().clone(),
         options,
         metrics: Arc::clone(&metrics.accept),

@@ -13,7 +13,7 @@ use muster_base::id::{AgentId, ServerId};
 use muster_model::{Clock, Report, limits};
 
 use crate::intake::{
-    self, EpochCursor, IncomingDefinitions, IncomingReport, Intake, IntakeError, RecordKind, ReplyTo,
+    self, Answer, EpochCursor, IncomingDefinitions, IncomingReport, Intake, IntakeError, RecordKind, ReplyTo,
 };
 
 /// Who sends, as its certificate says.
@@ -144,15 +144,12 @@ impl Ingest {
         plain: Vec<u8>,
         reply_to: ReplyTo,
     ) -> Result<(), IntakeError> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let Some(last_id) = first_id.checked_add(count).and_then(|end| end.checked_sub(1)) else {
-            return Ok(());
-        };
-        let last_taken = last_id.min(self.limits.series_per_agent);
-        let refused = last_id - last_taken.max(first_id.saturating_sub(1)).min(last_id);
+        let end = u64::from(first_id) + count as u64;
+        let end_taken = end.min(u64::from(self.limits.series_per_agent) + 1);
+        let refused = end.saturating_sub(end_taken.max(u64::from(first_id)));
         if 0 < refused {
             let metrics = self.intake.metrics();
-            metrics.add(&metrics.definitions_refused, refused.into());
+            metrics.add(&metrics.definitions_refused, refused);
             tracing::warn!(
                 server.id = %source.server,
                 refused,
@@ -160,7 +157,13 @@ impl Ingest {
                 "agent defines more series than it may, the rest is left out"
             );
         }
+        let last_taken = u32::try_from(end_taken - 1).unwrap_or(u32::MAX);
         if first_id == 0 || last_taken < first_id {
+            // None of these will ever be stored, and nobody has to send them again.
+            reply_to.answer(Answer::Defined {
+                epoch,
+                definitions: 0,
+            });
             return Ok(());
         }
         let incoming = IncomingDefinitions {

@@ -19,6 +19,7 @@ struct Picky {
     taken: Arc<Mutex<Vec<u64>>>,
     batches: Arc<Mutex<Vec<usize>>>,
     poison: Arc<Mutex<HashSet<u64>>>,
+    defect: Arc<Mutex<HashSet<u64>>>,
     failures_left: Arc<Mutex<u32>>,
     passed: Arc<Mutex<i64>>,
 }
@@ -30,14 +31,24 @@ impl Consumer for Picky {
     }
 
     async fn apply(&mut self, records: &[Arc<Accepted>]) -> Result<(), ConsumeError> {
-        let mut failures_left = self.failures_left.lock().unwrap();
-        if 0 < *failures_left {
-            *failures_left -= 1;
+        let is_failing = {
+            let mut left = self.failures_left.lock().unwrap();
+            *left = left.saturating_sub(1);
+            0 < *left
+        };
+        if is_failing {
             return Err(ConsumeError::Transient {
                 attempted: "try",
                 source: "the disk is full".into(),
             });
         }
+        let defects = self.defect.lock().unwrap().clone();
+        assert!(
+            !records
+                .iter()
+                .any(|record| defects.contains(&record.report.sequence)),
+            "a defect"
+        );
         let poison = self.poison.lock().unwrap();
         if records
             .iter()
@@ -68,7 +79,7 @@ struct Bench {
     stop: CancellationToken,
 }
 
-fn dir_of(folder: &tempfile::TempDir) -> Utf8PathBuf {
+pub(crate) fn dir_of(folder: &tempfile::TempDir) -> Utf8PathBuf {
     Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap()
 }
 
@@ -148,17 +159,18 @@ async fn a_record_that_cannot_be_taken_is_set_aside_and_the_others_pass() {
     let bench = Bench::new();
     let picky = Picky::default();
     picky.poison.lock().unwrap().insert(3);
-    bench.store(1..=5).await;
+    picky.defect.lock().unwrap().insert(4);
+    bench.store(1..=6).await;
     let running = bench.start(&picky, 0, bench.intake.committed());
-    reached(&running, 5).await;
-    assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 4, 5]);
-    assert_eq!(*picky.passed.lock().unwrap(), 3);
+    reached(&running, 6).await;
+    assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 5, 6]);
+    assert_eq!(*picky.passed.lock().unwrap(), 4);
     assert_eq!(
         running
             .metrics
             .set_aside
             .load(std::sync::atomic::Ordering::Relaxed),
-        1
+        2
     );
     let file = rusqlite::Connection::open(bench.folder.path().join("intake.db")).unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -176,7 +188,7 @@ async fn a_record_that_cannot_be_taken_is_set_aside_and_the_others_pass() {
 async fn a_failure_of_the_machine_is_tried_again_and_nothing_is_set_aside() {
     let bench = Bench::new();
     let picky = Picky::default();
-    *picky.failures_left.lock().unwrap() = 20;
+    *picky.failures_left.lock().unwrap() = 21;
     let (limit_tx, limit) = watch::channel(0);
     bench.store(1..=3).await;
     let running = bench.start(&picky, 0, limit);
@@ -226,15 +238,16 @@ async fn what_was_deleted_is_passed() {
 }
 
 /// The real consumers over a folder; what they know in memory is lost with this.
-struct Whole {
-    intake: Intake,
-    samples: Arc<muster_samples::Store>,
-    consumers: Consumers,
+pub(crate) struct Whole {
+    pub(crate) intake: Intake,
+    pub(crate) store: Store,
+    pub(crate) samples: Arc<muster_samples::Store>,
+    pub(crate) consumers: Consumers,
     stop: CancellationToken,
 }
 
 impl Whole {
-    async fn open(dir: &Utf8Path) -> Self {
+    pub(crate) async fn open(dir: &Utf8Path) -> Self {
         let intake = open_in(dir, quick());
         let store = Store::open(&dir.join("state.db")).await.unwrap();
         let samples = Arc::new(
@@ -243,20 +256,21 @@ impl Whole {
         let stop = CancellationToken::new();
         let parts = Parts {
             intake: intake.clone(),
-            store,
+            store: store.clone(),
             samples: Arc::clone(&samples),
             clock: WallClock::fixed(NOW),
         };
         let consumers = spawn(parts, stop.clone()).await.unwrap();
         Self {
             intake,
+            store,
             samples,
             consumers,
             stop,
         }
     }
 
-    async fn caught_up(&self) {
+    pub(crate) async fn caught_up(&self) {
         let committed = *self.intake.committed().borrow();
         self.consumers
             .applied
@@ -267,7 +281,7 @@ impl Whole {
     }
 
     /// Number of samples of every series by name.
-    fn counts(&self) -> Vec<(String, usize)> {
+    pub(crate) fn counts(&self) -> Vec<(String, usize)> {
         let matchers = selector::parse("{__name__=~\"test_.*\"}").unwrap();
         let found = self.samples.snapshot().select(&Select::new(
             Filter::new(&matchers),
@@ -284,7 +298,7 @@ impl Whole {
     }
 
     /// Ends without sealing, flushing or closing anything.
-    async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.stop.cancel();
         self.consumers.ended().await;
     }

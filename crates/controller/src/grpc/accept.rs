@@ -4,6 +4,7 @@
 //! each other, bounded in number and time.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +13,11 @@ use std::time::Duration;
 use muster_base::ErrorChain;
 use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::Options;
 use super::connection::{Connection, Peer};
@@ -52,7 +55,7 @@ impl Drop for Open {
 
 pub(super) struct Acceptor {
     pub(super) listener: TcpListener,
-    pub(super) tls: TlsAcceptor,
+    pub(super) tls: Arc<ServerConfig>,
     pub(super) clock: WallClock,
     pub(super) options: Options,
     pub(super) metrics: Arc<AcceptMetrics>,
@@ -65,9 +68,6 @@ impl Acceptor {
         let places = Arc::new(Semaphore::new(self.options.connections_max));
         let handshakes = Arc::new(Semaphore::new(self.options.handshakes_max));
         loop {
-            let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
-                return;
-            };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
@@ -86,66 +86,88 @@ impl Acceptor {
                 continue;
             };
             add(&self.metrics.open);
-            let open = Open {
-                metrics: Arc::clone(&self.metrics),
-                _place: place,
+            let newcomer = Newcomer {
+                stream,
+                remote,
+                open: Open {
+                    metrics: Arc::clone(&self.metrics),
+                    _place: place,
+                },
+                tls: Arc::clone(&self.tls),
+                clock: self.clock.clone(),
+                options: self.options,
             };
-            let shake = self.shake(stream, remote, open, connection_tx.clone());
-            tokio::spawn(async move {
-                shake.await;
-                drop(handshake);
-            });
+            tokio::spawn(newcomer.introduce(Arc::clone(&handshakes), connection_tx.clone()));
         }
     }
+}
 
-    /// A handshake, and what it leads to.
-    fn shake(
-        &self,
-        stream: TcpStream,
-        remote: SocketAddr,
-        open: Open,
-        connection_tx: ConnectionTx,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let (tls, clock) = (self.tls.clone(), self.clock.clone());
-        let (options, metrics) = (self.options, Arc::clone(&self.metrics));
-        async move {
-            // Frames are written whole; waiting to fill a packet only delays an ack.
-            let _ = stream.set_nodelay(true);
-            let stream = match tokio::time::timeout(options.handshake_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    add(&metrics.handshakes_failed);
-                    tracing::debug!(remote = %remote, error = %ErrorChain(&error), "agent handshake failed");
-                    return;
-                }
-                Err(_) => {
-                    add(&metrics.handshakes_timed_out);
-                    return;
-                }
-            };
-            let leaf = stream
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(|chain| chain.first());
-            let certificate = match leaf
-                .map(|leaf| PeerCertificate::parse(leaf, clock.now_ms()))
-                .transpose()
-            {
-                Ok(certificate) => certificate,
-                Err(error) => {
-                    add(&metrics.handshakes_failed);
-                    tracing::warn!(remote = %remote, error = %ErrorChain(&error), "client certificate not understood");
-                    return;
-                }
-            };
-            let peer = Peer { remote, certificate };
-            // If nobody takes it any more, the port is closing.
-            let _ = connection_tx
-                .send(Ok(Connection::new(stream, peer, &options, open)))
-                .await;
-        }
+/// A connection of which nothing is known yet.
+struct Newcomer {
+    stream: TcpStream,
+    remote: SocketAddr,
+    open: Open,
+    tls: Arc<ServerConfig>,
+    clock: WallClock,
+    options: Options,
+}
+
+impl Newcomer {
+    /// The handshake, and what it leads to.
+    async fn introduce(self, handshakes: Arc<Semaphore>, connection_tx: ConnectionTx) {
+        let Self {
+            stream,
+            remote,
+            open,
+            tls,
+            clock,
+            options,
+        } = self;
+        // Frames are written whole; waiting to fill a packet only delays an ack.
+        let _ = stream.set_nodelay(true);
+        let shaken = tokio::time::timeout(options.handshake_timeout, shake(stream, tls, &handshakes)).await;
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                add(&open.metrics.handshakes_failed);
+                tracing::debug!(remote = %remote, error = %ErrorChain(&error), "agent handshake failed");
+                return;
+            }
+            Err(_) => return add(&open.metrics.handshakes_timed_out),
+        };
+        let leaf = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(|chain| chain.first());
+        let certificate = match leaf
+            .map(|leaf| PeerCertificate::parse(leaf, clock.now_ms()))
+            .transpose()
+        {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                add(&open.metrics.handshakes_failed);
+                tracing::warn!(remote = %remote, error = %ErrorChain(&error), "client certificate not understood");
+                return;
+            }
+        };
+        let peer = Peer { remote, certificate };
+        // If nobody takes it any more, the port is closing.
+        let _ = connection_tx
+            .send(Ok(Connection::new(stream, peer, &options, open)))
+            .await;
     }
+}
+
+async fn shake(
+    stream: TcpStream,
+    tls: Arc<ServerConfig>,
+    handshakes: &Semaphore,
+) -> io::Result<TlsStream<TcpStream>> {
+    // Whoever sends nothing takes no place of those who do: the first message is read outside.
+    let started = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let _place = handshakes.acquire().await.map_err(io::Error::other)?;
+    started.into_stream(tls).await
 }
 
 fn add(counter: &AtomicU64) {

@@ -105,24 +105,38 @@ pub enum Answer {
 /// Where an answer goes. Unbounded as a channel; what can stand in it is bounded by the asker's own credit.
 #[derive(Debug)]
 pub struct ReplyTo {
-    answer_tx: UnboundedSender<Answer>,
+    /// Taken by the answer.
+    answer_tx: Option<UnboundedSender<Answer>>,
     /// Room of the asker's that is given back with the answer.
     _credit: Option<OwnedSemaphorePermit>,
 }
 
 impl ReplyTo {
-    /// Answers go to `answer_tx`; `credit` is given back when there is an answer, or none will come.
+    /// The answer goes to `answer_tx`; `credit` is given back with it.
     #[must_use]
-    pub const fn new(answer_tx: UnboundedSender<Answer>, credit: Option<OwnedSemaphorePermit>) -> Self {
+    pub fn new(answer_tx: UnboundedSender<Answer>, credit: Option<OwnedSemaphorePermit>) -> Self {
         Self {
-            answer_tx,
+            answer_tx: Some(answer_tx),
             _credit: credit,
         }
     }
 
     /// Gives the answer. Whoever asked may be gone; what is stored is stored, and its cursor says so.
-    pub(super) fn answer(self, answer: Answer) {
-        let _ = self.answer_tx.send(answer);
+    pub(crate) fn answer(mut self, answer: Answer) {
+        self.send(answer);
+    }
+
+    fn send(&mut self, answer: Answer) {
+        if let Some(answer_tx) = self.answer_tx.take() {
+            let _ = answer_tx.send(answer);
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    /// Whatever was let go without an answer was not stored.
+    fn drop(&mut self) {
+        self.send(Answer::Failed);
     }
 }
 

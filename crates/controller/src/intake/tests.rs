@@ -457,14 +457,12 @@ async fn without_room_nothing_is_answered_until_there_is_some() {
     // Everything else goes on.
     assert_eq!(ranges(&bench.intake, EPOCH).await, []);
     assert!(answers.try_recv().is_err());
-    // The queue is bounded: its sender waits.
+    // The queue is bounded: its sender waits. What is handed in by someone who leaves is not answered.
+    let (other_tx, _) = mpsc::unbounded_channel();
     let fill = async {
         loop {
-            bench
-                .intake
-                .report(big(), ReplyTo::new(answer_tx.clone(), None))
-                .await
-                .unwrap();
+            let reply_to = ReplyTo::new(other_tx.clone(), None);
+            bench.intake.report(big(), reply_to).await.unwrap();
         }
     };
     tokio::select! {

@@ -7,6 +7,7 @@
 mod answer;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -82,8 +83,17 @@ impl Writer {
         };
         while !self.is_closing {
             let batch = self.gather();
-            if !batch.is_empty() {
-                self.process(batch, &mut packer);
+            if batch.is_empty() {
+                continue;
+            }
+            // A defect that one report brings out must not end the thread that all depend on. What is let go
+            // without an answer counts as not stored.
+            let processing = AssertUnwindSafe(|| self.process(batch, &mut packer));
+            if std::panic::catch_unwind(processing).is_err() {
+                tracing::error!("intake commit panicked, nothing of it is acknowledged");
+                self.parts.metrics.add(&self.parts.metrics.commits_failed, 1);
+                self.reopen();
+                std::thread::sleep(FAILURE_PAUSE);
             }
         }
         // A checkpoint now spares the next start from reading the log; failing it loses nothing.

@@ -61,3 +61,58 @@ impl Task for Trimming {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consume::tests::{Whole, dir_of};
+    use crate::intake::tests::{EPOCH, NOW, define, report_of, series, submit, with_samples};
+    use crate::task::sealing::Sealing;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    async fn records(intake: &Intake) -> usize {
+        intake
+            .page_after(0, usize::MAX, usize::MAX)
+            .await
+            .unwrap()
+            .records
+            .len()
+    }
+
+    #[tokio::test]
+    async fn records_go_when_their_samples_are_sealed_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = Whole::open(&dir_of(&folder)).await;
+        let sealing = Sealing::new(Arc::clone(&whole.samples), whole.store.clone());
+        let trimming = Trimming::new(
+            whole.intake.clone(),
+            Arc::clone(&whole.samples),
+            whole.consumers.state_applied.clone(),
+            whole.store.clone(),
+        );
+        define(&whole.intake, 1, vec![series("test_a")]).await;
+        for sequence in 1..=5 {
+            let time_ms = NOW - 10_000 + sequence as i64;
+            submit(
+                &whole.intake,
+                with_samples(report_of(EPOCH, sequence), vec![1], time_ms),
+            )
+            .await;
+        }
+        whole.caught_up().await;
+        // What is only in memory must stay in the log.
+        sealing.run(NOW).await.unwrap();
+        trimming.run(NOW).await.unwrap();
+        assert_eq!(records(&whole.intake).await, 5);
+        for hours in 1..=3 {
+            sealing.run(NOW + hours * HOUR_MS).await.unwrap();
+        }
+        trimming.run(NOW + 3 * HOUR_MS).await.unwrap();
+        assert_eq!(records(&whole.intake).await, 0);
+        whole.kill().await;
+        let again = Whole::open(&dir_of(&folder)).await;
+        assert_eq!(again.counts(), [("test_a".to_owned(), 5)]);
+        again.kill().await;
+    }
+}

@@ -223,3 +223,20 @@ pub(super) fn unreadable(status: &Status) -> End {
         _ => End::Gone("connection lost"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_is_silent_only_while_we_are_reading() {
+        let progress = Progress::new();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(progress.silence(), Some(Duration::from_secs(31)));
+        progress.wait(true);
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert_eq!(progress.silence(), None);
+        progress.wait(false);
+        assert_eq!(progress.silence(), Some(Duration::ZERO));
+    }
+}
