@@ -85,20 +85,40 @@ impl File {
         } else {
             Vec::new()
         };
-        let text = String::from_utf8(bytes).ok();
-        let masked = text.as_deref().filter(|_| path.ends_with(".rs")).map(|text| {
-            if is_test_file(path) {
-                Masked::all_test(text)
-            } else {
-                Masked::new(text)
-            }
-        });
         Ok(Some(Self {
-            path: path.into(),
             size_bytes: metadata.len(),
-            text,
-            masked,
+            ..Self::of(path, bytes)
         }))
+    }
+
+    fn of(path: &str, bytes: Vec<u8>) -> Self {
+        let size_bytes = bytes.len() as u64;
+        let text = String::from_utf8(bytes).ok();
+        let mask = if is_test_file(path) {
+            Masked::all_test
+        } else {
+            Masked::new
+        };
+        Self {
+            path: path.into(),
+            size_bytes,
+            masked: text.as_deref().filter(|_| path.ends_with(".rs")).map(mask),
+            text,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Workspace {
+    /// A workspace of these paths and texts.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let files = files
+            .iter()
+            .map(|(path, text)| File::of(path, text.as_bytes().to_vec()));
+        Self {
+            root: Utf8PathBuf::from("/nowhere"),
+            files: files.collect(),
+        }
     }
 }
 

@@ -135,10 +135,48 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Problem> {
 mod tests {
     use super::*;
 
+    fn found(path: &str, text: &str) -> usize {
+        check(&Workspace::of(&[(path, text)])).len()
+    }
+
     #[test]
-    fn every_pattern_compiles() {
-        for boundary in BOUNDARIES {
-            Regex::new(boundary.names).unwrap();
-        }
+    fn a_name_is_at_home_in_one_place_only() {
+        let text = "use axum::Router;\n";
+        assert_eq!(found("crates/controller/src/http/servers.rs", text), 0);
+        assert_eq!(found("crates/controller/src/app/servers.rs", text), 1);
+        assert_eq!(
+            found(
+                "crates/agent/src/run.rs",
+                "use tonic::Status;\nuse sea_orm::Value;\n"
+            ),
+            2
+        );
+    }
+
+    #[test]
+    fn what_is_only_talked_about_is_no_use() {
+        let text = "//! Knows nothing of axum.\nconst A: &str = \"tonic\";\n";
+        assert_eq!(found("crates/controller/src/app.rs", text), 0);
+    }
+
+    #[test]
+    fn parsers_read_files_only_in_their_tests() {
+        let text = "#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+        assert_eq!(found("crates/parse/src/mdstat.rs", text), 0);
+        assert_eq!(found("crates/parse/src/mdstat.rs", "use std::fs;\n"), 1);
+        assert_eq!(found("crates/parse/tests/fixtures.rs", "use std::fs;\n"), 0);
+        assert_eq!(found("crates/agent/src/durable.rs", "use std::fs;\n"), 0);
+    }
+
+    #[test]
+    fn programs_are_started_in_few_places() {
+        let text = "fn run() { Command::new(path); }\n";
+        assert_eq!(found("crates/agent/src/collect/smart.rs", text), 1);
+        assert_eq!(found("crates/agent/src/host/program.rs", text), 0);
+    }
+
+    #[test]
+    fn no_test_is_ignored() {
+        assert_eq!(found("tests/e2e/tests/a.rs", "#[ignore]\nfn a() {}\n"), 1);
     }
 }

@@ -96,3 +96,40 @@ pub(super) fn worth_a_second_look(workspace: &Workspace) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(path: &str, text: &str) -> Vec<String> {
+        check(&Workspace::of(&[(path, text)]))
+            .into_iter()
+            .map(|problem| problem.message)
+            .collect()
+    }
+
+    #[test]
+    fn grab_bags_and_mod_files_are_found() {
+        assert_eq!(messages("crates/a/src/utils.rs", "").len(), 1);
+        assert_eq!(messages("crates/a/src/common/x.rs", "").len(), 1);
+        assert_eq!(messages("crates/a/src/x/mod.rs", "").len(), 1);
+        assert_eq!(messages("crates/a/src/x.rs", "").len(), 0);
+    }
+
+    #[test]
+    fn length_counts_without_tests() {
+        let long = "fn a() {}\n".repeat(LINES_MAX + 1);
+        assert_eq!(messages("crates/a/src/x.rs", &long).len(), 1);
+        assert_eq!(messages("crates/a/src/x/tests.rs", &long).len(), 0);
+        assert_eq!(
+            worth_a_second_look(&Workspace::of(&[("crates/a/src/x.rs", &long[..5000])])).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_top_level_and_the_size_of_files_are_bounded() {
+        assert_eq!(messages("scripts/x.sh", "").len(), 1);
+        assert_eq!(messages("docs/x.txt", &"x".repeat(1024 * 1024 + 1)).len(), 1);
+    }
+}

@@ -38,3 +38,24 @@ pub(super) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Problem>> {
     }
     Ok(problems)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_lints_are_inherited() {
+        let good = "[lints]\nworkspace = true\n[dependencies]\nserde.workspace = true\n";
+        let bad = "[dependencies]\nserde = \"1\"\n[dev-dependencies]\ntempfile = { version = \"3\" }\n";
+        assert_eq!(
+            check(&Workspace::of(&[("crates/a/Cargo.toml", good)])).unwrap(),
+            []
+        );
+        assert_eq!(
+            check(&Workspace::of(&[("crates/a/Cargo.toml", bad)]))
+                .unwrap()
+                .len(),
+            3
+        );
+    }
+}

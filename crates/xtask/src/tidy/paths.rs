@@ -36,3 +36,22 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Problem> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_paths_and_links_must_exist() {
+        let text = "`crates/nothing/src/lib.rs` and [it](nowhere.md), [web](https://example.org/x), `crates` alone\n";
+        let problems = check(&Workspace::of(&[("README.md", text)]));
+        let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
+        assert_eq!(
+            messages,
+            [
+                "crates/nothing/src/lib.rs does not exist",
+                "nowhere.md does not exist"
+            ]
+        );
+    }
+}

@@ -43,3 +43,29 @@ fn unfinished(workspace: &Workspace) -> Vec<Problem> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> usize {
+        check(&Workspace::of(&[(path, text)])).len()
+    }
+
+    #[test]
+    fn unfinished_work_names_its_issue() {
+        assert_eq!(found("crates/a/src/x.rs", "//! A.\n// TODO: later\n"), 1);
+        assert_eq!(found("crates/a/src/x.rs", "//! A.\n// TODO(#12): later\n"), 0);
+        assert_eq!(
+            found("crates/a/src/x.rs", "//! A.\nconst A: &str = \"TODO\";\n"),
+            0
+        );
+        assert_eq!(found("proto/muster/v1/x.proto", "// FIXME\n"), 1);
+    }
+
+    #[test]
+    fn modules_say_what_they_own() {
+        assert_eq!(found("crates/a/src/x.rs", "fn a() {}\n"), 1);
+        assert_eq!(found("crates/a/src/x/tests.rs", "fn a() {}\n"), 0);
+    }
+}
