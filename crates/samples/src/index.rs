@@ -266,13 +266,17 @@ impl Index {
         self.live(series.0).is_some()
     }
 
-    /// Retires live series whose last sealed sample is from before `day` and which `is_in_use` does not name;
-    /// returns how many.
-    pub(crate) fn retire(&mut self, day: i32, mut is_in_use: impl FnMut(&SeriesMeta) -> bool) -> usize {
-        let idle: Vec<Arc<SeriesMeta>> = (1..self.slots.len() as u32)
-            .filter(|number| self.last_days[*number as usize] < day)
-            .filter_map(|number| self.live(number))
-            .filter(|meta| !is_in_use(meta))
+    /// Live series whose last sealed sample, if any, is from before `day`.
+    pub(crate) fn idle(&self, day: i32) -> Vec<u32> {
+        let is_idle = |number: &u32| self.last_days[*number as usize] < day && self.live(*number).is_some();
+        (1..self.slots.len() as u32).filter(is_idle).collect()
+    }
+
+    /// Retires series; returns how many of them were live.
+    pub(crate) fn retire(&mut self, numbers: &[u32]) -> usize {
+        let idle: Vec<Arc<SeriesMeta>> = numbers
+            .iter()
+            .filter_map(|number| self.live(*number))
             .cloned()
             .collect();
         if idle.is_empty() {

@@ -136,9 +136,10 @@ fn a_retired_series_makes_room_and_returns_as_itself() {
     let mut index = Index::new(Loaded::default(), 1);
     let old = index.find_or_create(&spec(1, "a", &[("x", "1")])).unwrap();
     index.note_sealed([old.0].into_iter(), 10);
-    assert_eq!(index.retire(10, |_| false), 0);
-    assert_eq!(index.retire(11, |_| true), 0);
-    assert_eq!(index.retire(11, |_| false), 1);
+    assert!(index.idle(10).is_empty());
+    assert_eq!(index.idle(11), [old.0]);
+    assert_eq!(index.retire(&[old.0]), 1);
+    assert_eq!((index.idle(11), index.retire(&[old.0])), (vec![], 0));
     assert_eq!((index.place(old), numbers(&index, &[])), (Place::Retired, vec![]));
     let new = index.find_or_create(&spec(1, "b", &[])).unwrap();
     assert!(matches!(
@@ -161,7 +162,7 @@ fn what_was_written_is_read_again() {
     let mut database = IndexDb::open(&path).unwrap();
     database.write(&index.take_changes()).unwrap();
     assert!(index.take_changes().series.is_empty());
-    index.retire(1, |meta| meta.id != SeriesRef(3));
+    index.retire(&[3]);
     database.write(&index.take_changes()).unwrap();
     drop(database);
 
@@ -183,7 +184,7 @@ fn beyond_the_bound_the_series_retired_first_are_forgotten() {
     let refs: Vec<_> = (0..=RETIRED_MAX)
         .map(|n| index.find_or_create(&spec(n)).unwrap())
         .collect();
-    assert_eq!(index.retire(1, |_| false), RETIRED_MAX + 1);
+    assert_eq!(index.retire(&index.idle(1)), RETIRED_MAX + 1);
     assert_eq!(
         (index.place(refs[0]), index.place(refs[1])),
         (Place::Unknown, Place::Retired)

@@ -42,10 +42,13 @@ impl Shared {
         let Ok(oldest_day) = i32::try_from(oldest_day) else {
             return 0;
         };
+        let mut idle = self.index.read().idle(oldest_day);
+        if idle.is_empty() {
+            return 0;
+        }
         // What comes into memory after this look is revived when it is sealed, or by the next append.
         let in_memory = self.heads.series();
-        self.index
-            .write()
-            .retire(oldest_day, |meta| in_memory.contains(&meta.id.0))
+        idle.retain(|number| !in_memory.contains(number));
+        self.index.write().retire(&idle)
     }
 }
