@@ -41,7 +41,15 @@ pub(super) async fn upsert(
         .collect();
     let keys: Vec<&str> = by_key.keys().map(|key| key.as_str()).collect();
     let existing = ids_of(transaction, entry.server, &keys).await?;
-    let mut wanted: Vec<&Resource> = by_key.values().copied().collect();
+    // In the order of the report, so that ids follow what people see: sda before sdb.
+    let reported = entry.report.resources.iter();
+    let mut wanted: Vec<&Resource> = reported
+        .filter(|resource| {
+            by_key
+                .get(&resource.key)
+                .is_some_and(|last| std::ptr::eq(*last, *resource))
+        })
+        .collect();
     let refused = hold_at_bound(transaction, entry.server, &existing, &mut wanted).await?;
     for chunk in wanted.chunks(ROWS_PER_STATEMENT) {
         let rows = chunk.iter().map(|resource| row(entry, resource));
