@@ -3,7 +3,7 @@
 //! Owns `DIR/intake.db` (SQLite, WAL, synchronous=FULL) and the one thread that writes it. A report is *stored* when
 //! its record, the cursor ranges it fills and the definitions it rests on are in one fsynced transaction; only then
 //! is it answered, so only then acknowledged. Must not know what a report means: consumers (`consume`) read it back
-//! in order of position, from memory ([`feed`]) while they keep up and from disk when they lag.
+//! in order of position, from memory (`feed`) while they keep up and from disk when they lag.
 //!
 //! Invariants: positions rise strictly and are never used twice; a (agent, epoch, sequence) is stored once, however
 //! often it comes; definitions 1..n of an epoch are contiguous; a report naming a series beyond n is not stored.
