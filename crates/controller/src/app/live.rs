@@ -3,7 +3,7 @@
 //! One stream a server: a newer one closes the older. Bounded by the number of servers; what can be waiting for one
 //! agent is bounded too, and beyond it the asker is told that the agent is busy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_base::id::{AgentId, ServerId};
@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests that may wait for one agent.
 const REQUESTS_MAX: usize = 16;
+
+/// Identities revoked lately that are remembered; admission takes far less time than that many revocations.
+const REVOKED_MAX: usize = 1_024;
 
 /// Why a stream is closed from our side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct Agents {
 struct Inner {
     streams: HashMap<ServerId, Stream>,
     count: u64,
+    /// Identities revoked lately: one that was admitted just before has no stream yet when it is revoked.
+    revoked: VecDeque<AgentId>,
 }
 
 #[derive(Debug)]
@@ -99,8 +104,9 @@ impl Agents {
     #[must_use]
     pub fn register(&self, server: ServerId, agent: AgentId) -> Registration {
         let (request_tx, requests) = mpsc::channel(REQUESTS_MAX);
-        let (ending_tx, ending) = watch::channel(None);
         let mut inner = self.lock();
+        let is_revoked = inner.revoked.contains(&agent);
+        let (ending_tx, ending) = watch::channel(is_revoked.then_some(Ending::Revoked));
         inner.count += 1;
         let id = inner.count;
         let older = inner.streams.insert(
@@ -148,7 +154,11 @@ impl Agents {
 
     /// Closes the stream of a revoked identity, if it has one.
     pub fn revoke(&self, agent: AgentId) {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.revoked.push_back(agent);
+        if REVOKED_MAX < inner.revoked.len() {
+            inner.revoked.pop_front();
+        }
         for stream in inner.streams.values().filter(|stream| stream.agent == agent) {
             stream.ending_tx.send_replace(Some(Ending::Revoked));
         }
@@ -226,6 +236,16 @@ mod tests {
         assert_eq!(
             (*one.ending.borrow(), *two.ending.borrow()),
             (Some(Ending::Revoked), None)
+        );
+    }
+
+    #[test]
+    fn an_identity_revoked_between_admission_and_registration_is_closed() {
+        let agents = Agents::default();
+        agents.revoke(agent(1));
+        assert_eq!(
+            *agents.register(SERVER, agent(1)).ending.borrow(),
+            Some(Ending::Revoked)
         );
     }
 

@@ -11,6 +11,7 @@
 mod acks;
 mod conversation;
 mod metrics;
+mod note;
 mod reader;
 
 use std::net::SocketAddr;
@@ -19,7 +20,6 @@ use std::time::Duration;
 
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
-use muster_model::Clock;
 use muster_proto::PROTOCOL_VERSION;
 use muster_proto::convert::ranges_to_wire;
 use muster_proto::v1::controller_frame::Body;
@@ -37,7 +37,6 @@ use crate::app::ingest::{Ingest, Source};
 use crate::app::live::{Agents, Registration};
 use crate::app::presence;
 use crate::identity::PeerCertificate;
-use crate::store::StoreError;
 
 pub use metrics::SessionMetrics;
 
@@ -49,8 +48,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Epochs that a Hello may list, and that reports of one stream may be of.
 const EPOCHS_MAX: usize = 64;
-/// A clock's offset that differs by less is no news.
-const CLOCK_NEWS_MS: u64 = 1_000;
 /// After a failure of ours, the agent should wait this long.
 const RETRY_AFTER_MS: u32 = 5_000;
 
@@ -160,11 +157,6 @@ impl Session {
             .context
             .agents
             .register(self.admitted.server, self.admitted.agent);
-        // A revocation between admission and registration has found no stream to close.
-        if let Err(error) = self.context.app.admit(&self.certificate).await {
-            tracing::warn!(error = %ErrorChain(&error), "agent not admitted any more");
-            return close(CloseReason::Revoked, "the identity is not valid any more", 0, 0);
-        }
         let welcome = match self.welcome(&hello).await {
             Ok(welcome) => welcome,
             Err(end) => return end,
@@ -181,9 +173,13 @@ impl Session {
             epoch = hello.epoch,
             "agent connected"
         );
-        self.note(&hello, now_ms).await;
+        let news = note::News::new(&self.context, &self.admitted, &hello, now_ms);
         let end = match send(&self.frame_tx, Body::Welcome(welcome)).await {
-            Ok(()) => self.converse(&hello, inbound, registration, presence).await,
+            Ok(()) => {
+                // Not before the Welcome: an agent that comes back must not wait for a table.
+                tokio::spawn(news.note().in_current_span());
+                self.converse(&hello, inbound, registration, presence).await
+            }
             Err(end) => end,
         };
         self.context.app.presence().disconnected(presence);
@@ -221,46 +217,6 @@ impl Session {
             intervals: Vec::new(),
             credit_bytes: CREDIT_BYTES,
         })
-    }
-
-    /// Writes down what the agent says of itself, if it is news: a thousand agents that come back after a restart
-    /// must not cost a thousand commits. Not being able to must not keep reports away.
-    async fn note(&self, hello: &Hello, now_ms: i64) {
-        if let Err(error) = self.note_version(&cut_short(&hello.agent_version), now_ms).await {
-            tracing::warn!(error = %ErrorChain(&error), "agent's version not noted");
-        }
-        let clock = hello.clock.clone().and_then(|clock| Clock::try_from(clock).ok());
-        if let Some(clock) = clock.filter(|clock| !clock.boot_id.is_empty())
-            && let Err(error) = self.note_clock(&clock, now_ms).await
-        {
-            tracing::warn!(error = %ErrorChain(&error), "agent's clock not noted");
-        }
-    }
-
-    async fn note_version(&self, version: &str, now_ms: i64) -> Result<(), StoreError> {
-        let store = self.context.app.store();
-        let server = self.admitted.server;
-        let known = store.agents_of(&[server]).await?;
-        if known
-            .get(&server)
-            .is_some_and(|(_, known)| known.as_deref() == Some(version))
-        {
-            return Ok(());
-        }
-        store.note_connected(server, version, now_ms).await
-    }
-
-    async fn note_clock(&self, clock: &Clock, now_ms: i64) -> Result<(), StoreError> {
-        let store = self.context.app.store();
-        let agent = self.admitted.agent;
-        let offset_ms = now_ms.saturating_sub(clock.boottime_ms);
-        let known = store.boot_offset(agent, &clock.boot_id).await?;
-        if known.is_some_and(|known| known.abs_diff(offset_ms) < CLOCK_NEWS_MS) {
-            return Ok(());
-        }
-        store
-            .set_boot_offset(agent, &clock.boot_id, offset_ms, now_ms)
-            .await
     }
 
     async fn converse(
@@ -320,9 +276,4 @@ fn overloaded(message: &str, sequence: u64) -> End {
 
 fn shutdown() -> End {
     close(CloseReason::Shutdown, "the controller is shutting down", 0, 0)
-}
-
-/// Texts that a peer says of itself end in a table and in logs.
-fn cut_short(text: &str) -> String {
-    text[..text.floor_char_boundary(muster_model::limits::NAME_BYTES_MAX)].to_owned()
 }
