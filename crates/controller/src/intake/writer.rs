@@ -96,7 +96,14 @@ impl Writer {
                 std::thread::sleep(FAILURE_PAUSE);
             }
         }
-        // A checkpoint now spares the next start from reading the log; failing it loses nothing.
+        // A checkpoint now spares the next start from reading the log; failing it loses nothing. The reader's
+        // connection is open still, so that closing alone would not do it.
+        let checkpoint = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = checkpoint {
+            tracing::warn!(error = %ErrorChain(&error), "intake not checkpointed at its end");
+        }
         if let Err((_, error)) = self.connection.close() {
             tracing::warn!(error = %ErrorChain(&error), "intake not closed in order");
         }
