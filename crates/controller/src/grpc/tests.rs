@@ -53,6 +53,10 @@ struct World {
 
 impl World {
     async fn start(dir: &Utf8Path) -> Self {
+        Self::start_with(dir, Options::default()).await
+    }
+
+    async fn start_with(dir: &Utf8Path, port: Options) -> Self {
         let clock = WallClock::fixed(NOW);
         let (database, secret_key) = (dir.join("state.db"), dir.join("secret.key"));
         let app = app::open(&database, &secret_key, clock.clone(), Settings::default())
@@ -96,10 +100,7 @@ impl World {
                 },
             ),
             agents: agents.clone(),
-            options: Options {
-                handshake_timeout: Duration::from_secs(2),
-                ..Options::default()
-            },
+            options: port,
         };
         let serving = tokio::spawn(serve(parts, metrics.clone(), stop.clone()));
         Self {
@@ -132,8 +133,8 @@ impl World {
         roots
     }
 
-    /// A channel that shows `identity`, or no certificate.
-    async fn channel(&self, identity: Option<&AgentIdentity>) -> std::io::Result<Channel> {
+    /// TLS of an agent that shows `identity`, or no certificate.
+    fn tls(&self, identity: Option<&AgentIdentity>) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         // The controller's clock stands still; its certificate is judged by the same time.
         let builder = ClientConfig::builder_with_details(provider, Arc::new(Still))
@@ -147,9 +148,14 @@ impl World {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
+    /// A channel that shows `identity`, or no certificate.
+    async fn channel(&self, identity: Option<&AgentIdentity>) -> std::io::Result<Channel> {
         let tcp = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+        let tls = TlsConnector::from(self.tls(identity)).connect(name, tcp).await?;
         let mut only = Some(TokioIo::new(tls));
         let connector = tower::service_fn(move |_| {
             std::future::ready(only.take().ok_or_else(|| std::io::Error::other("used before")))
@@ -740,24 +746,77 @@ async fn a_collection_whose_stream_ends_is_not_waited_for() {
     world.end().await;
 }
 
+/// Waits until the other side has closed the connection.
+async fn cut(mut stream: impl tokio::io::AsyncRead + Unpin) {
+    let reading = async {
+        let mut buffer = [0; 1024];
+        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await {}
+    };
+    tokio::time::timeout(Duration::from_secs(30), reading)
+        .await
+        .expect("the connection is still open");
+}
+
+fn count(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 #[tokio::test]
 async fn a_connection_that_gets_nowhere_is_cut() {
-    let (_folder, world) = world().await;
-    let mut silent = TcpStream::connect(world.address).await.unwrap();
-    let mut buffer = [0; 16];
-    // Cut by the handshake's time limit, which is two seconds here.
-    let read = tokio::time::timeout(
-        Duration::from_secs(30),
-        tokio::io::AsyncReadExt::read(&mut silent, &mut buffer),
-    );
-    assert!(matches!(read.await.unwrap(), Ok(0) | Err(_)));
-    assert_eq!(
-        world
-            .metrics
-            .accept
-            .handshakes_timed_out
-            .load(std::sync::atomic::Ordering::Relaxed),
-        1
-    );
+    let (_folder, dir) = folder();
+    let limits = Options {
+        handshake_timeout: Duration::from_millis(300),
+        anonymous_lifetime: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let world = World::start_with(&dir, limits).await;
+    cut(TcpStream::connect(world.address).await.unwrap()).await;
+    assert_eq!(count(&world.metrics.accept.handshakes_timed_out), 1);
+    // Nor does a handshake without a certificate give the right to stay.
+    let tcp = TcpStream::connect(world.address).await.unwrap();
+    let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
+    cut(TlsConnector::from(world.tls(None))
+        .connect(name, tcp)
+        .await
+        .unwrap())
+    .await;
+    assert_eq!(count(&world.metrics.accept.handshakes_timed_out), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn silent_connections_take_no_place_of_those_who_shake_hands() {
+    let (_folder, dir) = folder();
+    let world = World::start_with(
+        &dir,
+        Options {
+            handshakes_max: 1,
+            ..Options::default()
+        },
+    )
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    world.enrol().await;
+    assert_eq!(count(&world.metrics.accept.handshakes_timed_out), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn beyond_the_bound_connections_are_dropped_at_once() {
+    let (_folder, dir) = folder();
+    let world = World::start_with(
+        &dir,
+        Options {
+            connections_max: 1,
+            ..Options::default()
+        },
+    )
+    .await;
+    let _first = TcpStream::connect(world.address).await.unwrap();
+    cut(TcpStream::connect(world.address).await.unwrap()).await;
+    assert_eq!(count(&world.metrics.accept.dropped_full), 1);
     world.end().await;
 }
