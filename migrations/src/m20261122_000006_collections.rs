@@ -89,8 +89,12 @@ fn gap() -> TableCreateStatement {
         .col(big_integer("server_id"))
         // Unsigned 64-bit numbers of the wire, bit for bit.
         .col(big_integer("epoch"))
+        // 0 and 0: which numbers is not known.
         .col(big_integer("first"))
         .col(big_integer("last"))
+        // The time that is not covered, where it is known.
+        .col(big_integer_null("from_ms"))
+        .col(big_integer_null("to_ms"))
         .col(big_integer_null("sample_count"))
         .col(string("reason"))
         .col(big_integer("noted_ms"))

@@ -53,10 +53,14 @@ pub struct GapView {
     pub server: ServerId,
     /// The agent's epoch.
     pub epoch: u64,
-    /// First missing sequence number.
+    /// First missing sequence number; 0 if nobody knows which are missing.
     pub first: u64,
-    /// Last missing sequence number.
+    /// Last missing sequence number; 0 if nobody knows which are missing.
     pub last: u64,
+    /// The last time before the gap at which something was collected, if known.
+    pub from_ms: Option<i64>,
+    /// The first time after the gap, if known.
+    pub to_ms: Option<i64>,
     /// How many samples are lost with them, if known.
     pub sample_count: Option<u64>,
     /// Why: a word of [`muster_model::GapReason`].

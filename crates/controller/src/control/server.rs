@@ -71,14 +71,17 @@ impl ControlSocket {
         let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
         let tasks = TaskTracker::new();
         loop {
-            let permit = Arc::clone(&exchanges)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            let stream = tokio::select! {
+            let exchange_begins = async {
+                let permit = Arc::clone(&exchanges)
+                    .acquire_owned()
+                    .await
+                    .expect("the semaphore is never closed");
+                self.listener.accept().await.map(|(stream, _)| (stream, permit))
+            };
+            let (stream, permit) = tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                begun = exchange_begins => match begun {
+                    Ok(begun) => begun,
                     Err(error) => {
                         tracing::warn!(error = %error, "accepting on the control socket failed");
                         tokio::time::sleep(ACCEPT_REST).await;

@@ -129,6 +129,8 @@ impl Store {
                 epoch: row.epoch.cast_unsigned(),
                 first: row.first.cast_unsigned(),
                 last: row.last.cast_unsigned(),
+                from_ms: row.from_ms,
+                to_ms: row.to_ms,
                 sample_count: row.sample_count.map(i64::cast_unsigned),
                 reason: row.reason,
                 noted_ms: row.noted_ms,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use muster_base::id::ServerId;
-use muster_model::Gap;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -11,7 +10,7 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use super::gathered::{ErrorKey, Seen};
+use super::gathered::{ErrorKey, NewGap, Seen};
 use super::{ERRORS_PER_SERVER_MAX, GAPS_PER_SERVER_MAX};
 use crate::store::entity::{collection_error, collector_status, gap};
 use crate::store::{Doing as _, ROWS_PER_STATEMENT, StoreError};
@@ -37,6 +36,24 @@ pub(super) async fn statuses(
         }
     }
     Ok(known)
+}
+
+/// When a collection of this server last began, as far as it is applied, Unix ms.
+pub(super) async fn last_collected_ms(
+    transaction: &DatabaseTransaction,
+    server: ServerId,
+) -> Result<Option<i64>, StoreError> {
+    use collector_status::{Column, Entity};
+    Entity::find()
+        .select_only()
+        .column(Column::StartedMs)
+        .filter(Column::ServerId.eq(server.0))
+        .order_by_desc(Column::StartedMs)
+        .limit(1)
+        .into_tuple()
+        .one(transaction)
+        .await
+        .doing("find the last collection of a server")
 }
 
 pub(super) async fn write_statuses(
@@ -143,23 +160,23 @@ async fn drop_oldest_errors(transaction: &DatabaseTransaction, server: ServerId)
     Ok(())
 }
 
-pub(super) async fn write_gaps(
-    transaction: &DatabaseTransaction,
-    gaps: &[(ServerId, Gap, i64)],
-) -> Result<(), StoreError> {
+pub(super) async fn write_gaps(transaction: &DatabaseTransaction, gaps: &[NewGap]) -> Result<(), StoreError> {
     const DOING: &str = "store gaps";
     for chunk in gaps.chunks(ROWS_PER_STATEMENT) {
-        let rows = chunk.iter().map(|(server, lost, noted_ms)| gap::ActiveModel {
+        let rows = chunk.iter().map(|new| gap::ActiveModel {
             id: NotSet,
-            server_id: Set(server.0),
-            epoch: Set(lost.epoch.cast_signed()),
-            first: Set(lost.range.first.cast_signed()),
-            last: Set(lost.range.last.cast_signed()),
-            sample_count: Set(lost
+            server_id: Set(new.server.0),
+            epoch: Set(new.lost.epoch.cast_signed()),
+            first: Set(new.lost.range.first.cast_signed()),
+            last: Set(new.lost.range.last.cast_signed()),
+            from_ms: Set(new.from_ms),
+            to_ms: Set(new.to_ms),
+            sample_count: Set(new
+                .lost
                 .sample_count
                 .map(|count| i64::try_from(count).unwrap_or(i64::MAX))),
-            reason: Set(lost.reason.as_str().to_owned()),
-            noted_ms: Set(*noted_ms),
+            reason: Set(new.lost.reason.as_str().to_owned()),
+            noted_ms: Set(new.noted_ms),
         });
         let keep = OnConflict::columns([
             gap::Column::ServerId,
@@ -175,7 +192,7 @@ pub(super) async fn write_gaps(
             .await
             .doing(DOING)?;
     }
-    let servers: BTreeSet<ServerId> = gaps.iter().map(|(server, _, _)| *server).collect();
+    let servers: BTreeSet<ServerId> = gaps.iter().map(|new| new.server).collect();
     for server in servers {
         drop_oldest_gaps(transaction, server).await?;
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_base::id::ServerId;
-use muster_model::{CollectorRun, Gap, RunOutcome};
+use muster_model::{CollectorRun, Gap, GapReason, RunOutcome, SequenceRange};
 use sea_orm::DatabaseTransaction;
 
 use super::{AppliedReport, COLLECTORS_PER_SERVER_MAX, collections};
@@ -32,18 +32,33 @@ pub(super) struct Seen {
     pub(super) count: i64,
 }
 
+/// A gap that is to be stored.
+#[derive(Debug)]
+pub(super) struct NewGap {
+    pub(super) server: ServerId,
+    pub(super) lost: Gap,
+    pub(super) from_ms: Option<i64>,
+    pub(super) to_ms: Option<i64>,
+    pub(super) noted_ms: i64,
+}
+
 /// Everything of a batch that is written at its end.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     heard: BTreeMap<ServerId, i64>,
     runs: BTreeMap<(ServerId, String), Vec<CollectorRun>>,
     errors: BTreeMap<ErrorKey, Seen>,
-    gaps: Vec<(ServerId, Gap, i64)>,
+    gaps: Vec<NewGap>,
 }
 
 impl Gathered {
     /// Takes in one report.
     pub(super) fn add(&mut self, entry: &AppliedReport) {
+        if let Some(previous) = entry.report.previous_epoch
+            && !previous.ended_cleanly
+        {
+            self.unclean_end(entry, previous.epoch);
+        }
         let heard_ms = self.heard.entry(entry.server).or_insert(entry.received_ms);
         *heard_ms = entry.received_ms.max(*heard_ms);
         for run in &entry.report.runs {
@@ -77,8 +92,40 @@ impl Gathered {
             );
         }
         for lost in &entry.report.gaps {
-            self.gaps.push((entry.server, lost.clone(), entry.received_ms));
+            self.gaps.push(NewGap {
+                server: entry.server,
+                lost: lost.clone(),
+                from_ms: None,
+                to_ms: None,
+                noted_ms: entry.received_ms,
+            });
         }
+    }
+
+    /// The agent ended without a word: what it had not sent by then is lost, and nobody knows how much that is. To be
+    /// called before the runs of the report are taken in.
+    fn unclean_end(&mut self, entry: &AppliedReport, epoch: u64) {
+        let of_server = self
+            .runs
+            .iter()
+            .filter(|((server, _), _)| *server == entry.server);
+        let before = of_server
+            .flat_map(|(_, runs)| runs)
+            .map(|run| run.started_ms)
+            .max();
+        self.gaps.push(NewGap {
+            server: entry.server,
+            lost: Gap {
+                epoch,
+                // Numbers begin at 1: no number is known.
+                range: SequenceRange { first: 0, last: 0 },
+                sample_count: None,
+                reason: GapReason::UncleanEnd,
+            },
+            from_ms: before,
+            to_ms: Some(entry.report.observed_ms),
+            noted_ms: entry.received_ms,
+        });
     }
 
     /// Notes that something of a report was not taken.
@@ -114,6 +161,11 @@ impl Gathered {
 
     /// Writes everything.
     pub(super) async fn write(mut self, transaction: &DatabaseTransaction) -> Result<(), StoreError> {
+        for gap in &mut self.gaps {
+            if gap.to_ms.is_some() && gap.from_ms.is_none() {
+                gap.from_ms = collections::last_collected_ms(transaction, gap.server).await?;
+            }
+        }
         for (&server, &at_ms) in &self.heard {
             servers::seen(transaction, server, at_ms).await?;
         }

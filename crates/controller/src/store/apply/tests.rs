@@ -1,6 +1,6 @@
 use muster_model::{
-    Clock, CollectorRun, Gap, GapReason, Health, Inventory, Link, LinkType, Problem, Resource, ResourceKind,
-    RunOutcome, SequenceRange,
+    Clock, CollectorRun, Gap, GapReason, Health, Inventory, Link, LinkType, PreviousEpoch, Problem, Resource,
+    ResourceKind, RunOutcome, SequenceRange,
 };
 
 use super::*;
@@ -424,6 +424,32 @@ async fn gaps_are_kept_once_with_their_whole_numbers() {
         (gaps[0].epoch, gaps[0].last, gaps[0].reason.as_str()),
         (u64::MAX, u64::MAX, "buffer_full")
     );
+}
+
+#[tokio::test]
+async fn an_agent_that_ended_without_a_word_leaves_a_gap_up_to_its_new_start() {
+    let mut world = World::new().await;
+    let mut before = report(100);
+    before.runs = vec![
+        run("cpu", 95, RunOutcome::Facts),
+        run("smart", 40, RunOutcome::Facts),
+    ];
+    world.apply(before).await;
+    for (epoch, at_ms, ended_cleanly) in [(6, 300, true), (7, 500, false)] {
+        let mut first = report(at_ms);
+        first.previous_epoch = Some(PreviousEpoch { epoch, ended_cleanly });
+        first.runs = vec![run("cpu", at_ms, RunOutcome::Facts)];
+        world.apply(first).await;
+    }
+    let gaps = world.store().gaps(world.server).await.unwrap();
+    assert_eq!(gaps.len(), 1);
+    let gap = &gaps[0];
+    assert_eq!(
+        (gap.epoch, gap.first, gap.last, gap.sample_count),
+        (7, 0, 0, None)
+    );
+    assert_eq!((gap.from_ms, gap.to_ms), (Some(300), Some(500)));
+    assert_eq!(gap.reason, "unclean_end");
 }
 
 #[tokio::test]

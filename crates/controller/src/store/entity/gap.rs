@@ -11,6 +11,8 @@ pub struct Model {
     pub epoch: i64,
     pub first: i64,
     pub last: i64,
+    pub from_ms: Option<i64>,
+    pub to_ms: Option<i64>,
     pub sample_count: Option<i64>,
     pub reason: String,
     pub noted_ms: i64,
