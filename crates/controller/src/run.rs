@@ -210,3 +210,6 @@ fn reachable(listening: SocketAddr) -> String {
         None => listening.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
