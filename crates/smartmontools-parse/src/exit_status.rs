@@ -1,4 +1,8 @@
 //! The exit status of smartctl, a bit mask: smartctl(8), section EXIT STATUS.
+//!
+//! What a verdict makes of each bit: 0 and 1 nothing was read, unknown. 2 by itself nothing; unknown if the drive's
+//! values are missing too. 3 failed. 4 and 5 as the attribute table says; where it shows no such attribute, 4 is a
+//! warning (failed without any table) and 5 is a warning. 6 a note. 7 as the self-test log says, else a warning.
 
 use serde::{Deserialize, Serialize};
 

@@ -182,6 +182,67 @@ fn nothing_usable_is_unknown_and_says_why() {
     }
 }
 
+#[test]
+fn a_drive_that_calls_itself_good_and_shows_no_values_is_unknown() {
+    let bare = |protocol: &str, exit_status: u8| {
+        format!(
+            r#"{{"smartctl":{{"exit_status":{exit_status}}},"device":{{"protocol":"{protocol}"}},"serial_number":"S",
+            "smart_status":{{"passed":true}}}}"#
+        )
+    };
+    for (protocol, exit_status) in [
+        ("ATA", 0),
+        ("ATA", 4),
+        ("NVMe", 0),
+        ("NVMe", 4),
+        ("SCSI", 4),
+        ("", 0),
+    ] {
+        let verdict = verdict(&parse(&bare(protocol, exit_status)).report, None);
+        assert_eq!(verdict.health, Health::Unknown, "{protocol} {exit_status}");
+        assert_eq!(verdict.reasons[0].text, "its values could not be read");
+        assert_eq!(verdict.reasons[1].code, "smart_status_passed");
+    }
+    assert_eq!(
+        health(&bare("SCSI", 0)),
+        Health::Healthy,
+        "it may have none to show"
+    );
+}
+
+#[test]
+fn losing_its_table_or_log_makes_a_healthy_drive_unknown() {
+    for (name, field) in [
+        ("lab/bookworm-sata-disk", "/ata_smart_attributes"),
+        ("lab/bookworm-nvme", "/nvme_smart_health_information_log"),
+    ] {
+        let mut document: Value = serde_json::from_str(&fixture(&format!("{name}.json"))).unwrap();
+        assert_eq!(health(&document.to_string()), Health::Healthy, "{name}");
+        document.as_object_mut().unwrap().remove(&field[1..]);
+        assert_eq!(health(&document.to_string()), Health::Unknown, "{name}");
+    }
+}
+
+#[test]
+fn findings_of_the_exit_status_count_beside_a_good_table() {
+    let cases = [
+        (0, Health::Healthy, None),
+        (4, Health::Healthy, None),
+        (16, Health::Warning, Some("prefail_attribute")),
+        (32, Health::Warning, Some("attribute_failed_before")),
+        (64, Health::Healthy, Some("error_log")),
+        (128, Health::Warning, Some("self_test_failed")),
+    ];
+    for (exit_status, wanted, code) in cases {
+        let mut document: Value = serde_json::from_str(&fixture("synthetic/ata-healthy-old.json")).unwrap();
+        document["smartctl"]["exit_status"] = json!(exit_status);
+        let verdict = verdict(&parse(&document.to_string()).report, None);
+        assert_eq!(verdict.health, wanted, "{exit_status}: {verdict:?}");
+        let has = |code| verdict.reasons.iter().any(|reason| reason.code == code);
+        assert!(code.is_none_or(has), "{exit_status}: {verdict:?}");
+    }
+}
+
 /// Replaces every value of a document, one at a time, by values of other types.
 fn mutations(document: &Value) -> Vec<(String, Value)> {
     let mut paths = Vec::new();

@@ -1,9 +1,9 @@
 //! What the drive says of itself, and whether there is anything to judge at all.
 
 use crate::exit_status::ExitStatus;
-use crate::report::{Device, Report};
+use crate::report::{Device, NvmeHealthLog, Report};
 
-use super::{Health, Reason};
+use super::{Health, Reason, self_test};
 
 /// At least one reason: the drive's own word, or why there is none.
 pub(super) fn judge(report: &Report) -> Vec<Reason> {
@@ -11,8 +11,11 @@ pub(super) fn judge(report: &Report) -> Vec<Reason> {
     let exit_status = report.smartctl.exit_status.unwrap_or_default();
     if let Some(reason) = failing(report, exit_status) {
         reasons.push(reason);
+    } else if let Some(reason) = unread(report, exit_status) {
+        reasons.push(reason);
     } else {
-        reasons.push(unread(report, exit_status).unwrap_or_else(|| own_word(report)));
+        reasons.push(own_word(report));
+        reasons.extend(values_unread(report, exit_status));
     }
     if report.smart_enabled == Some(false) && scsi_without_exceptions(report) {
         let text = "informational exceptions are off, so the drive does not warn by itself; switch them on with smartctl --smart=on";
@@ -112,6 +115,33 @@ fn own_word(report: &Report) -> Reason {
     Reason::new("no_own_status", Health::Unknown, text)
 }
 
+/// A drive that calls itself good and shows none of its counters: nobody has looked at those, and drives call
+/// themselves bad late. A SCSI drive may have none to show, as virtual ones do, so it is judged on its word unless
+/// asking for them failed.
+fn values_unread(report: &Report, exit_status: ExitStatus) -> Option<Reason> {
+    let is_scsi = report
+        .device
+        .protocol
+        .as_deref()
+        .is_some_and(|name| name.eq_ignore_ascii_case("scsi"));
+    let has_counters = report.has_health_data() || !report.ata.statistics.is_empty();
+    let are_read = if report.is_nvme() {
+        report
+            .nvme
+            .health
+            .as_ref()
+            .is_some_and(|health| *health != NvmeHealthLog::default())
+    } else if !report.ata.attributes.is_empty() {
+        true
+    } else if is_scsi {
+        has_counters || !exit_status.some_command_failed()
+    } else {
+        has_counters && !exit_status.some_command_failed()
+    };
+    let text = || format!("its values could not be read{}", said(report));
+    (!are_read).then(|| Reason::new("values_unread", Health::Unknown, text()))
+}
+
 /// The first error smartctl printed, for the end of a sentence.
 fn said(report: &Report) -> String {
     const CHARS_MAX: usize = 200;
@@ -142,20 +172,38 @@ fn unreadable_fields(report: &Report) -> Option<Reason> {
     Some(Reason::new("unreadable_fields", Health::Unknown, text))
 }
 
-/// Findings smartctl put into its exit status, where the output does not hold them itself.
+/// Findings smartctl put into its exit status, where the output does not hold them itself. A table that shows no such
+/// thing does not take back what smartctl found, but it makes "failing" a matter to look into.
 fn from_exit_status(report: &Report, exit_status: ExitStatus) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    let no_attributes = report.ata.attributes.is_empty();
-    if exit_status.prefail_now() && no_attributes {
+    let attributes = &report.ata.attributes;
+    let shows_prefail = attributes
+        .iter()
+        .any(|attribute| attribute.flags.prefailure && attribute.when_failed.as_deref() == Some("now"));
+    let shows_failed = attributes.iter().any(|attribute| attribute.when_failed.is_some());
+    if exit_status.prefail_now() && attributes.is_empty() {
         let text = "attributes that foretell failure are at or below their threshold; back up now and replace the drive";
         reasons.push(Reason::new("prefail_attribute", Health::Failed, text));
+    } else if exit_status.prefail_now() && !shows_prefail {
+        let text = "smartctl found attributes that foretell failure at or below their threshold, and the table does not \
+                    show which; back up, and read them with smartctl --attributes";
+        reasons.push(Reason::new("prefail_attribute", Health::Warning, text));
     }
-    if exit_status.failed_in_past() && no_attributes {
+    if exit_status.failed_in_past() && !shows_failed {
         let text =
             "attributes were at or below their threshold in the past; read them with smartctl --attributes";
         reasons.push(Reason::new("attribute_failed_before", Health::Warning, text));
     }
-    if exit_status.self_test_errors() && report.ata.self_test_logs.is_empty() {
+    let counts_errors = report
+        .ata
+        .error_logs
+        .iter()
+        .any(|log| log.count.is_some_and(|count| 0 < count));
+    if exit_status.error_log_not_empty() && !counts_errors {
+        let text = "the drive's error log has entries; read them with smartctl --log=error";
+        reasons.push(Reason::note("error_log", text));
+    }
+    if exit_status.self_test_errors() && self_test::judge(report).is_none() {
         let text = "the self-test log holds errors; run an extended self-test (smartctl --test=long)";
         reasons.push(Reason::new("self_test_failed", Health::Warning, text));
     }
