@@ -121,8 +121,10 @@ impl App {
         let account = self.store.account(username).await?;
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let is_right = self.verify(stored, password.to_owned()).await?;
+        // People type passwords into the wrong field: a name is logged only if it is one.
+        let known = account.as_ref().map(|account| account.username.clone());
         let Some(account) = account.filter(|account| is_right && !account.disabled) else {
-            tracing::warn!(user = username, peer = %peer, "login refused");
+            tracing::warn!(user = known, peer = %peer, "login refused");
             return Err(AuthError::BadCredentials);
         };
         tracing::info!(user = username, peer = %peer, "login");

@@ -10,10 +10,11 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, on};
+use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
@@ -73,6 +74,7 @@ impl Routes {
         for (path, item) in &mut paths.paths {
             for (method, operation) in operations(item) {
                 declare(operation, access);
+                complete(operation, &method, path);
                 self.table.push(Declared {
                     method,
                     path: path.clone(),
@@ -137,6 +139,34 @@ fn declare(operation: &mut Operation, access: Access) {
     } else {
         format!("{description}\n\n{sentence}")
     });
+}
+
+/// Adds what OpenAPI demands and handlers need not repeat: an id that no other operation has, and a description of
+/// each response.
+fn complete(operation: &mut Operation, method: &Method, path: &str) {
+    let words = path.trim_start_matches("/api/").split(['/', '-', '.']);
+    let words = words.map(|word| word.trim_matches(['{', '}']));
+    let id = std::iter::once(method.as_str().to_lowercase()).chain(words.map(str::to_owned));
+    operation.operation_id = Some(id.collect::<Vec<_>>().join("_"));
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = status_words(status).to_owned();
+        }
+    }
+}
+
+/// What a status means where the handler says nothing more particular.
+fn status_words(status: &str) -> &'static str {
+    match status
+        .parse()
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok())
+    {
+        Some(code) => code.canonical_reason().unwrap_or("the answer"),
+        None => "what went wrong",
+    }
 }
 
 /// Who makes this request; only behind a route that [`Access::Needs`] a role or is a [`Access::Page`].

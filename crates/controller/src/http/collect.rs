@@ -46,6 +46,7 @@ pub(super) struct CollectionsBody {
 /// What to say of an outcome.
 const STILL_RUNNING: &str = "the collection is still running";
 const NOT_CONNECTED: &str = "the agent is not connected";
+const NONE_CONNECTED: &str = "no agent of a monitored server is connected";
 const COLLECTED: &str = "collected";
 
 /// Has a server's agent collect everything now, and waits up to 20 s until the facts can be asked for.
@@ -79,6 +80,7 @@ pub(super) async fn one(
     responses(
         (status = 200, body = CollectionsBody),
         (status = 202, body = CollectionsBody, description = "some are still running"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "no agent is connected"),
         (status = "default", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -100,6 +102,10 @@ pub(super) async fn all(
         .buffer_unordered(total.max(1))
         .collect()
         .await;
+    let is_asked = |(_, outcome): &(_, CollectOutcome)| !matches!(outcome, CollectOutcome::NotConnected);
+    if !outcomes.iter().any(is_asked) {
+        return Err(Problem::new(Code::AgentNotConnected, NONE_CONNECTED));
+    }
     let mut summary = CollectionsBody {
         total,
         successful: 0,

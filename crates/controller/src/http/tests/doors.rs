@@ -146,6 +146,23 @@ async fn every_documented_operation_is_in_the_table_and_says_who_may_call_it() {
 }
 
 #[tokio::test]
+async fn every_operation_has_an_id_of_its_own_and_describes_its_responses() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/openapi.json").await.json();
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} twice");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let description = response["description"].as_str().unwrap_or_default();
+                assert!(!description.is_empty(), "{method} {path}: {status}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_password_buys_a_token_by_json_and_by_form() {
     let app = TestApp::start().await;
     let body = json!({"username": "admin", "password": app.password}).to_string();
