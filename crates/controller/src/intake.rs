@@ -12,6 +12,7 @@
 mod batch;
 mod codec;
 mod cursor;
+mod error;
 mod exchange;
 mod feed;
 mod metrics;
@@ -23,13 +24,13 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use muster_base::clock::WallClock;
 use muster_base::id::AgentId;
-use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub use codec::{encode_report, message_of_report};
+pub use error::{IntakeError, WriteError};
 pub use exchange::{Accepted, Answer, EpochCursor, IncomingDefinitions, IncomingReport, RecordKind, ReplyTo};
 pub use feed::Feed;
 pub use metrics::IntakeMetrics;
@@ -72,52 +73,6 @@ impl Default for Options {
     }
 }
 
-/// Why the intake could not do what it was asked.
-#[derive(Debug, Error)]
-pub enum IntakeError {
-    /// The file could not be opened or set up.
-    #[error("open intake {path}")]
-    Open {
-        /// The file.
-        path: Utf8PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The file was made by a newer version.
-    #[error("intake {path} has schema {found}, and this version knows schemas up to {known}")]
-    TooNew {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The file's schema.
-        found: i64,
-        /// The newest schema known here.
-        known: i64,
-    },
-    /// The SQLite library is one that can damage a database in WAL mode.
-    #[error("sqlite {found} can damage databases: at least 3.51.3 is needed")]
-    OldSqlite {
-        /// The library's version.
-        found: &'static str,
-    },
-    /// The writing thread could not be started.
-    #[error("start the intake's thread")]
-    Thread(#[source] std::io::Error),
-    /// Records or definitions could not be read back.
-    #[error("read the intake")]
-    Read(#[source] rusqlite::Error),
-    /// Something other than reports could not be written.
-    #[error("write the intake")]
-    Write(#[source] WriteError),
-    /// The intake has been closed.
-    #[error("the intake is closed")]
-    Closed,
-}
-
-/// The transaction that something was part of failed; why is in the log, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the transaction failed")]
-pub struct WriteError;
-
 /// Whether reports are taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum IntakeState {
@@ -126,6 +81,8 @@ pub enum IntakeState {
     Taking,
     /// No: nothing is acknowledged until there is room, and agents keep what they have.
     Full(IntakeFull),
+    /// No: a commit failed, and the file cannot be opened anew. That is tried until it succeeds.
+    Broken,
 }
 
 /// What the writing thread is handed.
@@ -147,6 +104,10 @@ enum Item {
         consumer: &'static str,
         error: String,
         at_ms: i64,
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
+    BeginAfter {
+        position: i64,
         reply: oneshot::Sender<Result<(), WriteError>>,
     },
     Close,
@@ -213,6 +174,7 @@ impl Intake {
                 clock,
                 state_tx,
                 feed: Arc::clone(&feed),
+                reader: Arc::clone(&reader),
                 metrics: Arc::clone(&metrics),
             },
         );
@@ -300,6 +262,20 @@ impl Intake {
             at_ms,
             reply,
         })?;
+        answer
+            .await
+            .map_err(|_| IntakeError::Closed)?
+            .map_err(IntakeError::Write)
+    }
+
+    /// Sees to it that every report handed in from now on gets a position beyond `position`, which consumers have
+    /// passed. Does nothing unless the file is younger than they are: then it is another one than they have read.
+    ///
+    /// # Errors
+    /// [`IntakeError::Write`] if it could not be written, [`IntakeError::Closed`] after [`Intake::close`].
+    pub async fn begin_after(&self, position: i64) -> Result<(), IntakeError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Item::BeginAfter { position, reply })?;
         answer
             .await
             .map_err(|_| IntakeError::Closed)?
