@@ -9,6 +9,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Arguments for `make run`, such as ARGS="--data-dir /tmp/muster --once".
 ARGS ?=
 
+# Captures that some tests walk, too many to be part of the repository; those tests say "skipped" without them.
+CAPTURES := $(wildcard ../shared/fixtures)
+ifneq ($(CAPTURES),)
+export MUSTER_FIXTURES ?= $(abspath $(CAPTURES))
+endif
+
 .PHONY: help run check fmt clippy tidy doc lint test test-full test-deps docs bench
 
 help: ## Lists the targets

@@ -1,4 +1,4 @@
-//! Walks the captures of real drives and of the storage lab that are kept beside the project, where they are.
+//! Walks the captures of real drives and of the storage lab, in the folder that `MUSTER_FIXTURES` names.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use smartmontools_parse::{Health, Parsed, Verdict, parse, scan, verdict};
 
 /// Every capture of a real drive: file name, text, and the same text as plain JSON.
 fn captures() -> Vec<(String, String, Value)> {
-    let mut paths = list(&root().join("smartctl"));
+    let mut paths = list("smartctl");
     if paths.is_empty() {
         println!("skipped: no captures of real drives here (MUSTER_FIXTURES)");
     }
@@ -31,8 +31,12 @@ fn captures() -> Vec<(String, String, Value)> {
     paths.iter().map(read).collect()
 }
 
-/// What is in a folder, nothing for one that is not there.
-fn list(folder: &Path) -> Vec<PathBuf> {
+/// What is in a folder of the captures, nothing for one that is not there.
+fn list(folder: &str) -> Vec<PathBuf> {
+    root().map(|root| entries(&root.join(folder))).unwrap_or_default()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
         .unwrap_or_default()
@@ -42,11 +46,8 @@ fn list(folder: &Path) -> Vec<PathBuf> {
     clippy::disallowed_methods,
     reason = "a test finds its captures by the environment"
 )]
-fn root() -> PathBuf {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    std::env::var("MUSTER_FIXTURES")
-        .map(PathBuf::from)
-        .unwrap_or(beside)
+fn root() -> Option<PathBuf> {
+    std::env::var_os("MUSTER_FIXTURES").map(PathBuf::from)
 }
 
 fn judged(text: &str) -> (Parsed, Verdict) {
@@ -173,12 +174,12 @@ fn every_verdict_says_what_it_rests_on() {
 /// QEMU's drives in every state of the storage lab: only the NVMe drive can be made to fail.
 #[test]
 fn every_output_of_the_lab_reads_and_only_the_failing_drive_fails() {
-    let suites = list(&root().join("lab")).into_iter().filter(|path| path.is_dir());
-    let states: Vec<PathBuf> = suites.flat_map(|suite| list(&suite)).collect();
+    let suites = list("lab").into_iter().filter(|path| path.is_dir());
+    let states: Vec<PathBuf> = suites.flat_map(|suite| entries(&suite)).collect();
     if states.is_empty() {
         println!("skipped: no captures of the lab here (MUSTER_FIXTURES)");
     }
-    for path in states.iter().flat_map(|state| list(state)) {
+    for path in states.iter().flat_map(|state| entries(state)) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if !name.starts_with("smartctl-") || !name.ends_with(".json") {
             continue;
