@@ -10,6 +10,7 @@ mod m20261122_000004_identities;
 mod m20261122_000005_resources;
 mod m20261122_000006_collections;
 mod m20261122_000007_positions;
+mod m20261122_000008_renewals;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_resources::Migration),
             Box::new(m20261122_000006_collections::Migration),
             Box::new(m20261122_000007_positions::Migration),
+            Box::new(m20261122_000008_renewals::Migration),
         ]
     }
 }

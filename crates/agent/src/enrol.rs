@@ -12,12 +12,13 @@ use muster_base::id::{AgentId, ServerId};
 use muster_proto::convert::{ConvertError, uuid_from_wire};
 use muster_proto::token::{EnrolmentToken, TokenError};
 use muster_proto::v1::EnrollResponse;
-use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
-use rustls::pki_types::CertificateDer;
+use rcgen::{CertificateParams, KeyPair};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::identity::{Identity, IdentityDir, IdentityError, private_key};
+use crate::identity::{
+    Identity, IdentityDir, IdentityError, certificates_of, is_for_key, on_disk, private_key,
+};
 use crate::uplink::enrolment::{self, CallError};
 
 /// Longest token file that is read; a token has some 120 bytes.
@@ -120,7 +121,7 @@ pub async fn redeem(
             dir: dir.path().to_owned(),
         });
     }
-    let (dir, key) = on_disk(dir, |dir| dir.key_or_new()).await?;
+    let key = on_disk(dir.clone(), IdentityDir::key_or_new).await?;
     let request = CertificateParams::default()
         .serialize_request(&key)
         .map_err(EnrolError::Request)?;
@@ -134,26 +135,13 @@ pub async fn redeem(
     .await?;
     let token_used_up = response.token_used_up;
     let identity = identity_of(response, controller, &key)?;
-    let (_, identity) = on_disk(dir, |dir| dir.store(&identity).map(|()| identity)).await?;
+    let identity = on_disk(dir, |dir| dir.store(&identity).map(|()| identity)).await?;
     info!(agent.id = %identity.agent_id, server.id = %identity.server_id, token = token.public_id, "enrolled");
     Ok(Enrolled {
         identity,
         token_used_up,
         token_deleted: false,
     })
-}
-
-/// Syncing takes milliseconds; whoever enrols many agents must not stand still for each.
-async fn on_disk<T: Send + 'static>(
-    dir: IdentityDir,
-    work: impl FnOnce(&IdentityDir) -> Result<T, IdentityError> + Send + 'static,
-) -> Result<(IdentityDir, T), IdentityError> {
-    let done = tokio::task::spawn_blocking(move || {
-        let result = work(&dir);
-        result.map(|value| (dir, value))
-    });
-    done.await
-        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// Reads the token in a file.
@@ -176,13 +164,12 @@ pub fn read_token(path: &Utf8Path) -> Result<EnrolmentToken, EnrolError> {
 }
 
 fn identity_of(response: EnrollResponse, controller: &str, key: &KeyPair) -> Result<Identity, EnrolError> {
-    let certificates = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect::<Vec<_>>();
-    let chain = certificates(response.certificate_chain);
+    let chain = certificates_of(response.certificate_chain);
     let leaf = chain.first().ok_or(EnrolError::Answer("it has no certificate"))?;
     if !is_for_key(leaf, key) {
         return Err(EnrolError::Answer("the certificate is not for our key"));
     }
-    let roots = certificates(response.trust_bundle);
+    let roots = certificates_of(response.trust_bundle);
     if roots.is_empty() {
         return Err(EnrolError::Answer("it has no root"));
     }
@@ -201,11 +188,6 @@ fn identity_of(response: EnrollResponse, controller: &str, key: &KeyPair) -> Res
         command_keys: command_keys.map_err(|_| EnrolError::Answer("a command key has not 32 bytes"))?,
         key: private_key(key),
     })
-}
-
-fn is_for_key(leaf: &CertificateDer<'_>, key: &KeyPair) -> bool {
-    x509_parser::parse_x509_certificate(leaf)
-        .is_ok_and(|(_, parsed)| parsed.public_key().raw == key.subject_public_key_info())
 }
 
 /// A file that nobody may write was put there to stay, say by a configuration tool.

@@ -2,7 +2,10 @@
 //!
 //! Kept in `DIR/identity/`: `key.pem` (0600), `chain.pem`, `roots.pem` and, written last, `identity.json`, whose
 //! presence means that the agent is enrolled. The key is made before the first network call and kept when that
-//! call's answer is lost, so that the same key can be shown again.
+//! call's answer is lost, so that the same key can be shown again. A renewal writes files of its own beside these, and
+//! `identity.json` says which count: replacing that one file is the switch.
+
+mod renewal;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use camino::{Utf8Path, Utf8PathBuf};
 use muster_base::id::{AgentId, ServerId};
-use rcgen::KeyPair;
+use muster_proto::BACKDATED_MS;
+use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -109,6 +113,39 @@ struct IdentityFile {
     generation: u32,
     controller: String,
     command_keys: Vec<String>,
+    /// Whether key, chain and roots are in files named after the generation.
+    #[serde(default)]
+    renewed: bool,
+}
+
+impl IdentityFile {
+    fn of(identity: &Identity, renewed: bool) -> Self {
+        Self {
+            agent_id: identity.agent_id,
+            server_id: identity.server_id,
+            generation: identity.generation,
+            controller: identity.controller.clone(),
+            command_keys: identity
+                .command_keys
+                .iter()
+                .map(|key| BASE64.encode(key))
+                .collect(),
+            renewed,
+        }
+    }
+
+    /// The name of the `key`, `chain` or `roots` file.
+    fn name(&self, what: &str) -> String {
+        if self.renewed {
+            format!("{what}-{}.pem", self.generation)
+        } else {
+            format!("{what}.pem")
+        }
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("an identity is plain data")
+    }
 }
 
 /// The folder of an identity below the agent's.
@@ -165,21 +202,9 @@ impl IdentityDir {
     /// # Errors
     /// [`IdentityError::Write`] if a file can't be written.
     pub fn store(&self, identity: &Identity) -> Result<(), IdentityError> {
-        let file = IdentityFile {
-            agent_id: identity.agent_id,
-            server_id: identity.server_id,
-            generation: identity.generation,
-            controller: identity.controller.clone(),
-            command_keys: identity
-                .command_keys
-                .iter()
-                .map(|key| BASE64.encode(key))
-                .collect(),
-        };
-        let json = serde_json::to_vec_pretty(&file).expect("an identity is plain data");
         self.write("chain.pem", pem(&identity.chain).as_bytes())?;
         self.write("roots.pem", pem(&identity.roots).as_bytes())?;
-        self.write("identity.json", &json)
+        self.write("identity.json", &IdentityFile::of(identity, false).to_json())
     }
 
     /// Reads an identity.
@@ -202,16 +227,16 @@ impl IdentityDir {
             .map(|key| BASE64.decode(key).ok().and_then(|bytes| bytes.try_into().ok()))
             .collect::<Option<Vec<[u8; 32]>>>()
             .ok_or_else(|| damaged(&json_path, &"a command key is not one"))?;
-        let key_path = self.dir.join("key.pem");
+        let key_path = self.dir.join(file.name("key"));
         let key_pem = read_key(&key_path)?.ok_or_else(|| damaged(&key_path, &"it is missing"))?;
         let key = KeyPair::from_pem(&key_pem).map_err(|error| damaged(&key_path, &error))?;
         Ok(Identity {
             agent_id: file.agent_id,
             server_id: file.server_id,
             generation: file.generation,
+            chain: certificates(&self.dir.join(file.name("chain")))?,
+            roots: certificates(&self.dir.join(file.name("roots")))?,
             controller: file.controller,
-            chain: certificates(&self.dir.join("chain.pem"))?,
-            roots: certificates(&self.dir.join("roots.pem"))?,
             command_keys,
             key: private_key(&key),
         })
@@ -224,17 +249,41 @@ impl IdentityDir {
 }
 
 impl Identity {
-    /// When the certificate expires, Unix milliseconds; `None` if that can't be read from it.
+    /// When the certificate was issued and when it expires, Unix milliseconds; `None` if that can't be read from it.
     #[must_use]
-    pub fn expires_ms(&self) -> Option<i64> {
+    pub fn validity(&self) -> Option<(i64, i64)> {
         let (_, leaf) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
-        leaf.validity().not_after.timestamp().checked_mul(1000)
+        let begins_ms = leaf.validity().not_before.timestamp().checked_mul(1000)?;
+        let expires_ms = leaf.validity().not_after.timestamp().checked_mul(1000)?;
+        let issued_ms = begins_ms.saturating_add(BACKDATED_MS);
+        Some((issued_ms.min(expires_ms), expires_ms))
     }
 }
 
 /// A key in the form that TLS takes.
 pub(crate) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivatePkcs8KeyDer::from(key.serialize_der()).into()
+}
+
+/// Whether a certificate is for this key.
+pub(crate) fn is_for_key(leaf: &CertificateDer<'_>, key: &KeyPair) -> bool {
+    x509_parser::parse_x509_certificate(leaf)
+        .is_ok_and(|(_, parsed)| parsed.public_key().raw == key.subject_public_key_info())
+}
+
+/// Certificates as they come in a message.
+pub(crate) fn certificates_of(list: Vec<Vec<u8>>) -> Vec<CertificateDer<'static>> {
+    list.into_iter().map(CertificateDer::from).collect()
+}
+
+/// Syncing takes milliseconds, in which a thread of the runtime must not stand still.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    dir: IdentityDir,
+    work: impl FnOnce(&IdentityDir) -> Result<T, IdentityError> + Send + 'static,
+) -> Result<T, IdentityError> {
+    let done = tokio::task::spawn_blocking(move || work(&dir));
+    done.await
+        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 fn read_key(path: &Utf8Path) -> Result<Option<String>, IdentityError> {

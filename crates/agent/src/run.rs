@@ -24,6 +24,7 @@ use crate::epoch::{Epoch, EpochError};
 use crate::host::Host;
 use crate::identity::{Identity, IdentityDir, IdentityError};
 use crate::outbox::Outbox;
+use crate::renew::Renewer;
 use crate::report::{Flush, Reporter};
 use crate::uplink::{self, Collected, Control, TlsError, Uplink};
 
@@ -33,9 +34,6 @@ const TICKS_MAX: usize = 64;
 const CONTROLS_MAX: usize = 16;
 /// How long the end waits for acknowledgements.
 const DELIVER_MAX: Duration = Duration::from_secs(5);
-/// How often the certificate's end is looked at.
-const EXPIRY_CHECK: Duration = Duration::from_secs(3600);
-const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// Why the agent does not run or ran no longer.
 #[derive(Debug, Error)]
@@ -79,7 +77,8 @@ pub struct Options {
 /// # Errors
 /// [`RunError`] if it can't start or one of its parts has a defect.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
-    let identity = IdentityDir::below(&options.data_dir).load()?;
+    let dir = IdentityDir::below(&options.data_dir);
+    let identity = dir.load()?;
     let epoch = Epoch::begin(&options.data_dir)?;
     info!(
         agent.id = %identity.agent_id,
@@ -87,7 +86,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         epoch = epoch.number(),
         "agent starts"
     );
-    let parts = Parts::start(&options, &identity, &epoch, &shutdown).await?;
+    let parts = Parts::start(&options, (dir, identity), &epoch, &shutdown).await?;
     let delivered = parts.until(&shutdown).await?;
     if delivered {
         epoch.end_cleanly()?;
@@ -111,7 +110,7 @@ struct Parts {
 impl Parts {
     async fn start(
         options: &Options,
-        identity: &Identity,
+        (dir, identity): (IdentityDir, Identity),
         epoch: &Epoch,
         shutdown: &CancellationToken,
     ) -> Result<Self, RunError> {
@@ -129,15 +128,17 @@ impl Parts {
         let (flushes_tx, flushes_rx) = mpsc::channel(CONTROLS_MAX);
         let (control_tx, control_rx) = mpsc::channel(CONTROLS_MAX);
 
+        let controller = options
+            .controller
+            .as_ref()
+            .unwrap_or(&identity.controller)
+            .clone();
         let config = uplink::Config {
-            controller: options
-                .controller
-                .clone()
-                .unwrap_or_else(|| identity.controller.clone()),
+            controller: controller.clone(),
             hostname: hostname(&host).await,
         };
         let uplink =
-            Uplink::new(config, identity, Arc::clone(&outbox), clocks.clone())?.with_control(control_tx);
+            Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?.with_control(control_tx);
         let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections());
 
         let (handle, collectors) =
@@ -147,9 +148,13 @@ impl Parts {
         helpers.spawn(async move {
             watch.run_until_cancelled(own.run(ticks_tx)).await;
         });
-        let (watch, expires_ms) = (shutdown.clone(), identity.expires_ms());
+        let renewer = Renewer::new(identity, dir, controller, uplink.credentials(), move || {
+            host.now_ms()
+        });
+        let (usable_tx, usable) = oneshot::channel();
+        let watch = shutdown.clone();
         helpers.spawn(async move {
-            watch.run_until_cancelled(watch_expiry(host, expires_ms)).await;
+            watch.run_until_cancelled(renewer.run(usable_tx)).await;
         });
         helpers.spawn(control(control_rx, handle, flushes_tx, shutdown.clone()));
 
@@ -158,7 +163,7 @@ impl Parts {
             reporter: tokio::spawn(
                 Reporter::new(Arc::clone(&outbox), clocks.clone()).run(ticks_rx, flushes_rx),
             ),
-            uplink: tokio::spawn(uplink.run(stop_uplink.clone())),
+            uplink: tokio::spawn(connect_when(usable, uplink, stop_uplink.clone())),
             outbox,
             clocks,
             collectors,
@@ -192,6 +197,13 @@ impl Parts {
             .map_err(|_| RunError::PartEnded { part: "uplink" })?;
         Ok(delivered)
     }
+}
+
+/// Opens the stream once the certificate may be used; that an expired one is refused need not be tried.
+async fn connect_when(usable: oneshot::Receiver<()>, uplink: Uplink, stop: CancellationToken) {
+    // It is dropped, never sent: also when the agent ends before.
+    let _ = stop.run_until_cancelled(usable).await;
+    uplink.run(stop).await;
 }
 
 /// The server's name as it calls itself; empty if that can't be read.
@@ -268,44 +280,11 @@ fn judge(names: &[String], summaries: &[Summary]) -> (bool, String) {
     }
 }
 
-/// Warns once a day when the certificate is about to expire: without one the controller takes nothing.
-async fn watch_expiry(host: Host, expires_ms: Option<i64>) {
-    let Some(expires_ms) = expires_ms else {
-        return;
-    };
-    let mut warned_ms = None;
-    let mut ticker = tokio::time::interval(EXPIRY_CHECK);
-    loop {
-        ticker.tick().await;
-        let now_ms = host.now_ms();
-        if expiry_is_news(now_ms, expires_ms, warned_ms) {
-            warned_ms = Some(now_ms);
-            let hours_left = (expires_ms - now_ms) / (3600 * 1000);
-            warn!(hours_left, "the agent's certificate expires soon: enrol anew");
-        }
-    }
-}
-
-fn expiry_is_news(now_ms: i64, expires_ms: i64, warned_ms: Option<i64>) -> bool {
-    let is_near = expires_ms.saturating_sub(now_ms) < DAY_MS;
-    is_near && warned_ms.is_none_or(|warned_ms| DAY_MS <= now_ms.saturating_sub(warned_ms))
-}
-
 #[cfg(test)]
 mod tests {
     use muster_model::RunOutcome;
 
     use super::*;
-
-    #[test]
-    fn an_expiring_certificate_is_told_once_a_day() {
-        let expires_ms = 10 * DAY_MS;
-        assert!(!expiry_is_news(expires_ms - DAY_MS - 1, expires_ms, None));
-        let first = expires_ms - DAY_MS / 2;
-        assert!(expiry_is_news(first, expires_ms, None));
-        assert!(!expiry_is_news(first + DAY_MS - 1, expires_ms, Some(first)));
-        assert!(expiry_is_news(first + DAY_MS, expires_ms, Some(first)));
-    }
 
     #[test]
     fn a_collection_is_judged_by_all_that_were_asked() {

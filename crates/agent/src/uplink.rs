@@ -5,13 +5,16 @@
 //! handed on as [`Control`]. Nothing is sent before TLS has verified the controller, and nothing but `Hello` before
 //! the controller's `Welcome`.
 //!
-//! Lanes, credits by lane and renewal are not here yet: every report travels on the live lane in order of its
-//! number.
+//! A certificate that was renewed comes in through [`Credentials`]: the stream is then opened anew with it.
+//!
+//! Lanes and credits by lane are not here yet: every report travels on the live lane in order of its number.
 
 mod connect;
+mod credentials;
 mod ended;
 pub(crate) mod enrolment;
 mod outgoing;
+pub(crate) mod renewal;
 mod session;
 mod tls;
 
@@ -23,7 +26,6 @@ use muster_base::ErrorChain;
 use muster_base::backoff::Backoff;
 use muster_base::shutdown::CancellationToken;
 use muster_proto::v1::CloseReason;
-use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -34,7 +36,9 @@ use crate::identity::Identity;
 use crate::outbox::{Acked, Outbox};
 
 pub use self::connect::ConnectError;
+pub use self::credentials::Credentials;
 pub use self::enrolment::CallError;
+pub use self::renewal::RenewCallError;
 pub use self::tls::{TlsError, WrongController};
 
 /// The agent's version as it names it to the controller.
@@ -104,7 +108,7 @@ pub struct Config {
 /// The stream to the controller; see the module's documentation.
 pub struct Uplink {
     config: Config,
-    tls: Arc<ClientConfig>,
+    credentials: Credentials,
     outbox: Arc<Outbox>,
     clocks: ClockReader,
     control_tx: Option<mpsc::Sender<Control>>,
@@ -125,7 +129,7 @@ impl Uplink {
     ) -> Result<Self, TlsError> {
         Ok(Self {
             config,
-            tls: tls::of_identity(identity)?,
+            credentials: Credentials::of(identity)?,
             outbox,
             clocks,
             control_tx: None,
@@ -149,6 +153,12 @@ impl Uplink {
         self
     }
 
+    /// What the agent shows to the controller, for whoever renews it.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+
     /// Counts how often a controller has welcomed the agent.
     #[must_use]
     pub fn connections(&self) -> Arc<AtomicU64> {
@@ -158,8 +168,10 @@ impl Uplink {
     /// Keeps a stream to the controller until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
+        let mut tls = self.credentials.watch();
         loop {
-            let mut session = Session::new(&self);
+            tls.mark_unchanged();
+            let mut session = Session::new(&self, tls.clone());
             let Some(ended) = shutdown.run_until_cancelled(session.run()).await else {
                 return;
             };
@@ -170,14 +182,24 @@ impl Uplink {
                 self.tell(&UplinkEvent::Disconnected);
             }
             drop(session);
+            if matches!(ended, Ok(Ended::Renewed)) {
+                info!("stream is opened anew with a renewed certificate");
+                continue;
+            }
+            if ended::is_expired(&ended) {
+                self.credentials.hint();
+            }
             let retry_after = retry_after(&ended);
             let delay = backoff.next_delay().max(retry_after);
             self.log(&ended, backoff.attempt(), delay);
-            if shutdown
-                .run_until_cancelled(tokio::time::sleep(delay))
-                .await
-                .is_none()
-            {
+            let pause = async {
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    // With another certificate it may go at once.
+                    _ = tls.changed() => {}
+                }
+            };
+            if shutdown.run_until_cancelled(pause).await.is_none() {
                 return;
             }
         }
@@ -235,6 +257,7 @@ impl Uplink {
                     "controller closed the stream"
                 );
             }
+            Ok(Ended::Renewed) => {}
             Ok(Ended::WithoutReason) => warn!(controller, ?retry_in, "stream to controller ended"),
             Err(error) => {
                 warn!(controller, error = %ErrorChain(error), attempt, ?retry_in, "no stream to controller");
@@ -251,6 +274,6 @@ fn retry_after(ended: &Result<Ended, SessionError>) -> Duration {
             ..
         }) => RECONNECT_MAX,
         Ok(Ended::Closed { retry_after, .. }) => (*retry_after).min(RETRY_AFTER_MAX),
-        Ok(Ended::WithoutReason) | Err(_) => Duration::ZERO,
+        Ok(Ended::Renewed | Ended::WithoutReason) | Err(_) => Duration::ZERO,
     }
 }

@@ -39,6 +39,10 @@ pub const PAGE_LIMIT_DEFAULT: u32 = 100;
 
 /// How many revocations a slow reader may be behind before it loses one; a reader that does asks the store.
 const REVOCATIONS_HELD: usize = 1_024;
+/// Renewals a second of one agent: a certificate lives for a minute at least and is renewed half way.
+const RENEWALS_PER_S: f64 = 0.1;
+/// Renewals of one agent at once, for answers that are lost.
+const RENEWALS_AT_ONCE: u32 = 5;
 /// For how long enrolment tokens that ended stay known, so that whoever shows one learns that it expired.
 const TOKENS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
@@ -57,6 +61,8 @@ pub struct Settings {
     pub enrolment_per_s: f64,
     /// How long an enrolment token lives unless its maker says otherwise.
     pub token_ttl: Duration,
+    /// How long an agent's certificate is valid.
+    pub agent_certificate_ttl: Duration,
     /// `HOST:PORT` under which agents reach this controller; goes into install commands.
     pub agent_address: String,
 }
@@ -70,6 +76,7 @@ impl Default for Settings {
             enrolment_burst: 20,
             enrolment_per_s: 20.0,
             token_ttl: Duration::from_secs(30 * 60),
+            agent_certificate_ttl: Duration::from_secs(7 * 24 * 3_600),
             agent_address: "127.0.0.1:8481".to_owned(),
         }
     }
@@ -151,6 +158,7 @@ pub struct App {
     login_limit: limit::RateLimit<String>,
     enrolment_limit: limit::RateLimit<std::net::IpAddr>,
     enrolment_limit_all: limit::RateLimit<()>,
+    renewal_limit: limit::RateLimit<AgentId>,
     /// Bounds how many password hashes are computed at once: each takes 19 MiB.
     hashers: Arc<Semaphore>,
     revoked_tx: broadcast::Sender<AgentId>,
@@ -174,6 +182,7 @@ impl App {
                 // A second's worth may come at once.
                 settings.enrolment_per_s.ceil().max(1.0) as u32,
             ),
+            renewal_limit: limit::RateLimit::new(RENEWALS_PER_S, RENEWALS_AT_ONCE),
             started_ms: clock.now_ms(),
             store,
             identity,

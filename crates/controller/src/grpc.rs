@@ -4,7 +4,8 @@
 //! decides. Owns the accept loop, because authentication must come before any expensive work: handshakes and
 //! connections are bounded, and a connection that does not get anywhere is cut. Must not know tables.
 //!
-//! Without a client certificate only enrolment answers; what kind of certificate passes the handshake at all is
+//! Without a client certificate only enrolment answers, with one that expired a short while ago only renewal; what
+//! kind of certificate passes the handshake at all is
 //! decided by `identity`, and who of those may open a stream by `app::enrolment`.
 
 mod accept;
@@ -60,7 +61,7 @@ pub struct Options {
     pub handshakes_max: usize,
     /// How long a handshake may take, and after it the first bytes of HTTP.
     pub handshake_timeout: Duration,
-    /// How long a connection without a client certificate may live: enrolling takes a moment.
+    /// How long a connection without a valid client certificate may live: enrolling or renewing takes a moment.
     pub anonymous_lifetime: Duration,
 }
 

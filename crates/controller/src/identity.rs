@@ -16,6 +16,7 @@ mod tls;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use muster_base::clock::WallClock;
@@ -28,14 +29,12 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use self::authority::Authority;
-pub use self::peer::{EXPIRED_GRACE_MS, PeerCertificate, PeerError};
+pub use self::peer::{PeerCertificate, PeerError};
 pub use self::request::{AgentKey, RequestError};
 pub use self::seal::Seal;
 pub use self::tls::CONTROLLER_NAME;
 
 const DAY_MS: i64 = 86_400_000;
-/// How long an agent's certificate is valid.
-const AGENT_MS: i64 = 7 * DAY_MS;
 
 const ROOT_KEY: &str = "root_ca_key";
 const ROOT_CERTIFICATE: &str = "root_ca_certificate";
@@ -272,14 +271,20 @@ impl Identity {
         })
     }
 
-    /// Issues a certificate to an agent, for the public key that it proved to hold.
+    /// Issues a certificate that is valid for `valid` to an agent, for the public key that it proved to hold.
     ///
     /// # Errors
     /// [`IdentityError::Certificate`] or [`IdentityError::Random`].
-    pub fn issue_agent(&self, agent: AgentId, key: &AgentKey) -> Result<Issued, IdentityError> {
+    pub fn issue_agent(
+        &self,
+        agent: AgentId,
+        key: &AgentKey,
+        valid: Duration,
+    ) -> Result<Issued, IdentityError> {
         let issuing = self.issuing();
         let name = peer::uri(self.installation.uuid, agent);
-        let issued = issuing.issue_agent(&name, key, self.clock.now_ms(), AGENT_MS)?;
+        let valid_ms = i64::try_from(valid.as_millis()).unwrap_or(i64::MAX);
+        let issued = issuing.issue_agent(&name, key, self.clock.now_ms(), valid_ms)?;
         Ok(Issued {
             chain: vec![issued.certificate.to_vec(), issuing.certificate().to_vec()],
             serial: issued.serial,

@@ -27,7 +27,7 @@ use sea_orm::{
 };
 use thiserror::Error;
 
-pub(crate) use identities::{NewIdentity, Redeem, Redeemed, TokenRow};
+pub(crate) use identities::{IdentityRow, NewIdentity, Redeem, Redeemed, Renewal, RenewalOutcome, TokenRow};
 pub(crate) use people::{AccountRow, NewSession};
 pub(crate) use servers::{ServerFields, ServerRow};
 
@@ -203,7 +203,11 @@ async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
         });
     }
     if !applied.is_empty() && applied.len() < known.len() {
-        tracing::info!(from = applied.len(), to = known.len(), "bringing the state database up to date");
+        tracing::info!(
+            from = applied.len(),
+            to = known.len(),
+            "bringing the state database up to date"
+        );
     }
     // One transaction for all steps: an upgrade that is cut short has not begun.
     let transaction = writer.begin().await.map_err(StoreError::Migrate)?;

@@ -8,6 +8,7 @@
 #[allow(
     missing_docs,
     clippy::all,
+    clippy::too_many_lines,
     unreachable_pub,
     unused_qualifications,
     clippy::needless_pass_by_value
@@ -24,3 +25,7 @@ pub mod token;
 pub const PROTOCOL_VERSION: u32 = 1;
 /// The DNS name in every controller's certificate, whatever its address.
 pub const CONTROLLER_NAME: &str = "controller.muster.internal";
+/// Certificates begin this much before they are made, for clocks that are behind; in ms.
+pub const BACKDATED_MS: i64 = 3_600_000;
+/// For how long after its end an agent's certificate may still be renewed, in ms.
+pub const EXPIRED_GRACE_MS: i64 = 30 * 24 * 3_600_000;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tonic::Status;
 
 use super::connect::ConnectError;
+use super::enrolment::CODE_KEY;
 use super::session::{SILENCE_MAX, WELCOME_TIMEOUT};
 
 /// How a stream ended in order.
@@ -28,6 +29,8 @@ pub(super) enum Ended {
     },
     /// The controller said nothing.
     WithoutReason,
+    /// There is a new certificate to connect with.
+    Renewed,
 }
 
 /// Why a stream broke or never came about.
@@ -55,6 +58,17 @@ pub(super) enum SessionError {
     Frame(#[from] ConvertError),
     #[error("cut message")]
     Framing(#[source] FramingError),
+}
+
+/// Whether the controller finds that the certificate has expired; the agent's own clock may be wrong.
+pub(super) fn is_expired(ended: &Result<Ended, SessionError>) -> bool {
+    let Err(SessionError::Stream(status)) = ended else {
+        return false;
+    };
+    status
+        .metadata()
+        .get(CODE_KEY)
+        .is_some_and(|code| code == "certificate_expired")
 }
 
 impl From<Status> for SessionError {

@@ -12,8 +12,8 @@ use super::connect::{self, ConnectError};
 use super::tls::{self, TlsError};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Metadata with a stable word for why an enrolment was refused.
-const CODE_KEY: &str = "muster-code";
+/// Metadata with a stable word for why a call was refused.
+pub(super) const CODE_KEY: &str = "muster-code";
 /// Metadata with the time to wait before the next try, in milliseconds.
 const RETRY_AFTER_KEY: &str = "retry-after-ms";
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -107,23 +107,32 @@ pub(crate) async fn call(request: Request<'_>) -> Result<EnrollResponse, CallErr
     }
 }
 
+/// How long the controller asks to wait.
+pub(super) fn retry_after(status: &Status) -> Duration {
+    let wanted = status.metadata().get(RETRY_AFTER_KEY);
+    wanted
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map_or(RETRY_AFTER_DEFAULT, Duration::from_millis)
+        .min(RETRY_AFTER_MAX)
+}
+
 fn refusal(status: Status) -> CallError {
-    let metadata = |key| status.metadata().get(key).and_then(|value| value.to_str().ok());
+    let code = status
+        .metadata()
+        .get(CODE_KEY)
+        .and_then(|value| value.to_str().ok());
     let message = status.message().to_owned();
-    match metadata(CODE_KEY) {
+    match code {
         Some("token_used_up") => return CallError::UsedUp,
         Some("token_expired") => return CallError::Expired,
         Some("token_unknown") => return CallError::Unknown,
         _ => {}
     }
     match status.code() {
-        Code::ResourceExhausted => {
-            let wanted = metadata(RETRY_AFTER_KEY).and_then(|text| text.parse().ok());
-            let retry_after = wanted
-                .map_or(RETRY_AFTER_DEFAULT, Duration::from_millis)
-                .min(RETRY_AFTER_MAX);
-            CallError::Later { message, retry_after }
-        }
+        Code::ResourceExhausted => CallError::Later {
+            message,
+            retry_after: retry_after(&status),
+        },
         Code::Unauthenticated
         | Code::PermissionDenied
         | Code::InvalidArgument

@@ -1,5 +1,6 @@
 //! One stream, from `Hello` to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -16,7 +17,8 @@ use muster_proto::v1::{
     CommandStatus, ControllerFrame, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong, Welcome,
 };
 use prost::Message as _;
-use tokio::sync::{mpsc, oneshot};
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -46,6 +48,7 @@ const INTERVALS_MAX: usize = 256;
 /// A stream and what was said on it.
 pub(super) struct Session<'a> {
     uplink: &'a Uplink,
+    tls: watch::Receiver<Arc<ClientConfig>>,
     outgoing: Outgoing,
     credit_bytes: u64,
     is_welcome: bool,
@@ -55,9 +58,11 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(uplink: &'a Uplink) -> Self {
+    /// A session with what `tls` holds now, until that changes.
+    pub(super) fn new(uplink: &'a Uplink, tls: watch::Receiver<Arc<ClientConfig>>) -> Self {
         Self {
             uplink,
+            tls,
             outgoing: Outgoing::default(),
             credit_bytes: 0,
             is_welcome: false,
@@ -79,7 +84,8 @@ impl<'a> Session<'a> {
 
     /// Connects, greets and stays until the stream ends.
     pub(super) async fn run(&mut self) -> Result<Ended, SessionError> {
-        let channel = connect::open(&self.uplink.config.controller, &self.uplink.tls).await?;
+        let tls = Arc::clone(&self.tls.borrow_and_update());
+        let channel = connect::open(&self.uplink.config.controller, &tls).await?;
         let mut client = AgentLinkClient::new(channel).max_decoding_message_size(CONTROLLER_FRAME_BYTES_MAX);
         let (frames_tx, frames_rx) = mpsc::channel(FRAMES_MAX);
         let hello = AgentFrame {
@@ -131,6 +137,8 @@ impl<'a> Session<'a> {
                     self.outgoing.control(MessageBody::CollectDone(done))?;
                 }
                 () = outbox.changed() => {}
+                // Whoever asked for a collection waits on this stream for its end.
+                Ok(()) = self.tls.changed(), if self.collections.is_empty() => return Ok(Ended::Renewed),
                 () = tokio::time::sleep_until(silent_at) => return Err(SessionError::Silent),
             }
         }
@@ -197,6 +205,7 @@ impl<'a> Session<'a> {
                     before_ms = hint.before_ms,
                     "the controller would have the certificate renewed"
                 );
+                self.uplink.credentials.hint();
             }
             Some(ControllerBody::Command(envelope)) => self.refuse(&envelope)?,
             Some(ControllerBody::Close(close)) => return Ok(Some(self.close(close))),

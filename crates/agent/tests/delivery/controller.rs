@@ -19,9 +19,11 @@ use muster_proto::v1::controller_frame::Body as ControllerBody;
 use muster_proto::v1::enrollment_server::{Enrollment, EnrollmentServer};
 use muster_proto::v1::{
     Ack, AgentFrame, ControllerFrame, Definitions, EnrollRequest, EnrollResponse, EpochState, Hello, Pong,
-    Report, SequenceRange, Welcome,
+    RenewRequest, RenewResponse, Report, SequenceRange, Welcome,
 };
+use rustls::pki_types::UnixTime;
 use rustls::server::WebPkiClientVerifier;
+use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
@@ -41,10 +43,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Answers an enrolment.
 pub(crate) type Enrol = Box<dyn FnMut(EnrollRequest) -> Result<EnrollResponse, Status> + Send>;
 
+/// Answers a renewal.
+pub(crate) type Renew = Box<dyn FnMut(RenewRequest) -> Result<RenewResponse, Status> + Send>;
+
 /// A listening controller.
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
     links_rx: mpsc::UnboundedReceiver<Link>,
+    renew: Arc<Mutex<Renew>>,
     counters: Arc<Counters>,
     pipes: Arc<Mutex<JoinSet<()>>>,
     _tasks: JoinSet<()>,
@@ -67,8 +73,19 @@ impl Controller {
         .await
     }
 
+    /// One whose clock stands still in the year 2001, so that certificates of then have not expired for it.
+    pub(crate) async fn start_in_2001(pki: &Pki) -> Self {
+        let mut tls = tls(&pki.server(), pki);
+        tls.time_provider = Arc::new(In2001);
+        Self::serve(tls, Box::new(|_| Err(Status::unauthenticated("no")))).await
+    }
+
     /// One that presents `chain`, asks for client certificates of `clients`, and enrols with `enrol`.
     pub(crate) async fn start_with(chain: &Chain, clients: &Pki, enrol: Enrol) -> Self {
+        Self::serve(tls(chain, clients), enrol).await
+    }
+
+    async fn serve(tls: ServerConfig, enrol: Enrol) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (links_tx, links_rx) = mpsc::unbounded_channel();
@@ -76,11 +93,13 @@ impl Controller {
         let service = Service {
             links_tx,
             enrol: Arc::new(Mutex::new(enrol)),
+            renew: Arc::new(Mutex::new(Box::new(|_| Err(Status::unavailable("no"))))),
         };
+        let renew = Arc::clone(&service.renew);
         let counters = Arc::new(Counters::default());
         let pipes = Arc::new(Mutex::new(JoinSet::new()));
         let mut tasks = JoinSet::new();
-        let acceptor = TlsAcceptor::from(Arc::new(tls(chain, clients)));
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
         tasks.spawn(accept(
             listener,
             acceptor,
@@ -99,10 +118,16 @@ impl Controller {
         Self {
             address,
             links_rx,
+            renew,
             counters,
             pipes,
             _tasks: tasks,
         }
+    }
+
+    /// From now on renewals are answered like this.
+    pub(crate) fn renew_with(&self, renew: Renew) {
+        *self.renew.lock().unwrap() = renew;
     }
 
     /// The next stream, and what it said in its `Hello`.
@@ -135,6 +160,15 @@ impl Controller {
         tokio::time::timeout(PATIENCE, enough)
             .await
             .expect("handshakes fail in time");
+    }
+}
+
+#[derive(Debug)]
+struct In2001;
+
+impl TimeProvider for In2001 {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(990_000_000)))
     }
 }
 
@@ -180,6 +214,9 @@ async fn accept(
     }
 }
 
+/// The client certificate that a connection has shown, DER; empty if none.
+pub(crate) type Shown = Vec<u8>;
+
 /// A TLS stream that counts what it reads.
 struct Plain {
     stream: TlsStream<DuplexStream>,
@@ -187,9 +224,15 @@ struct Plain {
 }
 
 impl Connected for Plain {
-    type ConnectInfo = ();
+    type ConnectInfo = Shown;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Shown {
+        let certificates = self.stream.get_ref().1.peer_certificates();
+        certificates
+            .and_then(|chain| chain.first())
+            .map(|leaf| leaf.to_vec())
+            .unwrap_or_default()
+    }
 }
 
 impl AsyncRead for Plain {
@@ -229,6 +272,7 @@ impl AsyncWrite for Plain {
 struct Service {
     links_tx: mpsc::UnboundedSender<Link>,
     enrol: Arc<Mutex<Enrol>>,
+    renew: Arc<Mutex<Renew>>,
 }
 
 #[tonic::async_trait]
@@ -241,6 +285,7 @@ impl AgentLink for Service {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let (frames_tx, frames_rx) = mpsc::channel(64);
         let link = Link {
+            certificate: request.extensions().get::<Shown>().cloned().unwrap_or_default(),
             inbound: request.into_inner(),
             frames_tx,
             joiner: Joiner::default(),
@@ -259,10 +304,17 @@ impl Enrollment for Service {
         let answer = (self.enrol.lock().unwrap())(request.into_inner());
         answer.map(Response::new)
     }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let answer = (self.renew.lock().unwrap())(request.into_inner());
+        answer.map(Response::new)
+    }
 }
 
 /// The controller's end of a stream.
 pub(crate) struct Link {
+    /// The client certificate of the connection, DER.
+    pub(crate) certificate: Shown,
     inbound: Streaming<AgentFrame>,
     frames_tx: mpsc::Sender<Result<ControllerFrame, Status>>,
     joiner: Joiner,

@@ -87,7 +87,7 @@ async fn a_token_becomes_an_identity_that_is_on_disk() {
     assert_eq!(loaded.controller, controller.address.to_string());
     assert_eq!((loaded.chain.len(), loaded.roots.len()), (2, 1));
     assert_eq!(loaded.command_keys, [[8; 32]]);
-    assert!(loaded.expires_ms().is_some());
+    assert!(loaded.validity().is_some());
     let mode = std::fs::metadata(agent.data_dir().join("identity/key.pem"))
         .unwrap()
         .permissions()

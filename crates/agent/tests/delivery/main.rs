@@ -5,5 +5,6 @@
 mod controller;
 mod enrolment;
 mod pki;
+mod renewal;
 mod stream;
 mod whole;

@@ -83,7 +83,27 @@ impl Pki {
 
     /// An enrolled agent with this key.
     pub(crate) fn agent_with(&self, key: &KeyPair) -> Identity {
-        let leaf = agent_params().signed_by(key, &self.issuing).unwrap();
+        self.agent_of(&agent_params(), key)
+    }
+
+    /// An enrolled agent with this key, whose certificate should have been renewed long ago.
+    pub(crate) fn due_agent_with(&self, key: &KeyPair) -> Identity {
+        let mut params = agent_params();
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2040, 1, 1);
+        self.agent_of(&params, key)
+    }
+
+    /// An enrolled agent with this key, whose certificate has expired.
+    pub(crate) fn expired_agent_with(&self, key: &KeyPair) -> Identity {
+        let mut params = agent_params();
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+        self.agent_of(&params, key)
+    }
+
+    fn agent_of(&self, params: &CertificateParams, key: &KeyPair) -> Identity {
+        let leaf = params.signed_by(key, &self.issuing).unwrap();
         Identity {
             agent_id: AgentId(uuid::Uuid::from_u128(5)),
             server_id: ServerId(1),

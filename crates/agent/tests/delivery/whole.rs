@@ -8,19 +8,20 @@ use muster_agent::collect::runner::Plan;
 use muster_agent::collect::{ALL, Context};
 use muster_agent::epoch::Epoch;
 use muster_agent::host::Host;
-use muster_agent::identity::IdentityDir;
+use muster_agent::identity::{Identity, IdentityDir};
 use muster_agent::run::{Options, RunError, run};
 use muster_base::shutdown::CancellationToken;
 use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::controller_frame::Body as ControllerBody;
 use muster_proto::v1::{CollectNow, Report, RunOutcome};
+use rcgen::KeyPair;
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::controller::{Controller, Link};
 use crate::pki::Pki;
 
-struct Agent {
+pub(crate) struct Agent {
     dir: TempDir,
     shutdown: CancellationToken,
     task: AbortOnDropHandle<Result<(), RunError>>,
@@ -28,7 +29,12 @@ struct Agent {
 
 impl Agent {
     /// An enrolled agent on a server that has a name and a load.
-    fn start(pki: &Pki, controller: &str) -> Self {
+    pub(crate) fn start(pki: &Pki, controller: &str) -> Self {
+        Self::start_as(controller, |key| pki.agent_with(key))
+    }
+
+    /// The same with an identity for the key that it is given.
+    pub(crate) fn start_as(controller: &str, identity: impl FnOnce(&KeyPair) -> Identity) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap();
         for (file, text) in [
@@ -39,10 +45,10 @@ impl Agent {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, text).unwrap();
         }
-        let identity = IdentityDir::below(path);
-        let mut enrolled = pki.agent_with(&identity.key_or_new().unwrap());
+        let dir_of_identity = IdentityDir::below(path);
+        let mut enrolled = identity(&dir_of_identity.key_or_new().unwrap());
         controller.clone_into(&mut enrolled.controller);
-        identity.store(&enrolled).unwrap();
+        dir_of_identity.store(&enrolled).unwrap();
         let options = Options {
             data_dir: path.to_owned(),
             controller: None,
@@ -59,7 +65,7 @@ impl Agent {
         Self { dir, shutdown, task }
     }
 
-    fn path(&self) -> Utf8PathBuf {
+    pub(crate) fn path(&self) -> Utf8PathBuf {
         Utf8PathBuf::from_path_buf(self.dir.path().to_owned()).unwrap()
     }
 

@@ -1,9 +1,10 @@
-//! Making agents of token holders: tokens and their redemption; who of them may connect is below.
+//! Making agents of token holders: tokens and their redemption. Below: who of them may connect, and renewal.
 //!
 //! A use of a token is consumed in the transaction that makes the identity. The rate limit comes before any
 //! signature is checked. Of the certificate request only the public key and the proof of possession are used.
 
 mod admission;
+mod renewal;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use self::admission::{AdmitError, Admitted};
+pub use self::renewal::{RenewError, Renewed};
 use super::App;
 use crate::identity::{AgentKey, IdentityError, is_same_secret, random_uuid};
 use crate::store::{NewIdentity, Redeem, Redeemed, ServerFields, StoreError, TokenRow};
@@ -246,7 +248,10 @@ impl App {
         key: &AgentKey,
         request: &Enrolment,
     ) -> Result<Attempt, EnrolError> {
-        let issued = self.identity.issue_agent(agent, key).map_err(EnrolError::Issue)?;
+        let issued = self
+            .identity
+            .issue_agent(agent, key, self.settings.agent_certificate_ttl)
+            .map_err(EnrolError::Issue)?;
         let redeem = Redeem {
             public_id: &token.public_id,
             identity: NewIdentity {

@@ -19,6 +19,8 @@ pub struct Enrolment {
     pub per_s: f64,
     /// How long a token lives unless its maker says otherwise.
     pub token_ttl: Duration,
+    /// How long an agent's certificate is valid; agents renew at half of it.
+    pub agent_certificate_ttl: Duration,
 }
 
 impl Enrolment {
@@ -30,6 +32,12 @@ impl Enrolment {
     pub const PER_S_DEFAULT: f64 = 20.0;
     /// How long a token lives unless told otherwise.
     pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(30 * 60);
+    /// How long an agent's certificate is valid unless told otherwise.
+    pub const CERTIFICATE_TTL_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
+    /// Shorter, and an agent would do little else than renew.
+    const CERTIFICATE_TTL_MIN: Duration = Duration::from_secs(60);
+    /// Longer, and it would outlive the authority that issued it.
+    const CERTIFICATE_TTL_MAX: Duration = Duration::from_secs(90 * 24 * 3_600);
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +47,7 @@ pub(super) struct RawEnrolment {
     enrolment_burst: Option<u32>,
     enrolment_per_s: Option<f64>,
     token_ttl: Option<String>,
+    agent_certificate_ttl: Option<String>,
 }
 
 pub(super) fn default_text() -> String {
@@ -49,11 +58,14 @@ pub(super) fn default_text() -> String {
          # enrolment_burst = {}\n\
          # enrolment_per_s = {:?}\n\
          # How long an enrolment token lives unless its maker says otherwise.\n\
-         # token_ttl = \"{}\"\n",
+         # token_ttl = \"{}\"\n\
+         # How long an agent's certificate is valid; agents renew it when half of that is over.\n\
+         # agent_certificate_ttl = \"{}\"\n",
         Enrolment::PER_ADDRESS_PER_S_DEFAULT,
         Enrolment::BURST_DEFAULT,
         Enrolment::PER_S_DEFAULT,
-        humantime::format_duration(Enrolment::TOKEN_TTL_DEFAULT)
+        humantime::format_duration(Enrolment::TOKEN_TTL_DEFAULT),
+        humantime::format_duration(Enrolment::CERTIFICATE_TTL_DEFAULT)
     )
 }
 
@@ -67,6 +79,19 @@ impl RawEnrolment {
         let ttl_key = "enrolment.token_ttl";
         let token_ttl = duration(ttl_key, self.token_ttl, Enrolment::TOKEN_TTL_DEFAULT, problems);
         problems.bound(ttl_key, token_ttl.as_secs(), 1, TTL_MAX.as_secs());
+        let certificate_key = "enrolment.agent_certificate_ttl";
+        let agent_certificate_ttl = duration(
+            certificate_key,
+            self.agent_certificate_ttl,
+            Enrolment::CERTIFICATE_TTL_DEFAULT,
+            problems,
+        );
+        problems.bound(
+            certificate_key,
+            agent_certificate_ttl.as_secs(),
+            Enrolment::CERTIFICATE_TTL_MIN.as_secs(),
+            Enrolment::CERTIFICATE_TTL_MAX.as_secs(),
+        );
         Enrolment {
             per_address_per_s: problems.bound(
                 "enrolment.enrolment_per_address_per_s",
@@ -77,6 +102,7 @@ impl RawEnrolment {
             burst: problems.bound("enrolment.enrolment_burst", burst, 1, 1_000_000),
             per_s: problems.bound("enrolment.enrolment_per_s", per_s, 0.001, 100_000.0),
             token_ttl,
+            agent_certificate_ttl,
         }
     }
 }

@@ -24,19 +24,29 @@ pub(super) struct Peer {
     pub(super) certificate: Option<PeerCertificate>,
 }
 
+impl Peer {
+    /// Whether it has shown a certificate that had not expired then.
+    fn is_valid(&self) -> bool {
+        self.certificate
+            .as_ref()
+            .is_some_and(|certificate| !certificate.expired)
+    }
+}
+
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    /// Reading fails after this time: until the first byte of HTTP has come, or for good without a certificate.
+    /// Reading fails after this time: until the first byte of HTTP has come, or for good without a valid certificate.
     deadline: Option<Pin<Box<Sleep>>>,
     _open: Open,
 }
 
 impl Connection {
     pub(super) fn new(stream: TlsStream<TcpStream>, peer: Peer, options: &Options, open: Open) -> Self {
-        let allowed = match peer.certificate {
-            Some(_) => options.handshake_timeout,
-            None => options.anonymous_lifetime,
+        let allowed = if peer.is_valid() {
+            options.handshake_timeout
+        } else {
+            options.anonymous_lifetime
         };
         let deadline = Some(Box::pin(tokio::time::sleep_until(Instant::now() + allowed)));
         Self {
@@ -70,7 +80,7 @@ impl AsyncRead for Connection {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if before < buffer.filled().len() && this.peer.certificate.is_some() {
+        if before < buffer.filled().len() && this.peer.is_valid() {
             this.deadline = None;
         }
         read

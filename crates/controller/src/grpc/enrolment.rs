@@ -1,9 +1,9 @@
-//! Enrolment over gRPC.
+//! Enrolment and renewal over gRPC.
 
 use std::sync::Arc;
 
 use muster_proto::v1::enrollment_server::Enrollment;
-use muster_proto::v1::{EnrollRequest, EnrollResponse};
+use muster_proto::v1::{EnrollRequest, EnrollResponse, RenewRequest, RenewResponse};
 use tonic::{Request, Response, Status};
 
 use super::connection::Peer;
@@ -45,6 +45,24 @@ impl Enrollment for EnrolmentService {
             .await
             .map_err(|error| status::of_enrol(&error))?;
         Ok(Response::new(to_wire(enrolled)))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let certificate = request
+            .extensions()
+            .get::<Peer>()
+            .and_then(|peer| peer.certificate.clone())
+            .ok_or_else(status::certificate_required)?;
+        let renewed = self
+            .app
+            .renew(&certificate, &request.into_inner().certificate_request)
+            .await
+            .map_err(|error| status::of_renew(&error))?;
+        Ok(Response::new(RenewResponse {
+            certificate_chain: renewed.certificate_chain,
+            trust_bundle: renewed.trust_bundle,
+            generation: renewed.generation,
+        }))
     }
 }
 

@@ -7,7 +7,7 @@ use muster_base::ErrorChain;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
-use crate::app::enrolment::{AdmitError, EnrolError};
+use crate::app::enrolment::{AdmitError, EnrolError, RenewError};
 
 /// Metadata with the stable code.
 const CODE: &str = "muster-code";
@@ -42,9 +42,27 @@ pub(super) fn of_admit(error: &AdmitError) -> Status {
         AdmitError::Expired => (Code::Unauthenticated, "certificate_expired"),
         AdmitError::Unknown => (Code::PermissionDenied, "identity_unknown"),
         AdmitError::Revoked => (Code::PermissionDenied, "identity_revoked"),
+        AdmitError::Superseded => (Code::PermissionDenied, "certificate_superseded"),
         AdmitError::Store(_) => return internal(Code::Unavailable, error),
     };
     Status::with_metadata(code, error.to_string(), metadata_of(name))
+}
+
+/// Why a certificate was not renewed.
+pub(super) fn of_renew(error: &RenewError) -> Status {
+    let code = match error {
+        RenewError::Expired => Code::Unauthenticated,
+        RenewError::Unknown | RenewError::Revoked | RenewError::Superseded => Code::PermissionDenied,
+        RenewError::BadRequest(_) => Code::InvalidArgument,
+        RenewError::TooMany { .. } => Code::ResourceExhausted,
+        RenewError::Issue(_) => return internal(Code::Internal, error),
+        RenewError::Store(_) => return internal(Code::Unavailable, error),
+    };
+    let mut metadata = metadata_of(error.code());
+    if let RenewError::TooMany { retry_after_ms } = error {
+        metadata.insert(RETRY_AFTER, MetadataValue::from(*retry_after_ms));
+    }
+    Status::with_metadata(code, error.to_string(), metadata)
 }
 
 /// A call that needs a client certificate came without one.
@@ -124,12 +142,23 @@ mod tests {
             AdmitError::Expired,
             AdmitError::Unknown,
             AdmitError::Revoked,
+            AdmitError::Superseded,
             AdmitError::Store(corrupt()),
+        ];
+        let renew = [
+            RenewError::Expired,
+            RenewError::Unknown,
+            RenewError::Revoked,
+            RenewError::Superseded,
+            RenewError::BadRequest("no key".to_owned()),
+            RenewError::TooMany { retry_after_ms: 900 },
+            RenewError::Store(corrupt()),
         ];
         let lines: Vec<String> = enrol
             .iter()
             .map(of_enrol)
             .chain(admit.iter().map(of_admit))
+            .chain(renew.iter().map(of_renew))
             .chain([certificate_required()])
             .map(|status| line(&status))
             .collect();

@@ -35,6 +35,8 @@ use crate::app::{self, Settings};
 use crate::consume;
 use crate::intake::{self, Intake};
 
+mod renewal;
+
 const NOW: i64 = 1_800_000_000_000;
 const EPOCH: u64 = 77;
 

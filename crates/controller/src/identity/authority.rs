@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_proto::BACKDATED_MS;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, SerialNumber,
@@ -15,8 +16,6 @@ use super::{DAY_MS, IdentityError, random, random_uuid};
 
 const ROOT_MS: i64 = 3_652 * DAY_MS;
 const ISSUING_MS: i64 = 365 * DAY_MS;
-/// Certificates begin this much before they are made, for clocks that are behind.
-const BACKDATED_MS: i64 = 3_600_000;
 
 /// A certificate authority.
 pub(super) struct Authority {

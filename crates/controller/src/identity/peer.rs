@@ -1,17 +1,15 @@
 //! What a client certificate says, and whether it has the profile of an agent's.
 
 use muster_base::id::AgentId;
+use muster_proto::EXPIRED_GRACE_MS;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-use super::DAY_MS;
 use super::authority::hex;
-
-/// For how long after its end a certificate may still be shown, to be renewed.
-pub const EXPIRED_GRACE_MS: i64 = 30 * DAY_MS;
 
 /// Why a certificate is not an agent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -39,6 +37,8 @@ pub struct PeerCertificate {
     pub agent: AgentId,
     /// Serial number, lower-case hexadecimal.
     pub serial: String,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo), which tells its generation.
+    pub key_sha256: [u8; 32],
     /// When it ends, Unix ms.
     pub not_after_ms: i64,
     /// Whether it has expired: such a peer may only renew.
@@ -65,9 +65,22 @@ impl PeerCertificate {
             installation,
             agent,
             serial: hex(parsed.raw_serial()),
+            key_sha256: Sha256::digest(parsed.public_key().raw).into(),
             not_after_ms,
             expired: not_after_ms < now_ms,
         })
+    }
+
+    /// Whether it has expired, also if it did so after the handshake.
+    #[must_use]
+    pub const fn has_expired(&self, now_ms: i64) -> bool {
+        self.expired || self.not_after_ms < now_ms
+    }
+
+    /// Whether it expired so long ago that it is of no use any more.
+    #[must_use]
+    pub const fn is_dead(&self, now_ms: i64) -> bool {
+        EXPIRED_GRACE_MS < now_ms.saturating_sub(self.not_after_ms)
     }
 }
 

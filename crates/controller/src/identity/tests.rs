@@ -5,9 +5,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme};
 
+use muster_proto::EXPIRED_GRACE_MS;
+
 use super::*;
 
 const START_MS: i64 = 1_800_000_000_000;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 fn identity(clock: &WallClock) -> Identity {
     open(Vec::new(), [7; 32], clock).unwrap().0
@@ -41,7 +44,7 @@ fn agent(id: u128) -> AgentId {
 fn client(identity: &Identity, id: u128) -> Client {
     let key = KeyPair::generate().unwrap();
     let issued = identity
-        .issue_agent(agent(id), &AgentKey::from_request(&request(&key)).unwrap())
+        .issue_agent(agent(id), &AgentKey::from_request(&request(&key)).unwrap(), WEEK)
         .unwrap();
     Client {
         chain: issued.chain,
@@ -131,7 +134,7 @@ fn a_request_gives_its_public_key_and_nothing_else() {
     let identity = identity(&WallClock::fixed(START_MS));
     let key = KeyPair::generate().unwrap();
     let issued = identity
-        .issue_agent(agent(5), &AgentKey::from_request(&request(&key)).unwrap())
+        .issue_agent(agent(5), &AgentKey::from_request(&request(&key)).unwrap(), WEEK)
         .unwrap();
     let peer = parse(&issued.chain[0]).unwrap();
     assert_eq!(

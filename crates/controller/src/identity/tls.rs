@@ -22,7 +22,7 @@ use rustls::{
 use uuid::Uuid;
 
 use super::authority::{self, Authority};
-use super::peer::{EXPIRED_GRACE_MS, PeerCertificate};
+use super::peer::PeerCertificate;
 use super::{DAY_MS, IdentityError};
 
 /// The name that agents expect, whatever the address.
@@ -180,7 +180,7 @@ impl ClientCertVerifier for AgentVerifier {
         if !peer.expired {
             return self.chain.verify_client_cert(end_entity, intermediates, now);
         }
-        if EXPIRED_GRACE_MS < now_ms - peer.not_after_ms {
+        if peer.is_dead(now_ms) {
             return Err(Error::InvalidCertificate(CertificateError::Expired));
         }
         // Whatever else must hold is judged at the last moment at which the certificate was valid.

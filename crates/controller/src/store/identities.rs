@@ -1,6 +1,7 @@
 //! Enrolment tokens and agents' identities.
 
 mod redeem;
+mod renew;
 
 use muster_base::id::{AgentId, ServerId};
 use sea_orm::sea_query::Expr;
@@ -10,6 +11,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 pub(crate) use self::redeem::{NewIdentity, Redeem, Redeemed};
+pub(crate) use self::renew::{Renewal, RenewalOutcome};
 use super::entity::{agent_identity, enrolment_token};
 use super::servers;
 use super::{Doing as _, Store, StoreError, commit, corrupt};
@@ -36,6 +38,10 @@ pub(crate) struct TokenRow {
 pub(crate) struct IdentityRow {
     pub(crate) server: servers::ServerRow,
     pub(crate) is_active: bool,
+    /// SHA-256 of the public key of the newest generation.
+    pub(crate) key_sha256: Vec<u8>,
+    /// That of the generation before, until the newest was used.
+    pub(crate) previous_key_sha256: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -96,6 +102,8 @@ impl Store {
         Ok(server.map(|server| IdentityRow {
             server: server.into(),
             is_active: row.status == ACTIVE,
+            key_sha256: row.key_sha256,
+            previous_key_sha256: row.previous_key_sha256,
         }))
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use crate::app::App;
 use crate::identity::PeerCertificate;
-use crate::store::StoreError;
+use crate::store::{IdentityRow, StoreError};
 
 /// An agent that may open a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub enum AdmitError {
     /// It was revoked.
     #[error("the identity was revoked")]
     Revoked,
+    /// The identity was renewed, and the newer certificate is in use.
+    #[error("the client certificate was replaced by a newer one")]
+    Superseded,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -46,7 +49,7 @@ impl App {
     /// # Errors
     /// [`AdmitError`].
     pub async fn admit(&self, peer: &PeerCertificate) -> Result<Admitted, AdmitError> {
-        if peer.expired {
+        if peer.has_expired(self.clock.now_ms()) {
             return Err(AdmitError::Expired);
         }
         let identity = self
@@ -57,6 +60,7 @@ impl App {
         if !identity.is_active {
             return Err(AdmitError::Revoked);
         }
+        self.check_generation(peer, &identity).await?;
         let fields = identity.server.fields;
         Ok(Admitted {
             agent: peer.agent,
@@ -65,6 +69,28 @@ impl App {
             monitoring_enabled: fields.monitoring_enabled,
             collection_interval_s: fields.collection_interval_s,
         })
+    }
+
+    /// Lets the newest generation in and, until that was used, the one before: its agent may not have the answer.
+    async fn check_generation(
+        &self,
+        peer: &PeerCertificate,
+        identity: &IdentityRow,
+    ) -> Result<(), AdmitError> {
+        let is_previous = identity.previous_key_sha256.as_deref() == Some(&peer.key_sha256);
+        if identity.key_sha256 == peer.key_sha256 {
+            if identity.previous_key_sha256.is_some() {
+                self.store
+                    .forget_previous_key(peer.agent, &peer.key_sha256)
+                    .await?;
+            }
+            return Ok(());
+        }
+        if is_previous {
+            return Ok(());
+        }
+        tell_possible_clone(peer);
+        Err(AdmitError::Superseded)
     }
 
     /// Tells of each identity at the moment it is revoked; whoever holds its stream closes it.
@@ -80,4 +106,13 @@ impl App {
             let _ = self.revoked_tx.send(agent);
         }
     }
+}
+
+/// A certificate that was replaced is only ever shown by a copy: a cloned machine, a restored backup, a thief.
+pub(super) fn tell_possible_clone(peer: &PeerCertificate) {
+    tracing::warn!(
+        agent.id = %peer.agent,
+        serial = peer.serial,
+        "a replaced certificate was shown: possibly a clone of the agent"
+    );
 }

@@ -381,6 +381,7 @@ async fn expired_and_unknown_certificates_are_not_admitted() {
     assert!(matches!(test.app.admit(&peer).await, Err(AdmitError::Expired)));
     let stranger = PeerCertificate {
         agent: AgentId(Uuid::from_u128(1)),
+        not_after_ms: i64::MAX,
         expired: false,
         ..peer
     };

@@ -11,6 +11,7 @@ pub struct Model {
     pub generation: i32,
     pub serial: String,
     pub key_sha256: Vec<u8>,
+    pub previous_key_sha256: Option<Vec<u8>>,
     pub not_after_ms: i64,
     pub status: String,
     pub agent_version: Option<String>,

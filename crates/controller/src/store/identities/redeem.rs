@@ -126,11 +126,12 @@ async fn again(
         )
         .filter(agent_identity::Column::Agent.eq(earlier))
         .filter(agent_identity::Column::Status.eq(ACTIVE))
+        .filter(agent_identity::Column::KeySha256.eq(redeem.identity.key_sha256.as_slice()))
         .exec(db)
         .await
         .doing(DOING)?;
     if renewed.rows_affected != 1 {
-        // Revoked in the meantime: the token must not bring it back.
+        // Revoked or renewed in the meantime: the token must not bring it back.
         return Ok(Redeemed::UsedUp);
     }
     let identity = agent_identity::Entity::find_by_id(earlier.to_owned())
@@ -228,6 +229,7 @@ async fn insert_identity(
         generation: Set(1),
         serial: Set(new.serial),
         key_sha256: Set(new.key_sha256),
+        previous_key_sha256: Set(None),
         not_after_ms: Set(new.not_after_ms),
         status: Set(ACTIVE.to_owned()),
         agent_version: Set(Some(new.agent_version)),

@@ -1,0 +1,55 @@
+//! What the agent shows to the controller, and how that is replaced while it runs.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use tokio::sync::{Notify, watch};
+
+use super::tls::{self, TlsError};
+use crate::identity::Identity;
+
+/// The certificate in use; clones share it.
+#[derive(Clone)]
+pub struct Credentials {
+    tls: watch::Sender<Arc<ClientConfig>>,
+    hint: Arc<Notify>,
+}
+
+/// Credentials that were found to be usable.
+pub(crate) struct Prepared(Arc<ClientConfig>);
+
+impl Credentials {
+    pub(super) fn of(identity: &Identity) -> Result<Self, TlsError> {
+        Ok(Self {
+            tls: watch::Sender::new(tls::of_identity(identity)?),
+            hint: Arc::default(),
+        })
+    }
+
+    /// Makes an identity ready to be put in use.
+    pub(crate) fn prepare(identity: &Identity) -> Result<Prepared, TlsError> {
+        tls::of_identity(identity).map(Prepared)
+    }
+
+    /// From now on connections are made with these.
+    pub(crate) fn put(&self, prepared: Prepared) {
+        self.tls.send_replace(prepared.0);
+    }
+
+    /// Waits until the controller wants the certificate renewed, or finds that it has expired.
+    pub(crate) async fn hinted(&self) {
+        self.hint.notified().await;
+    }
+
+    pub(super) fn hint(&self) {
+        self.hint.notify_one();
+    }
+
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls.borrow())
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<ClientConfig>> {
+        self.tls.subscribe()
+    }
+}

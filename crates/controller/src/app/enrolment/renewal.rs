@@ -1,0 +1,146 @@
+//! Renewal: an agent exchanges its certificate for one of the next generation, with a new key.
+//!
+//! Invariants: who asks is read from the certificate alone; of the request only the public key and the proof of
+//! possession are used; a generation is followed once. A certificate whose generation was followed by another key is
+//! a copy's, and is refused; the same new key gets the same generation again, because the answer may have been lost.
+
+use thiserror::Error;
+
+use super::admission::tell_possible_clone;
+use crate::app::App;
+use crate::identity::{AgentKey, IdentityError, PeerCertificate};
+use crate::store::{Renewal, RenewalOutcome, StoreError};
+
+/// A certificate of the next generation.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// Leaf and issuing certificate, DER.
+    pub certificate_chain: Vec<Vec<u8>>,
+    /// Roots to trust, DER.
+    pub trust_bundle: Vec<Vec<u8>>,
+    /// Its generation.
+    pub generation: u32,
+}
+
+/// Why a certificate was not renewed.
+#[derive(Debug, Error)]
+pub enum RenewError {
+    /// It expired longer ago than is forgiven.
+    #[error("the client certificate expired too long ago: enrol this agent again with a new token")]
+    Expired,
+    /// No such identity.
+    #[error("the identity is not known here: enrol this agent again with a new token")]
+    Unknown,
+    /// It was revoked.
+    #[error("the identity was revoked: enrol this agent again with a new token")]
+    Revoked,
+    /// Another key has followed the certificate's.
+    #[error("the client certificate was replaced by a newer one: enrol this agent again with a new token")]
+    Superseded,
+    /// The certificate request cannot be taken.
+    #[error("the request cannot be taken: {0}")]
+    BadRequest(String),
+    /// The agent asks again and again.
+    #[error("too many renewals, try again in {retry_after_ms} ms")]
+    TooMany {
+        /// When to try again, in ms.
+        retry_after_ms: u64,
+    },
+    /// A certificate could not be made.
+    #[error("make a certificate")]
+    Issue(#[source] IdentityError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RenewError {
+    /// The stable code that goes to the peer.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Expired => "certificate_expired",
+            Self::Unknown => "identity_unknown",
+            Self::Revoked => "identity_revoked",
+            Self::Superseded => "certificate_superseded",
+            Self::BadRequest(_) => "bad_request",
+            Self::TooMany { .. } => "too_many",
+            Self::Issue(_) | Self::Store(_) => "internal",
+        }
+    }
+}
+
+impl App {
+    /// Exchanges a verified client certificate, perhaps one that has expired a short while ago, for the next one.
+    ///
+    /// # Errors
+    /// [`RenewError`], each with a stable code.
+    pub async fn renew(&self, peer: &PeerCertificate, request: &[u8]) -> Result<Renewed, RenewError> {
+        let done = self.try_renew(peer, request).await;
+        match &done {
+            Ok((renewed, is_again)) => tracing::info!(
+                agent.id = %peer.agent,
+                generation = renewed.generation,
+                was_expired = peer.has_expired(self.clock.now_ms()),
+                is_again,
+                "agent certificate renewed"
+            ),
+            Err(error) => tracing::warn!(agent.id = %peer.agent, code = error.code(), "renewal refused"),
+        }
+        done.map(|(renewed, _)| renewed)
+    }
+
+    async fn try_renew(&self, peer: &PeerCertificate, request: &[u8]) -> Result<(Renewed, bool), RenewError> {
+        let now_ms = self.clock.now_ms();
+        if peer.is_dead(now_ms) {
+            return Err(RenewError::Expired);
+        }
+        self.renewal_limit
+            .take(peer.agent, now_ms)
+            .map_err(|retry_after_ms| RenewError::TooMany { retry_after_ms })?;
+        let identity = self
+            .store
+            .identity(peer.agent)
+            .await?
+            .ok_or(RenewError::Unknown)?;
+        if !identity.is_active {
+            return Err(RenewError::Revoked);
+        }
+        let key =
+            AgentKey::from_request(request).map_err(|error| RenewError::BadRequest(error.to_string()))?;
+        if *key.sha256() == peer.key_sha256 {
+            return Err(RenewError::BadRequest(
+                "a renewed certificate needs a new key".to_owned(),
+            ));
+        }
+        let issued = self
+            .identity
+            .issue_agent(peer.agent, &key, self.settings.agent_certificate_ttl)
+            .map_err(RenewError::Issue)?;
+        let renewal = Renewal {
+            agent: peer.agent,
+            shown_sha256: &peer.key_sha256,
+            key_sha256: key.sha256(),
+            serial: &issued.serial,
+            not_after_ms: issued.not_after_ms,
+        };
+        match self.store.renew(&renewal).await? {
+            RenewalOutcome::Done { generation, is_again } => {
+                let renewed = Renewed {
+                    certificate_chain: issued.chain,
+                    trust_bundle: self.identity.trust_bundle(),
+                    generation,
+                };
+                Ok((renewed, is_again))
+            }
+            RenewalOutcome::Superseded => {
+                tell_possible_clone(peer);
+                Err(RenewError::Superseded)
+            }
+            RenewalOutcome::NotActive => Err(RenewError::Revoked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
