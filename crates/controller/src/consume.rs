@@ -69,6 +69,17 @@ impl ConsumeError {
     }
 }
 
+/// Why the consumers could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Where they are can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The intake can't be made to go on where they are.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+}
+
 /// Something that applies records.
 #[async_trait]
 pub trait Consumer: Send + 'static {
@@ -141,11 +152,12 @@ impl Consumers {
     }
 }
 
-/// Starts the consumers where they were.
+/// Starts the consumers where they were. The intake goes on after all of them, also if its file is a younger one than
+/// they have read: at a position that they think they have passed, a report would be acknowledged and never applied.
 ///
 /// # Errors
-/// [`StoreError`] if their positions can't be read.
-pub async fn spawn(parts: Parts, stop: CancellationToken) -> Result<Consumers, StoreError> {
+/// [`StartError`] if their positions can't be read, or the intake can't be written.
+pub async fn spawn(parts: Parts, stop: CancellationToken) -> Result<Consumers, StartError> {
     let Parts {
         intake,
         store,
@@ -154,6 +166,7 @@ pub async fn spawn(parts: Parts, stop: CancellationToken) -> Result<Consumers, S
     } = parts;
     let state_position = store.consumer_position(STATE_CONSUMER).await?;
     let samples_position = store.consumer_position(SAMPLES_CONSUMER).await?;
+    intake.begin_after(state_position.max(samples_position)).await?;
     let samples_metrics = Arc::new(ConsumerMetrics::default());
     let feeder = Feeder {
         intake: intake.clone(),

@@ -91,7 +91,7 @@ impl Consumer for SamplesConsumer {
             // The store has let go of series that nobody used for long. They are looked up anew; what is in
             // already stays as it is.
             self.series.forget();
-            self.append(records).await?;
+            self.append(records).await?.complete()?;
         }
         match records.last() {
             Some(last) => self.pass(last.position).await,
@@ -106,9 +106,23 @@ impl Consumer for SamplesConsumer {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Appended {
     All,
     UnknownSeries,
+}
+
+impl Appended {
+    /// Series that were just looked up and are unknown all the same stay so: the record is set aside.
+    fn complete(self) -> Result<(), ConsumeError> {
+        match self {
+            Self::All => Ok(()),
+            Self::UnknownSeries => Err(ConsumeError::Record {
+                attempted: "append samples",
+                source: "the sample store does not know series that it has just given".into(),
+            }),
+        }
+    }
 }
 
 fn append(samples: &muster_samples::Store, resolved: &[Resolved], metrics: &ConsumerMetrics) -> Appended {
@@ -162,4 +176,16 @@ fn append_block(
 
 fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_that_stay_unknown_are_a_fault_of_the_record() {
+        assert!(Appended::All.complete().is_ok());
+        let refused = Appended::UnknownSeries.complete().unwrap_err();
+        assert!(!refused.is_transient());
+    }
 }

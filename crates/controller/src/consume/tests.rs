@@ -360,3 +360,44 @@ async fn samples_whose_definition_is_bad_are_dropped_and_counted_alone() {
     assert_eq!(refused, 1);
     whole.kill().await;
 }
+
+fn remove_log(dir: &Utf8Path) {
+    for name in ["intake.db", "intake.db-wal", "intake.db-shm"] {
+        let _ = std::fs::remove_file(dir.join(name));
+    }
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_after_the_log_was_lost_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = dir_of(&folder);
+    let whole = Whole::open(&dir).await;
+    define(&whole.intake, 1, vec![series("test_a")]).await;
+    let sample = |sequence: u64| {
+        let time_ms = NOW - 20_000 + sequence as i64 * 100;
+        with_samples(report_of(EPOCH, sequence), vec![1], time_ms)
+    };
+    for sequence in 1..=30 {
+        submit(&whole.intake, sample(sequence)).await;
+    }
+    whole.caught_up().await;
+    whole.intake.close().await;
+    whole.kill().await;
+    remove_log(&dir);
+    let again = Whole::open(&dir).await;
+    again.caught_up().await;
+    define(&again.intake, 1, vec![series("test_a")]).await;
+    for sequence in 31..=40 {
+        submit(&again.intake, sample(sequence)).await;
+    }
+    again.caught_up().await;
+    // What was sealed before or not: all that was acknowledged by this log is there.
+    assert_eq!(again.counts(), [("test_a".to_owned(), 10)]);
+    assert_eq!(*again.intake.committed().borrow(), 40);
+    again.intake.close().await;
+    again.kill().await;
+    let last = Whole::open(&dir).await;
+    last.caught_up().await;
+    assert_eq!(last.counts(), [("test_a".to_owned(), 10)]);
+    last.kill().await;
+}

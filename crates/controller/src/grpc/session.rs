@@ -118,7 +118,7 @@ impl Session {
         };
         match end {
             End::Close(close) => {
-                tracing::info!(reason = ?close.reason(), message = close.message, sequence = close.sequence, "agent stream closed");
+                tracing::info!(reason = ?close.reason(), explanation = close.message, sequence = close.sequence, "agent stream closed");
                 metrics.count_close(close.reason());
                 // The peer may not be reading any more; the stream ends either way.
                 let _ = send(&frame_tx, Body::Close(close)).await;

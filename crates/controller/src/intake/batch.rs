@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::codec::Packer;
 use super::cursor::{Cursors, Key};
-use super::{IncomingDefinitions, IncomingReport, RecordKind, Trimmed};
+use super::{IncomingDefinitions, IncomingReport, RecordKind, Trimmed, schema};
 
 /// Records deleted in one step of trimming, so that no commit waits long.
 const TRIM_RECORDS: i64 = 256;
@@ -197,7 +197,13 @@ impl Batch<'_> {
                 Ok((row.get(0)?, row.get(1)?))
             })?
             .collect::<Result<_, _>>()?;
+        let mut trimmed = 0;
         for (agent, epoch) in &old {
+            let key = (AgentId(uuid::Uuid::from_bytes(*agent)), epoch.cast_unsigned());
+            // The file does not know yet that a report of this very transaction has given the epoch new life.
+            if self.cursors.is_changed(key) {
+                continue;
+            }
             for sql in [
                 "DELETE FROM definition WHERE agent = ?1 AND epoch = ?2",
                 "DELETE FROM cursor WHERE agent = ?1 AND epoch = ?2",
@@ -206,10 +212,10 @@ impl Batch<'_> {
                     .prepare_cached(sql)?
                     .execute(params![agent, epoch])?;
             }
-            self.cursors
-                .forget((AgentId(uuid::Uuid::from_bytes(*agent)), epoch.cast_unsigned()));
+            self.cursors.forget(key);
+            trimmed += 1;
         }
-        Ok(old.len())
+        Ok(trimmed)
     }
 
     fn give_back_pages(&mut self) -> Result<(), BatchError> {
@@ -225,6 +231,19 @@ impl Batch<'_> {
             while rows.next()?.is_some() {}
         }
         Ok(())
+    }
+
+    /// Passes over positions up to `position`; returns the last one given or passed over.
+    pub(super) fn begin_after(&mut self, position: i64) -> Result<i64, BatchError> {
+        let found = schema::last_position(self.transaction)?;
+        if found < position {
+            tracing::error!(
+                found,
+                position,
+                "intake is younger than its consumers, positions go on after theirs"
+            );
+        }
+        Ok(schema::raise_position(self.transaction, position)?)
     }
 
     /// Copies a record to where it is kept although a consumer can't take it.

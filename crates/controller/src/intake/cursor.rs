@@ -1,7 +1,7 @@
 //! Delivery cursors: which numbers of an epoch are stored, and how many definitions.
 //!
 //! The writing thread keeps those in use in memory and writes the changed ones in the transaction of the reports
-//! that changed them. After a failed transaction what it touched is forgotten and read again.
+//! that changed them. After a failed transaction all of them are forgotten and read again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -102,11 +102,9 @@ impl Cursors {
         }
     }
 
-    /// What was changed is not durable: it is forgotten.
-    pub(super) fn rolled_back(&mut self) {
-        for key in self.changed.drain(..) {
-            self.cached.remove(&key);
-        }
+    /// Whether the cursor was changed in this transaction.
+    pub(super) fn is_changed(&self, key: Key) -> bool {
+        self.cached.get(&key).is_some_and(|cursor| cursor.changed)
     }
 
     /// Forgets epochs that are deleted from the file.

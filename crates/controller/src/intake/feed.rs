@@ -94,6 +94,12 @@ impl Feed {
         {}
     }
 
+    /// No record comes up to `position`, other than those that are here.
+    pub(super) fn begin_after(&self, position: i64) {
+        self.committed_tx
+            .send_if_modified(|committed| std::mem::replace(committed, position.max(*committed)) < position);
+    }
+
     /// Starts over: what is in the file up to `committed` has to be read from there.
     pub(super) fn reset(&self, committed: i64) {
         let mut recent = self.lock();

@@ -43,7 +43,7 @@ pub struct IntakeMetrics {
     pub set_aside: AtomicU64,
     /// Bytes that records take in the file now.
     pub used_bytes: AtomicU64,
-    /// 1 while nothing is taken for want of room, else 0.
+    /// 1 while no report is taken, else 0.
     pub full: AtomicU64,
 }
 

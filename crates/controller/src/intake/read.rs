@@ -77,6 +77,11 @@ impl Reader {
         })
     }
 
+    /// Reads another file from now on.
+    pub(super) fn replace(&self, connection: Connection) {
+        *self.lock() = connection;
+    }
+
     pub(super) fn set_aside_count(&self) -> rusqlite::Result<u64> {
         self.lock()
             .query_row("SELECT count(*) FROM set_aside", [], |row| row.get::<_, i64>(0))

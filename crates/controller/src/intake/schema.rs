@@ -99,6 +99,23 @@ pub(super) fn last_position(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(sql, [], |row| row.get(0))
 }
 
+/// Sees to it that the next position is beyond `position`, and returns the last position given by then.
+pub(super) fn raise_position(connection: &Connection, position: i64) -> rusqlite::Result<i64> {
+    let last = last_position(connection)?;
+    if position <= last {
+        return Ok(last);
+    }
+    let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'record'";
+    if connection.execute(sql, [position])? == 0 {
+        // Nothing was ever stored in this file.
+        connection.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?1)",
+            [position],
+        )?;
+    }
+    Ok(position)
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     // Both take effect only before the first table is made.

@@ -663,3 +663,113 @@ async fn a_file_of_a_newer_version_is_refused() {
     let refused = Intake::open(&dir_of(&bench.folder), quick(), WallClock::fixed(NOW));
     assert!(matches!(refused, Err(IntakeError::TooNew { found: 99, .. })));
 }
+
+/// Makes every commit fail, and keeps the file from being opened anew; returns what undoes both.
+fn break_file(bench: &Bench) -> impl FnOnce() {
+    let path = bench.folder.path().join(FILE_NAME);
+    let away = bench.folder.path().join("away");
+    let vandal = rusqlite::Connection::open(&path).unwrap();
+    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    vandal.execute(trigger, []).unwrap();
+    std::fs::rename(&path, &away).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    move || {
+        vandal.execute("DROP TRIGGER broken", []).unwrap();
+        drop(vandal);
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&away, &path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn while_the_file_cannot_be_opened_anew_nothing_is_taken_and_then_everything_is() {
+    let bench = bench();
+    submit(&bench.intake, report_of(EPOCH, 1)).await;
+    let repair = break_file(&bench);
+    assert_eq!(submit(&bench.intake, report_of(EPOCH, 2)).await, Answer::Failed);
+    let mut state = bench.intake.inner.state_rx.clone();
+    state
+        .wait_for(|state| *state == IntakeState::Broken)
+        .await
+        .unwrap();
+    let (answer_tx, mut answers) = mpsc::unbounded_channel();
+    let reply_to = ReplyTo::new(answer_tx, None);
+    let resent = incoming(report_of(EPOCH, 2));
+    bench.intake.report(resent, reply_to).await.unwrap();
+    // What does not wait is told so.
+    assert!(matches!(
+        bench.intake.trim(0, 0).await,
+        Err(IntakeError::Write(WriteError))
+    ));
+    assert!(answers.try_recv().is_err());
+    repair();
+    assert_eq!(answers.recv().await, Some(stored(2)));
+    assert_eq!(bench.intake.state(), IntakeState::Taking);
+    assert_eq!(sequences(&bench.intake, 0).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_broken_intake_can_be_closed() {
+    let bench = bench();
+    let repair = break_file(&bench);
+    assert_eq!(submit(&bench.intake, report_of(EPOCH, 1)).await, Answer::Failed);
+    bench.intake.close().await;
+    repair();
+}
+
+#[tokio::test]
+async fn a_file_that_was_replaced_while_in_use_goes_on_after_the_positions_given() {
+    let bench = bench();
+    for sequence in 1..=3 {
+        submit(&bench.intake, report_of(EPOCH, sequence)).await;
+    }
+    let repair = break_file(&bench);
+    assert_eq!(submit(&bench.intake, report_of(EPOCH, 4)).await, Answer::Failed);
+    repair();
+    let away = bench.folder.path().join("away");
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("{FILE_NAME}{suffix}");
+        let _ = std::fs::rename(bench.folder.path().join(name), &away);
+    }
+    assert_eq!(submit(&bench.intake, report_of(EPOCH, 4)).await, stored(4));
+    assert_eq!(*bench.intake.committed().borrow(), 4);
+    // Those before are in memory still, for consumers that have not had them.
+    assert_eq!(sequences(&bench.intake, 0).await, [1, 2, 3, 4]);
+    bench.intake.release(4);
+    assert_eq!(sequences(&bench.intake, 0).await, [4]);
+}
+
+#[tokio::test]
+async fn positions_go_on_after_those_that_consumers_have_passed() {
+    let bench = bench();
+    bench.intake.begin_after(31).await.unwrap();
+    assert_eq!(*bench.intake.committed().borrow(), 31);
+    submit(&bench.intake, report_of(EPOCH, 1)).await;
+    assert_eq!(*bench.intake.committed().borrow(), 32);
+    bench.intake.begin_after(7).await.unwrap();
+    submit(&bench.intake, report_of(EPOCH, 2)).await;
+    assert_eq!(*crashed(&bench).intake.committed().borrow(), 33);
+    assert_eq!(sequences(&bench.intake, 31).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn an_epoch_that_a_report_of_the_same_commit_continues_is_not_forgotten() {
+    let bench = bench_with(Options {
+        commit_after: Duration::from_millis(100),
+        ..quick()
+    });
+    let (answer_tx, mut answers) = mpsc::unbounded_channel();
+    let mut old = incoming(report_of(EPOCH, 1));
+    old.received_ms = 1_000;
+    let reply_to = ReplyTo::new(answer_tx.clone(), None);
+    bench.intake.report(old, reply_to).await.unwrap();
+    assert_eq!(answers.recv().await, Some(stored(1)));
+    let reply_to = ReplyTo::new(answer_tx, None);
+    let new = incoming(report_of(EPOCH, 2));
+    bench.intake.report(new, reply_to).await.unwrap();
+    // Record 1 goes, so that nothing but this report speaks for the epoch.
+    bench.intake.trim(2, NOW).await.unwrap();
+    assert_eq!(answers.recv().await, Some(stored(2)));
+    assert_eq!(ranges(&bench.intake, EPOCH).await, [(1, 2)]);
+    assert_eq!(ranges(&crashed(&bench).intake, EPOCH).await, [(1, 2)]);
+}

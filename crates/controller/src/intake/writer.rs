@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use muster_base::ErrorChain;
 use muster_base::clock::WallClock;
 use rusqlite::{Connection, TransactionBehavior};
@@ -21,7 +21,8 @@ use tokio::sync::watch;
 use super::batch::{Batch, BatchError, Taken};
 use super::codec::Packer;
 use super::cursor::Cursors;
-use super::{Feed, IntakeMetrics, IntakeState, Item, Options, Trimmed, schema, space};
+use super::read::Reader;
+use super::{Feed, IntakeError, IntakeMetrics, IntakeState, Item, Options, Trimmed, schema, space};
 
 /// How often room is looked at.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +38,7 @@ pub(super) struct Parts {
     pub(super) clock: WallClock,
     pub(super) state_tx: watch::Sender<IntakeState>,
     pub(super) feed: Arc<Feed>,
+    pub(super) reader: Arc<Reader>,
     pub(super) metrics: Arc<IntakeMetrics>,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Writer {
     /// What came while there was no room; bounded by the queue's bytes, which it still takes.
     held: VecDeque<Item>,
     room_checked: Option<Instant>,
+    /// Whether a commit failed and the file is not opened anew yet: until then nothing can be trusted.
+    is_broken: bool,
     is_closing: bool,
 }
 
@@ -55,6 +59,8 @@ pub(super) struct Writer {
 enum Outcome {
     Taken(Taken),
     Trimmed(Trimmed),
+    /// The last position given or passed over.
+    Begun(i64),
     /// Nothing to write, or nothing to say about it.
     Done,
 }
@@ -68,6 +74,7 @@ impl Writer {
             cursors: Cursors::default(),
             held: VecDeque::new(),
             room_checked: None,
+            is_broken: false,
             is_closing: false,
         }
     }
@@ -82,6 +89,10 @@ impl Writer {
             }
         };
         while !self.is_closing {
+            if self.is_broken {
+                self.recover();
+                continue;
+            }
             let batch = self.gather();
             if batch.is_empty() {
                 continue;
@@ -201,7 +212,7 @@ impl Writer {
             IntakeState::Full(full) if was_taking => {
                 tracing::error!(reason = %full, "intake full, nothing is acknowledged until there is room");
             }
-            IntakeState::Taking if !was_taking => tracing::info!("intake has room again"),
+            IntakeState::Taking if !was_taking => tracing::info!("intake takes reports again"),
             _ => {}
         }
         self.parts
@@ -229,7 +240,6 @@ impl Writer {
             Err(error) => {
                 tracing::error!(error = %ErrorChain(&error), items = batch.len(), "intake commit failed, nothing of it is acknowledged");
                 self.parts.metrics.add(&self.parts.metrics.commits_failed, 1);
-                self.cursors.rolled_back();
                 self.reopen();
                 answer::refuse(batch);
                 std::thread::sleep(FAILURE_PAUSE);
@@ -271,6 +281,7 @@ impl Writer {
                     batch.set_aside(*position, consumer, error, *at_ms)?;
                     Outcome::Done
                 }
+                Item::BeginAfter { position, .. } => Outcome::Begun(batch.begin_after(*position)?),
                 Item::Cursors { .. } | Item::Close => Outcome::Done,
             });
         }
@@ -281,24 +292,81 @@ impl Writer {
 
     /// Opens the file anew; what it holds now is the truth, whatever was thought to have failed.
     fn reopen(&mut self) {
-        let reopened =
-            schema::open(&self.parts.path).and_then(|connection| match schema::last_position(&connection) {
-                Ok(position) => Ok((connection, position)),
-                Err(source) => Err(super::IntakeError::Open {
-                    path: self.parts.path.clone(),
-                    source,
-                }),
-            });
-        match reopened {
-            Ok((connection, position)) => {
-                self.connection = connection;
-                self.cursors = Cursors::default();
-                self.parts.feed.reset(position);
-            }
-            Err(error) => tracing::error!(error = %ErrorChain(&error), "intake not opened anew"),
-        }
+        // Whatever follows: what a failed transaction has changed in memory must not be taken for stored.
+        self.cursors = Cursors::default();
         self.room_checked = None;
+        let given = *self.parts.feed.committed().borrow();
+        match open_anew(&self.parts.path, given) {
+            Ok(opened) => {
+                self.connection = opened.connection;
+                self.parts.reader.replace(opened.reader);
+                if opened.found < given {
+                    // Another file than the one that failed. What consumers have not had yet is in memory only.
+                    tracing::error!(
+                        found = opened.found,
+                        given,
+                        "intake is another file than before, positions go on after those given"
+                    );
+                } else {
+                    self.parts.feed.reset(opened.found);
+                }
+                self.is_broken = false;
+            }
+            Err(error) => {
+                // Said once, not at each attempt.
+                if !self.is_broken {
+                    tracing::error!(error = %ErrorChain(&error), "intake not opened anew, nothing is taken until it is");
+                }
+                self.is_broken = true;
+                self.announce(IntakeState::Broken);
+            }
+        }
     }
+
+    /// While the file can't be opened: holds reports, refuses what does not wait, and tries again after a pause.
+    fn recover(&mut self) {
+        let deadline = Instant::now() + FAILURE_PAUSE;
+        loop {
+            match self
+                .item_rx
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(Item::Close) | Err(RecvTimeoutError::Disconnected) => {
+                    self.is_closing = true;
+                    return;
+                }
+                Ok(held @ (Item::Report(..) | Item::Definitions(..))) => self.held.push_back(held),
+                Ok(other) => answer::refuse(vec![other]),
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+        self.reopen();
+    }
+}
+
+/// A file that was opened again.
+struct Opened {
+    connection: Connection,
+    reader: Connection,
+    /// The last position that the file had given.
+    found: i64,
+}
+
+/// Opens the file for writing and reading; its next position is beyond `given`.
+fn open_anew(path: &Utf8Path, given: i64) -> Result<Opened, IntakeError> {
+    let connection = schema::open(path)?;
+    let reader = schema::open_reader(path)?;
+    let open_error = |source| IntakeError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let found = schema::last_position(&connection).map_err(open_error)?;
+    schema::raise_position(&connection, given).map_err(open_error)?;
+    Ok(Opened {
+        connection,
+        reader,
+        found,
+    })
 }
 
 impl Item {
@@ -306,7 +374,11 @@ impl Item {
         match self {
             Self::Report(incoming, _) => incoming.plain.len(),
             Self::Definitions(incoming, _) => incoming.plain.len(),
-            Self::Cursors { .. } | Self::Trim { .. } | Self::SetAside { .. } | Self::Close => 0,
+            Self::Cursors { .. }
+            | Self::Trim { .. }
+            | Self::SetAside { .. }
+            | Self::BeginAfter { .. }
+            | Self::Close => 0,
         }
     }
 }

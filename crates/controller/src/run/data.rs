@@ -11,7 +11,7 @@ use muster_base::shutdown::CancellationToken;
 use super::{RunError, STATE_FILE, app_settings, password, within};
 use crate::app::{self, App};
 use crate::config::Config;
-use crate::consume::{self, Consumers};
+use crate::consume::{self, Consumers, StartError};
 use crate::intake::{self, Intake};
 
 /// The sample store's folder in the data folder.
@@ -75,6 +75,15 @@ impl Data {
             }
         })
         .await;
+    }
+}
+
+impl From<StartError> for RunError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(source) => Self::Store(source),
+            StartError::Intake(source) => Self::Intake(source),
+        }
     }
 }
 

@@ -160,7 +160,7 @@ fn of_intake(intake: &Intake) -> Vec<Figure> {
         ),
         gauge(
             "muster_intake_full",
-            "1 while nothing is taken for want of room",
+            "1 while no report is taken: there is no room, or the file is broken",
             get(&metrics.full),
         ),
         gauge(

@@ -43,6 +43,10 @@ impl Writer {
                     self.room_checked = None;
                     let _ = reply.send(Ok(trimmed));
                 }
+                (Item::BeginAfter { reply, .. }, Outcome::Begun(position)) => {
+                    self.parts.feed.begin_after(position);
+                    let _ = reply.send(Ok(()));
+                }
                 (Item::SetAside { reply, .. }, _) => {
                     self.parts.metrics.add(&self.parts.metrics.set_aside, 1);
                     let _ = reply.send(Ok(()));
@@ -145,7 +149,7 @@ pub(super) fn refuse(batch: Vec<Item>) {
             Item::Trim { reply, .. } => {
                 let _ = reply.send(Err(WriteError));
             }
-            Item::SetAside { reply, .. } => {
+            Item::SetAside { reply, .. } | Item::BeginAfter { reply, .. } => {
                 let _ = reply.send(Err(WriteError));
             }
             Item::Cursors { .. } | Item::Close => {}
