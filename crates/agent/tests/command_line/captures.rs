@@ -7,10 +7,6 @@ use serde_json::Value;
 use super::{agent, stderr, stdout};
 
 /// The captures, in the folder that the environment names; they are too many to be part of the repository.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the test finds its captures by the environment"
-)]
 fn captures() -> Vec<PathBuf> {
     let folder = std::env::var_os("MUSTER_FIXTURES").map(|root| PathBuf::from(root).join("smartctl"));
     let Some(Ok(entries)) = folder.map(std::fs::read_dir) else {
