@@ -121,8 +121,25 @@ fn judge(mount: &Mount, all: &[Mount], answer: &Answer) -> (Health, Vec<String>)
             Health::Warning,
             format!("has noted errors since it was last checked: {count}; check the disk, then run fsck"),
         ),
-        Answer::Sizes { .. } => (Health::Healthy, Vec::new()),
+        Answer::Sizes { sizes, .. } => match used_up(mount, sizes) {
+            Some(text) => reason(Health::Warning, text.to_owned()),
+            None => (Health::Healthy, Vec::new()),
+        },
     }
+}
+
+/// What a filesystem that is meant to be written to has no more of. One that is never written to is full by nature,
+/// and one without blocks or inodes to count (pseudo filesystems, BTRFS for inodes) cannot run out of them.
+fn used_up(mount: &Mount, sizes: &Statfs) -> Option<&'static str> {
+    const NEVER_WRITTEN: [&str; 5] = ["squashfs", "iso9660", "erofs", "cramfs", "romfs"];
+    if mount.is_read_only() || sizes.is_read_only || NEVER_WRITTEN.contains(&mount.fs_type.as_str()) {
+        return None;
+    }
+    if 0 < sizes.blocks && sizes.blocks_available == 0 {
+        return Some("no space left: delete what is not needed, or enlarge it");
+    }
+    (0 < sizes.files && sizes.files_free == 0)
+        .then_some("no inodes left: delete files that are not needed; small ones count as much as large ones")
 }
 
 /// A filesystem that meets errors (ext4 with errors=remount-ro, BTRFS, …) turns read-only as a whole, while the
@@ -242,6 +259,37 @@ mod tests {
         assert_eq!(health(RW, &denied), Health::Unknown);
         let broken = Answer::Refused(Errno::EIO.into());
         assert_eq!(health(RW, &broken), Health::Critical);
+    }
+
+    #[test]
+    fn one_that_has_no_space_or_no_inodes_left_is_a_warning() {
+        let judged = |line: &str, change: fn(&mut Statfs)| {
+            let mut sizes = SIZES;
+            change(&mut sizes);
+            let mounts = mounts::parse(line).value;
+            let answer = Answer::Sizes {
+                sizes,
+                error_count: None,
+            };
+            let (health, reasons) = judge(&mounts[0], &mounts, &answer);
+            (health, reasons.concat())
+        };
+        let (health, text) = judged(RW, |sizes| sizes.blocks_available = 0);
+        assert!(
+            health == Health::Warning && text.starts_with("no space left"),
+            "{text}"
+        );
+        let (health, text) = judged(RW, |sizes| sizes.files_free = 0);
+        assert!(
+            health == Health::Warning && text.starts_with("no inodes left"),
+            "{text}"
+        );
+        let is_healthy = |line: &str, change| judged(line, change).0 == Health::Healthy;
+        let full: fn(&mut Statfs) = |sizes| (sizes.blocks_available, sizes.files_free) = (0, 0);
+        assert!(is_healthy(MEANT_RO, full));
+        assert!(is_healthy(&RW.replace("ext4", "squashfs"), full));
+        assert!(is_healthy(RW, |sizes| (sizes.files, sizes.files_free) = (0, 0)));
+        assert!(is_healthy(RW, |sizes| (sizes.blocks, sizes.blocks_available) = (0, 0)));
     }
 
     #[test]
