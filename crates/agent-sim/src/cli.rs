@@ -14,7 +14,7 @@ const AGENTS_MAX: i64 = 25_000;
 ///
 /// Server i (named `sim-<i>`) sends `muster_sim_value{series="<k>"}` = t for each of its series k at its tick t. When it
 /// has produced for the given time, or on SIGTERM, it waits up to 30 s for acknowledgements; the last line of
-/// standard output is a summary in JSON.
+/// standard output is a summary in JSON. It ends with 1 if not everything was acknowledged.
 #[derive(Debug, Parser)]
 #[command(name = "muster-agent-sim", version)]
 pub(crate) struct Args {
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     pub(crate) series: u32,
 
     /// The controller's agent port
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = muster_agent::cli::address::parse)]
     pub(crate) controller: String,
 
     /// File with an enrolment token that has a use for each agent not yet enrolled

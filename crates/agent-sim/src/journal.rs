@@ -21,6 +21,13 @@ pub(crate) struct Summary {
     reconnects: u64,
 }
 
+impl Summary {
+    /// Whether all that was produced was acknowledged.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.produced <= self.acked
+    }
+}
+
 /// Takes what all agents tell.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -137,7 +144,9 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "sim-3,99,1,10,20\nsim-3,99,2,10,20\n"
         );
-        let summary = serde_json::to_string(&journal.summary().unwrap()).unwrap();
+        let summary = journal.summary().unwrap();
+        assert!(!summary.is_settled());
+        let summary = serde_json::to_string(&summary).unwrap();
         assert_eq!(
             summary,
             r#"{"produced":15,"acked":10,"ack_p50_ms":7,"ack_p99_ms":7,"reconnects":1}"#

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Some(args.log_filter.as_deref().unwrap_or(LOG_FILTER)),
     );
     match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "agents can't be simulated");
             ExitCode::FAILURE
@@ -37,12 +37,15 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(args: Args) -> anyhow::Result<()> {
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown::on_signal()?;
     let summary = fleet::run(args, shutdown).await?;
     let line = serde_json::to_string(&summary)?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;
     stdout.flush()?;
-    Ok(())
+    if !summary.is_settled() {
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }

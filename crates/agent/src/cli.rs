@@ -20,6 +20,7 @@ use crate::config::{Config, DEFAULT_DATA_DIR};
 use crate::host::Host;
 use crate::{enrol, run};
 
+pub mod address;
 mod collect;
 mod parse;
 mod render;
@@ -77,14 +78,14 @@ struct Run {
     #[arg(long, value_name = "DIR")]
     root: Option<Utf8PathBuf>,
     /// The controller's agent port, if it moved since enrolment.
-    #[arg(long, env = "MUSTER_CONTROLLER", value_name = "HOST:PORT")]
+    #[arg(long, env = "MUSTER_CONTROLLER", value_name = "HOST:PORT", value_parser = address::parse)]
     controller: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct Enroll {
     /// The controller's agent port.
-    #[arg(long, env = "MUSTER_CONTROLLER", value_name = "HOST:PORT")]
+    #[arg(long, env = "MUSTER_CONTROLLER", value_name = "HOST:PORT", value_parser = address::parse)]
     controller: String,
     /// The file with the enrolment token.
     #[arg(long, env = "MUSTER_TOKEN_FILE", value_name = "FILE")]
@@ -129,7 +130,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     log::init(cli.log_format.unwrap_or(config.log.format), filter);
     match cli.command {
         None => {
-            Cli::command().print_help().context("print help")?;
+            // Nobody asked for it, so it is no output.
+            let _ = write!(io::stderr(), "{}", Cli::command().render_help());
             Ok(ExitCode::from(EXIT_USAGE))
         }
         Some(Command::Parse(parse)) => parse.run(),

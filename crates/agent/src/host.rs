@@ -73,7 +73,7 @@ pub enum HostError {
     #[error("parse {path}")]
     StatfsTable {
         /// The file.
-        path: String,
+        path: Utf8PathBuf,
         /// Why not.
         source: serde_json::Error,
     },
@@ -121,7 +121,7 @@ impl Host {
     /// [`HostError`] if it is no folder or its `muster/statfs.json` does not parse.
     pub fn under(root: &Utf8Path) -> Result<Self, HostError> {
         let files = Files::under(root)?;
-        let statfs = StatfsWorkers::recorded(&files)?;
+        let statfs = StatfsWorkers::recorded(&files, root)?;
         Ok(Self::of(Inner {
             programs: Programs::recorded(files.clone()),
             files,

@@ -165,7 +165,12 @@ impl Smart {
                         facet::silent(draft, &target, &key, &message);
                     }
                 }
-                Answer::NotInstalled => {}
+                Answer::NotInstalled => {
+                    self.remembered.remove(&target.id());
+                    if let Some(key) = known_key.filter(|key| described.insert(key.clone())) {
+                        facet::silent(draft, &target, &key, "there is no output of smartctl for it");
+                    }
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use camino::Utf8Path;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde::Deserialize;
 use thiserror::Error;
@@ -25,8 +26,8 @@ const WORKERS: usize = 4;
 const STUCK_MAX: usize = 64;
 /// When a question is given up.
 const WATCHDOG: Duration = Duration::from_secs(5);
-/// The recorded answers below a root.
-const TABLE_PATH: &str = "/muster/statfs.json";
+/// The recorded answers, below a root.
+const TABLE_PATH: &str = "muster/statfs.json";
 
 /// Sizes of a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +93,12 @@ impl StatfsWorkers {
         )
     }
 
-    /// Answers from the table below a root.
-    pub(super) fn recorded(files: &Files) -> Result<Self, HostError> {
-        let table: BTreeMap<String, Recorded> = match files.bytes(TABLE_PATH)? {
+    /// Answers from the table below `root`, whose files these are.
+    pub(super) fn recorded(files: &Files, root: &Utf8Path) -> Result<Self, HostError> {
+        let table: BTreeMap<String, Recorded> = match files.bytes(&format!("/{TABLE_PATH}"))? {
             None => BTreeMap::new(),
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| HostError::StatfsTable {
-                path: TABLE_PATH.to_owned(),
+                path: root.join(TABLE_PATH),
                 source,
             })?,
         };

@@ -50,7 +50,18 @@ fn what_cannot_be_used_ends_with_2_and_says_what_there_is() {
             &["--config", "/nonexistent", "--check-config"],
             "read settings from /nonexistent",
         ),
-        (&[], ""),
+        (
+            &[
+                "enroll",
+                "--controller",
+                "127.0.0.1",
+                "--token-file",
+                "/nonexistent",
+            ],
+            "HOST:PORT",
+        ),
+        (&["run", "--controller", "::1:8481"], "HOST:PORT"),
+        (&[], "Usage"),
     ] {
         let output = agent(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
@@ -70,6 +81,18 @@ fn the_printed_default_settings_are_usable() {
     std::fs::write(&path, &printed.stdout).unwrap();
     let checked = agent(&["--config", path.to_str().unwrap(), "--check-config"]);
     assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+}
+
+#[test]
+fn a_damaged_table_of_sizes_is_named_by_its_real_path() {
+    let root = tempfile::tempdir().unwrap();
+    let table = root.path().join("muster/statfs.json");
+    std::fs::create_dir(root.path().join("muster")).unwrap();
+    std::fs::write(&table, "{").unwrap();
+    let output = agent(&["collect", "--root", root.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("parse {}", table.display());
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
 }
 
 #[test]

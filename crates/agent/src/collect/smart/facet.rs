@@ -2,7 +2,7 @@
 
 use muster_catalogue::SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
 use muster_model::{Health, Resource, ResourceKey, ResourceKind, limits};
-use smartmontools_parse::report::Wwn;
+use smartmontools_parse::report::{Device, Wwn};
 use smartmontools_parse::{DeviceType, PowerMode, Report, verdict};
 
 use super::target::Target;
@@ -69,13 +69,20 @@ fn describe(
         }
         draft.resource(resource);
     }
-    series::drive(draft, &target.label, &reading.report, &reading.key);
+    if is_of_document(&reading.report) {
+        series::drive(draft, &target.label, &reading.report, &reading.key);
+    }
     let said = reading.report.smartctl.exit_status.map(|status| status.0);
     if let Some(status) = exit_status.or(said) {
         let labels = [("device", target.label.as_str())];
         let metric = &SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
         draft.sample_of(Some(&reading.key), metric, &labels, f64::from(status));
     }
+}
+
+/// Whether smartctl said anything at all: without, series would tell of a drive with no name and no values.
+fn is_of_document(report: &Report) -> bool {
+    report.smartctl.version.is_some() || report.device != Device::default() || report.serial_number.is_some()
 }
 
 /// The resources a drive is, by name: what the kernel shows (all namespaces of an NVMe controller share its health),
@@ -159,7 +166,9 @@ pub(crate) fn describe_recorded(draft: &mut Draft, label: &str, text: &str) {
         )
         .set("smart_data_raw", compact(text));
     draft.resource(resource);
-    series::drive(draft, &label, &report, &key);
+    if is_of_document(&report) {
+        series::drive(draft, &label, &report, &key);
+    }
     if let Some(status) = report.smartctl.exit_status {
         let labels = [("device", label.as_str())];
         draft.sample_of(

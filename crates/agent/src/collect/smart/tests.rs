@@ -250,6 +250,50 @@ async fn a_drive_that_can_no_longer_be_opened_loses_its_good_name() {
 }
 
 #[tokio::test]
+async fn a_drive_without_an_output_is_unknown_and_says_why() {
+    let root = Root::new();
+    disk(&root, "sda", "naa.50014ee20a123abc");
+    root.write("muster/run/smartctl/scan", SCAN);
+    let facts = collect(&mut collector(), &root.host()).await;
+    assert_eq!(only(&facts).shown_health(), Health::Unknown);
+    assert_eq!(
+        only(&facts).health_reasons,
+        ["its SMART data could not be read: there is no output of smartctl for it"]
+    );
+    assert_eq!(value(&facts, "smartctl_device"), None);
+}
+
+#[tokio::test]
+async fn an_output_that_is_no_document_makes_no_series_of_the_drive() {
+    let root = Root::new();
+    disk(&root, "sda", "naa.50014ee20a123abc");
+    root.write("muster/run/smartctl/scan", SCAN)
+        .write("muster/run/smartctl/sda", "smartctl: not found")
+        .write("muster/run/smartctl/sda.rc", "127");
+    let facts = collect(&mut collector(), &root.host()).await;
+    assert_ne!(only(&facts).shown_health(), Health::Healthy);
+    assert!(!only(&facts).health_reasons.is_empty());
+    assert_eq!(value(&facts, "smartctl_device"), None);
+}
+
+#[tokio::test]
+async fn what_the_process_says_counts_beside_what_the_document_says() {
+    for (status, health) in [
+        ("16", Health::Warning),
+        ("32", Health::Warning),
+        ("64", Health::Healthy),
+    ] {
+        let root = Root::new();
+        disk(&root, "sda", "naa.50014ee20a123abc");
+        root.write("muster/run/smartctl/scan", SCAN)
+            .write("muster/run/smartctl/sda", healthy("WD-1"))
+            .write("muster/run/smartctl/sda.rc", status);
+        let facts = collect(&mut collector(), &root.host()).await;
+        assert_eq!(only(&facts).shown_health(), health, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_machine_without_drives_that_have_smart_has_facts_without_drives() {
     let root = Root::new();
     root.write(
