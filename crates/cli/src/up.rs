@@ -175,11 +175,14 @@ impl Once {
             }
             Some(deadline) => {
                 // Stopped or too late: either way not everything was seen.
-                let _ = tokio::time::timeout_at(deadline, stop.cancelled()).await;
-                tracing::error!(
-                    limit_s = ONCE_LIMIT.as_secs(),
-                    "not every collector's outcome was seen in time"
-                );
+                if tokio::time::timeout_at(deadline, stop.cancelled()).await.is_ok() {
+                    tracing::warn!("stopped before every collector's outcome was seen");
+                } else {
+                    tracing::error!(
+                        limit_s = ONCE_LIMIT.as_secs(),
+                        "not every collector's outcome was seen in time"
+                    );
+                }
                 ExitCode::FAILURE
             }
         }
