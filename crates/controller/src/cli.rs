@@ -97,8 +97,8 @@ enum Token {
 
 #[derive(Debug, Args)]
 struct TokenCreate {
-    /// How long it lives, such as 30m; at most 24h [default: the setting enrolment.token_ttl].
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// How long it lives, such as 30m; 1s to 24h [default: the setting enrolment.token_ttl].
+    #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
     ttl: Option<Duration>,
     /// How many agents it may make.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -156,7 +156,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     );
     match cli.command {
         None => {
-            Cli::command().print_help().context("print help")?;
+            // Nobody asked for it, so it is no output.
+            let _ = write!(io::stderr(), "{}", Cli::command().render_help());
             Ok(ExitCode::from(EXIT_USAGE))
         }
         Some(Command::Run(_)) => in_runtime(async {
@@ -177,6 +178,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             print(&format!("{status}\n"))
         }),
     }
+}
+
+/// A time to live; tokens know whole seconds.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if ttl < Duration::from_secs(1) {
+        return Err("a token lives at least 1s".to_owned());
+    }
+    Ok(ttl)
 }
 
 fn load(cli: &Cli) -> Result<Config, ConfigError> {
@@ -246,6 +256,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_that_would_not_live_is_refused() {
+        let parse = |ttl| Cli::try_parse_from(["muster-controller", "token", "create", "--ttl", ttl]);
+        assert!(parse("0s").is_err() && parse("999ms").is_err());
+        assert!(parse("1s").is_ok() && parse("24h").is_ok());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) async fn create_token(
     uses: u32,
     server_id: Option<i64>,
 ) -> anyhow::Result<String> {
-    let ttl_s = ttl.map(|ttl| ttl.as_secs().max(1));
+    let ttl_s = ttl.map(|ttl| ttl.as_secs());
     let request = Request::TokenCreate {
         ttl_s,
         uses,
