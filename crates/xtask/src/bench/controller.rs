@@ -1,7 +1,7 @@
 //! A controller that is measured: a process of its own, watched through `/proc`.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,6 +18,8 @@ const TICKS_PER_S: f64 = 100.0;
 /// A running controller; killed if the measurement fails.
 pub(super) struct Controller {
     process: Child,
+    /// Kept open: whatever else it prints must find a reader.
+    _stdout: BufReader<ChildStdout>,
     data: Utf8PathBuf,
     /// Where agents connect.
     pub(super) agents: String,
@@ -42,15 +44,15 @@ impl Controller {
             .stdout
             .take()
             .context("the controller's output is a pipe")?;
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        stdout.read_line(&mut line).context("wait for the controller")?;
         let mut controller = Self {
             process,
+            _stdout: stdout,
             data,
             agents: String::new(),
         };
-        let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .context("wait for the controller")?;
         match line.trim().split_once(" agents: ") {
             Some((_, agents)) => controller.agents = agents.to_owned(),
             None => bail!("the controller said {line:?}"),
