@@ -24,6 +24,11 @@ pub(super) fn describe(root: &Utf8Path) -> anyhow::Result<Vec<(&'static str, Str
         .nth(1)
         .and_then(|word| word.parse::<u64>().ok())
         .unwrap_or(0);
+    let load = read("/proc/loadavg")?
+        .split_whitespace()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     Ok(vec![
         ("date", say("date", &["-u", "+%Y-%m-%d"])?),
@@ -36,6 +41,7 @@ pub(super) fn describe(root: &Utf8Path) -> anyhow::Result<Vec<(&'static str, Str
             format!("{cores} x {}", model.map_or("unknown", |(_, name)| name)),
         ),
         ("memory", format!("{} GiB", (memory_kib + (1 << 19)) >> 20)),
+        ("load before it began (an idle machine has near 0)", load),
         ("kernel", say("uname", &["-sr"])?),
         ("compiler", say("rustc", &["--version"])?),
     ])

@@ -28,7 +28,9 @@ pub(super) fn document(machine: &[(&str, String)], measured: &[Measured], criter
         load(&mut text, one);
     }
     if !criterion.is_empty() {
-        text.push_str("\n## Sample store alone\n\n`cargo bench --package muster-samples`\n\n```text\n");
+        text.push_str(
+            "\n## Sample store alone\n\n`cargo bench --package muster-samples --bench ingest`\n\n```text\n",
+        );
         for line in criterion {
             writeln!(text, "{line}").expect("writing to a string cannot fail");
         }
