@@ -20,6 +20,8 @@ pub struct World {
     pub http: SocketAddr,
     /// Where agents connect.
     pub grpc: SocketAddr,
+    /// The controller's settings, TOML; read at its next start.
+    pub settings: String,
     /// The controller, while it runs.
     pub controller: Option<Process>,
 }
@@ -34,6 +36,7 @@ impl World {
             dir: tempfile::tempdir()?,
             http: free_port()?,
             grpc: free_port()?,
+            settings: String::new(),
             controller: None,
         })
     }
@@ -65,8 +68,12 @@ impl World {
     /// # Errors
     /// If it ends or does not become ready.
     pub async fn start_controller(&mut self) -> Result<()> {
+        let settings = self.dir().join("controller.toml");
+        std::fs::write(&settings, &self.settings)?;
         let args = [
             "run".to_owned(),
+            "--config".to_owned(),
+            path(&settings),
             "--data-dir".to_owned(),
             path(&self.data()),
             "--http".to_owned(),
