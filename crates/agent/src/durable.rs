@@ -36,7 +36,8 @@ pub(crate) fn create_dir(path: &Utf8Path) -> io::Result<()> {
     sync_parent(path)
 }
 
-fn sync_parent(path: &Utf8Path) -> io::Result<()> {
+/// Waits until the names in the folder of `path` are on disk.
+pub(crate) fn sync_parent(path: &Utf8Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_str().is_empty() => File::open(parent)?.sync_all(),
         _ => File::open(".")?.sync_all(),

@@ -16,4 +16,5 @@ pub mod outbox;
 pub mod renew;
 pub mod report;
 pub mod run;
+pub mod spool;
 pub mod uplink;

@@ -1,8 +1,8 @@
 //! The outbox: every report that is made and not yet acknowledged, with the series definitions of the epoch.
 //!
 //! It alone gives sequence numbers: each report gets one when it is pushed and keeps it. It lives in memory and is
-//! bounded by bytes. At the bound whole reports are dropped, the oldest that is not on its way first, and each loss
-//! becomes a [`Gap`](muster_model::Gap) in a later report, so that the controller can tell "lost" from "still to come".
+//! bounded by bytes; what the [spool](crate::spool) has on disk may leave memory until it is sent. At the bound whole
+//! reports are dropped, the oldest that is neither on disk nor on its way first, and each loss becomes a [`Gap`](muster_model::Gap) in a later report, so that the controller can tell "lost" from "still to come".
 //!
 //! At most one unacknowledged report carries gaps; further gaps wait and grow together with their neighbours. So
 //! their number is bounded by the number of holes between what is held and what is acknowledged, however long the
@@ -12,6 +12,7 @@
 
 mod gaps;
 mod held;
+mod kept;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,11 +29,24 @@ pub const BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
 /// A report on its way.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
+    /// Its epoch.
+    pub epoch: u64,
     /// Its number.
     pub sequence: u64,
     /// The encoded message.
     pub bytes: Arc<[u8]>,
     /// How many series had been defined when it was made: definitions up to this id go before it.
+    pub definitions: u32,
+}
+
+/// An epoch as the agent lists it to the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldEpoch {
+    /// The epoch.
+    pub epoch: u64,
+    /// Numbers that are held.
+    pub held: RangeSet,
+    /// How many series it has defined.
     pub definitions: u32,
 }
 
@@ -95,6 +109,8 @@ pub struct Outbox {
     changed: Notify,
     /// Everything is acknowledged.
     settled: Notify,
+    /// The spool has something to do.
+    spool_needed: Notify,
 }
 
 impl Outbox {
@@ -111,6 +127,7 @@ impl Outbox {
             state: Mutex::new(state),
             changed: Notify::new(),
             settled: Notify::new(),
+            spool_needed: Notify::new(),
         }
     }
 
@@ -170,23 +187,29 @@ impl Outbox {
     /// The next report that was not sent on this stream, unless more than `credit_bytes` would be on their way. One
     /// report may always be, so that a small credit slows down and does not stop.
     pub fn next_unsent(&self, credit_bytes: u64) -> Option<Outgoing> {
-        self.lock().held.next_unsent(credit_bytes)
+        let (next, is_on_disk) = self.lock().next_unsent(self.epoch, credit_bytes);
+        if is_on_disk {
+            self.spool_needed.notify_one();
+        }
+        next
     }
 
     /// Starts over after a reconnect or a request for definitions: everything that is held is to be sent again.
     pub fn rewind(&self) {
-        self.lock().held.rewind();
+        self.lock().rewind();
         self.changed.notify_one();
     }
 
-    /// Removes what the controller has stored. Numbers that are not held are ignored, another epoch is too.
+    /// Removes what the controller has stored. Numbers and epochs that are not held are ignored.
     pub fn ack(&self, epoch: u64, stored: &RangeSet) -> Vec<Acked> {
-        if epoch != self.epoch {
-            return Vec::new();
-        }
         let (acked, settled) = {
             let mut state = self.lock();
-            let acked = state.ack(stored);
+            let acked = if epoch == self.epoch {
+                state.ack(epoch, stored)
+            } else {
+                let past = state.past_mut(epoch);
+                past.map(|past| past.held.remove(stored)).unwrap_or_default()
+            };
             (acked, state.is_settled())
         };
         self.announce(settled);
@@ -198,10 +221,11 @@ impl Outbox {
     pub fn welcome(&self, stored: &RangeSet, store: StoreMark) -> Vec<Acked> {
         let (acked, settled) = {
             let mut state = self.lock();
-            let acked = state.ack(stored);
+            let acked = state.ack(self.epoch, stored);
             state.note_lost(self.epoch, stored);
             state.note_store(store);
-            state.held.rewind();
+            state.rewind();
+            state.is_connected = true;
             (acked, state.is_settled())
         };
         self.announce(settled);
@@ -214,11 +238,8 @@ impl Outbox {
     }
 
     /// Replaces a report that can't be sent by a gap.
-    pub fn give_up(&self, sequence: u64) {
-        let mut state = self.lock();
-        if let Some(report) = state.held.take(sequence) {
-            state.lose(self.epoch, &report, GapReason::Refused);
-        }
+    pub fn give_up(&self, epoch: u64, sequence: u64) {
+        self.lost(epoch, &[sequence], GapReason::Refused);
     }
 
     /// The numbers that are held.

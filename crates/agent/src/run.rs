@@ -1,8 +1,8 @@
 //! `muster-agent run`: builds the parts, connects them by bounded channels, and owns the order in which they end.
 //!
 //! Collectors send ticks to the reporter, which pushes reports into the outbox, which the uplink empties. At the end
-//! the collectors stop first, then the reporter has its last word, then the uplink gets a few seconds to deliver;
-//! the epoch counts as ended in order only if everything was acknowledged by then.
+//! the collectors stop first, then the reporter has its last word, then the uplink gets a few seconds to deliver, then
+//! the spool keeps the rest; the epoch counts as ended in order only if everything was acknowledged or kept by then.
 
 mod own;
 
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use muster_base::ErrorChain;
+use muster_base::id::AgentId;
 use muster_base::shutdown::CancellationToken;
+use muster_model::Clock;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,6 +28,7 @@ use crate::identity::{Identity, IdentityDir, IdentityError};
 use crate::outbox::Outbox;
 use crate::renew::Renewer;
 use crate::report::{Flush, Reporter};
+use crate::spool::{self, Keeper, Past, Spool};
 use crate::uplink::{self, Collected, Control, TlsError, Uplink};
 
 /// Ticks between collectors and reporter; when full, collectors wait.
@@ -87,13 +90,26 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "agent starts"
     );
     let parts = Parts::start(&options, (dir, identity), &epoch, &shutdown).await?;
-    let delivered = parts.until(&shutdown).await?;
-    if delivered {
-        epoch.end_cleanly()?;
-    } else {
-        warn!("not everything was delivered before the end");
+    match parts.until(&shutdown).await? {
+        End::Delivered => epoch.end_cleanly()?,
+        End::Kept => {
+            info!("not everything was delivered before the end, the rest is kept on disk");
+            epoch.end_cleanly()?;
+        }
+        End::Lost => warn!("not everything was delivered before the end, and not all of it is kept"),
     }
     Ok(())
+}
+
+/// What became of the epoch's reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Everything is acknowledged.
+    Delivered,
+    /// Everything is acknowledged or on disk.
+    Kept,
+    /// Something is neither.
+    Lost,
 }
 
 /// The running parts.
@@ -105,6 +121,8 @@ struct Parts {
     reporter: JoinHandle<()>,
     uplink: JoinHandle<()>,
     stop_uplink: CancellationToken,
+    keeper: Option<JoinHandle<bool>>,
+    stop_keeper: CancellationToken,
 }
 
 impl Parts {
@@ -119,11 +137,10 @@ impl Parts {
             let host = host.clone();
             move || host.clock()
         });
-        let outbox = Arc::new(Outbox::new(
-            epoch.number(),
-            epoch.previous(),
-            options.outbox_bytes_max,
-        ));
+        let (spool, past) = open_spool(options, identity.agent_id, epoch, clocks.now()).await;
+        let outbox = Outbox::new(epoch.number(), epoch.previous(), options.outbox_bytes_max);
+        let outbox = Arc::new(outbox.with_past(past));
+        let keeper = spool.map(|spool| Keeper::new(spool, Arc::clone(&outbox), clocks.clone()));
         let (ticks_tx, ticks_rx) = mpsc::channel(TICKS_MAX);
         let (flushes_tx, flushes_rx) = mpsc::channel(CONTROLS_MAX);
         let (control_tx, control_rx) = mpsc::channel(CONTROLS_MAX);
@@ -139,7 +156,8 @@ impl Parts {
         };
         let uplink =
             Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?.with_control(control_tx);
-        let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections());
+        let figures = keeper.as_ref().map(Keeper::figures).unwrap_or_default();
+        let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures);
 
         let (handle, collectors) =
             runner::spawn(&options.plans, &host, &options.context, &ticks_tx, shutdown);
@@ -158,8 +176,9 @@ impl Parts {
         });
         helpers.spawn(control(control_rx, handle, flushes_tx, shutdown.clone()));
 
-        let stop_uplink = CancellationToken::new();
+        let (stop_uplink, stop_keeper) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self {
+            keeper: keeper.map(|keeper| tokio::spawn(keeper.run(stop_keeper.clone()))),
             reporter: tokio::spawn(
                 Reporter::new(Arc::clone(&outbox), clocks.clone()).run(ticks_rx, flushes_rx),
             ),
@@ -169,11 +188,12 @@ impl Parts {
             collectors,
             helpers,
             stop_uplink,
+            stop_keeper,
         })
     }
 
-    /// Waits for `shutdown` and ends everything in order. Returns whether everything was acknowledged.
-    async fn until(mut self, shutdown: &CancellationToken) -> Result<bool, RunError> {
+    /// Waits for `shutdown` and ends everything in order. The spool is last: it keeps what was not acknowledged.
+    async fn until(mut self, shutdown: &CancellationToken) -> Result<End, RunError> {
         tokio::select! {
             // First: once shutdown is asked for, the collectors end, and with them the reporter; that is no defect.
             biased;
@@ -195,7 +215,16 @@ impl Parts {
         self.uplink
             .await
             .map_err(|_| RunError::PartEnded { part: "uplink" })?;
-        Ok(delivered)
+        self.stop_keeper.cancel();
+        let is_kept = match self.keeper {
+            Some(keeper) => keeper.await.map_err(|_| RunError::PartEnded { part: "spool" })?,
+            None => false,
+        };
+        Ok(match (delivered, is_kept) {
+            (true, _) => End::Delivered,
+            (false, true) => End::Kept,
+            (false, false) => End::Lost,
+        })
     }
 }
 
@@ -204,6 +233,36 @@ async fn connect_when(usable: oneshot::Receiver<()>, uplink: Uplink, stop: Cance
     // It is dropped, never sent: also when the agent ends before.
     let _ = stop.run_until_cancelled(usable).await;
     uplink.run(stop).await;
+}
+
+/// Opens the spool. An agent without one watches all the same.
+async fn open_spool(
+    options: &Options,
+    agent: AgentId,
+    epoch: &Epoch,
+    clock: Clock,
+) -> (Option<Spool>, Vec<Past>) {
+    let (dir, epoch) = (options.data_dir.join("spool"), epoch.number());
+    let opening = tokio::task::spawn_blocking(move || {
+        let options = spool::Options::default();
+        Spool::open(Arc::new(spool::Disk), &dir, options, agent, epoch, &clock)
+    });
+    match opening.await.expect("opening the spool does not panic") {
+        Ok((spool, past)) => {
+            let reports: usize = past.iter().map(|past| past.reports.len()).sum();
+            if !past.is_empty() {
+                info!(
+                    epochs = past.len(),
+                    reports, "reports of earlier starts are on disk"
+                );
+            }
+            (Some(spool), past)
+        }
+        Err(error) => {
+            warn!(error = %ErrorChain(&error), "spool can't be opened, reports are held in memory only");
+            (None, Vec::new())
+        }
+    }
 }
 
 /// The server's name as it calls itself; empty if that can't be read.

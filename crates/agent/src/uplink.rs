@@ -178,6 +178,7 @@ impl Uplink {
             if session.was_of_use() {
                 backoff.reset();
             }
+            self.outbox.disconnected();
             if session.is_welcome() {
                 self.tell(&UplinkEvent::Disconnected);
             }
@@ -211,12 +212,9 @@ impl Uplink {
         }
     }
 
-    fn tell_acked(&self, reports: Vec<Acked>) {
+    fn tell_acked(&self, epoch: u64, reports: Vec<Acked>) {
         if !reports.is_empty() {
-            self.tell(&UplinkEvent::Acked {
-                epoch: self.outbox.epoch(),
-                reports,
-            });
+            self.tell(&UplinkEvent::Acked { epoch, reports });
         }
     }
 

@@ -4,10 +4,12 @@ use crate::metrics;
 
 metrics! {
     MUSTER:
-    MUSTER_AGENT_DROPPED_REPORTS_TOTAL = Counter "muster_agent_dropped_reports_total" "" "Reports dropped because the agent's outbox was full";
+    MUSTER_AGENT_DROPPED_REPORTS_TOTAL = Counter "muster_agent_dropped_reports_total" "" "Reports dropped because the agent had no room for them";
     MUSTER_AGENT_INFO = Gauge "muster_agent_info" "" "1, with the agent's version as label";
     MUSTER_AGENT_OUTBOX_BYTES = Gauge "muster_agent_outbox_bytes" "bytes" "Memory that unacknowledged reports take";
     MUSTER_AGENT_RECONNECTS_TOTAL = Counter "muster_agent_reconnects_total" "" "How often the agent has connected again";
+    MUSTER_AGENT_SPOOL_BYTES = Gauge "muster_agent_spool_bytes" "bytes" "Room on disk that unacknowledged reports take";
+    MUSTER_AGENT_SPOOL_FAILURES_TOTAL = Counter "muster_agent_spool_failures_total" "" "How often the disk refused to keep reports";
     MUSTER_AGENT_UNACKED_REPORTS = Gauge "muster_agent_unacked_reports" "" "Reports that the controller has not acknowledged";
     MUSTER_SIM_VALUE = Gauge "muster_sim_value" "" "The tick number, as a simulated agent sends it";
     MUSTER_SMART_TEMPERATURE_LIMIT_CELSIUS = Gauge "muster_smart_temperature_limit_celsius" "celsius" "A temperature the drive names as one of its limits";

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 
-use muster_model::Report;
 use muster_model::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
+use muster_model::{Report, SeriesDef};
 use prost::Message as _;
 use thiserror::Error;
 
@@ -65,6 +65,29 @@ pub fn report_message(report: Report) -> Vec<u8> {
         body: Some(Body::Report(convert::report_to_wire(report))),
     }
     .encode_to_vec()
+}
+
+/// The message of definitions, encoded.
+#[must_use]
+pub fn definitions_message(epoch: u64, first_id: u32, series: Vec<SeriesDef>) -> Vec<u8> {
+    AgentMessage {
+        body: Some(Body::Definitions(convert::definitions_to_wire(
+            epoch, first_id, series,
+        ))),
+    }
+    .encode_to_vec()
+}
+
+/// Definitions of an encoded message, with the id of the first.
+///
+/// # Errors
+/// [`FramingError::Decode`] or [`FramingError::Header`] if it is no such message.
+pub fn read_definitions(plain: &[u8]) -> Result<(u32, Vec<SeriesDef>), FramingError> {
+    match AgentMessage::decode(plain).map_err(FramingError::Decode)?.body {
+        Some(Body::Definitions(definitions)) => convert::definitions_from_wire(definitions)
+            .map_err(|_| FramingError::Header("definitions break a rule")),
+        _ => Err(FramingError::Header("no definitions")),
+    }
 }
 
 /// As [`cut`], for a message that is encoded already.

@@ -18,6 +18,11 @@ impl PendingGaps {
         self.waiting.is_empty() && self.carried.is_empty()
     }
 
+    /// Whether gaps wait that no report carries.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether a new report would carry gaps.
     pub(super) fn may_be_carried(&self) -> bool {
         self.carrier.is_none() && !self.waiting.is_empty()
@@ -58,7 +63,7 @@ impl PendingGaps {
     pub(super) fn add(&mut self, gap: Gap) {
         let index = self
             .waiting
-            .partition_point(|other| other.range.first < gap.range.first);
+            .partition_point(|other| (other.epoch, other.range.first) < (gap.epoch, gap.range.first));
         self.waiting.insert(index, gap);
         self.join(index);
         if 0 < index {
@@ -66,13 +71,22 @@ impl PendingGaps {
         }
     }
 
-    /// Drops gaps that lie wholly within what the controller has after all.
-    pub(super) fn forget(&mut self, stored: &RangeSet) {
+    /// Drops gaps of `epoch` that lie wholly within what the controller has after all.
+    pub(super) fn forget(&mut self, epoch: u64, stored: &RangeSet) {
         self.waiting.retain(|gap| {
-            !stored
-                .iter()
-                .any(|range| range.first <= gap.range.first && gap.range.last <= range.last)
+            gap.epoch != epoch
+                || !stored
+                    .iter()
+                    .any(|range| range.first <= gap.range.first && gap.range.last <= range.last)
         });
+    }
+
+    /// Whether a gap of `epoch` waits or is on its way.
+    pub(super) fn has_of(&self, epoch: u64) -> bool {
+        self.waiting
+            .iter()
+            .chain(&self.carried)
+            .any(|gap| gap.epoch == epoch)
     }
 
     /// Joins the gap at `index` with the one after it if they touch.

@@ -8,6 +8,7 @@ use muster_proto::framing;
 use tokio::time::Instant;
 
 use super::{Acked, Outgoing};
+use crate::spool::{PastReport, Record};
 
 /// What a report takes beside its bytes, so that many small reports count for what they are.
 const OVERHEAD_BYTES: usize = 128;
@@ -17,10 +18,16 @@ const OVERHEAD_BYTES: usize = 128;
 pub(super) struct Held {
     pub(super) sequence: u64,
     pub(super) sample_count: u32,
-    message: Arc<[u8]>,
+    /// In memory; not there while it is only on disk.
+    message: Option<Arc<[u8]>>,
+    message_bytes: usize,
+    /// Whether the spool has it.
+    is_kept: bool,
     definitions: u32,
     first_ms: i64,
     last_ms: i64,
+    wall_ms: i64,
+    boottime_ms: i64,
     made: Instant,
     refusals: u8,
 }
@@ -34,20 +41,48 @@ impl Held {
                 .iter()
                 .flat_map(|block| block.times_ms().iter().copied())
         };
-        Self {
+        let (wall_ms, boottime_ms) = (report.clock.wall_ms, report.clock.boottime_ms);
+        let mut held = Self {
             sequence: report.sequence,
             sample_count: u32::try_from(report.sample_count()).unwrap_or(u32::MAX),
             definitions,
             first_ms: times().min().unwrap_or(0),
             last_ms: times().max().unwrap_or(0),
+            wall_ms,
+            boottime_ms,
             made: Instant::now(),
             refusals: 0,
-            message: framing::report_message(report).into(),
+            is_kept: false,
+            message_bytes: 0,
+            message: None,
+        };
+        let message: Arc<[u8]> = framing::report_message(report).into();
+        held.message_bytes = message.len();
+        held.message = Some(message);
+        held
+    }
+
+    /// A report of an earlier epoch that is on disk.
+    pub(super) fn past(report: PastReport) -> Self {
+        Self {
+            sequence: report.sequence,
+            sample_count: report.sample_count,
+            message: None,
+            message_bytes: report.plain_bytes,
+            is_kept: true,
+            definitions: report.definitions,
+            first_ms: 0,
+            last_ms: 0,
+            wall_ms: 0,
+            boottime_ms: 0,
+            made: Instant::now(),
+            refusals: 0,
         }
     }
 
+    /// What it takes of memory.
     pub(super) fn bytes(&self) -> usize {
-        self.message.len() + OVERHEAD_BYTES
+        self.message.as_ref().map_or(0, |message| message.len()) + OVERHEAD_BYTES
     }
 
     fn acked(&self, now: Instant) -> Acked {
@@ -61,6 +96,19 @@ impl Held {
     }
 }
 
+/// What is to be sent next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing is left.
+    None,
+    /// There is something, but not within the credit.
+    Later,
+    /// It has to be read first.
+    OnDisk,
+    /// This.
+    Ready(Outgoing),
+}
+
 /// Held reports by ascending number. Those below `cursor` are on their way.
 #[derive(Debug, Default)]
 pub(super) struct HeldReports {
@@ -68,6 +116,8 @@ pub(super) struct HeldReports {
     bytes: usize,
     cursor: u64,
     sent_bytes: u64,
+    /// Kept by the spool, and not needed any more.
+    released: Vec<u64>,
 }
 
 impl HeldReports {
@@ -90,19 +140,116 @@ impl HeldReports {
         self.sent_bytes = 0;
     }
 
-    pub(super) fn next_unsent(&mut self, credit_bytes: u64) -> Option<Outgoing> {
-        let next = self.reports.get(self.first_unsent())?;
-        let bytes = next.message.len() as u64;
-        if 0 < self.sent_bytes && credit_bytes < self.sent_bytes + bytes {
-            return None;
+    pub(super) const fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// The next to be sent while `others_bytes` of other epochs are on their way.
+    pub(super) fn next_unsent(&mut self, credit_bytes: u64, others_bytes: u64) -> Next {
+        let Some(next) = self.reports.get(self.first_unsent()) else {
+            return Next::None;
+        };
+        let bytes = next.message_bytes as u64;
+        let on_its_way = self.sent_bytes + others_bytes;
+        if 0 < on_its_way && credit_bytes < on_its_way + bytes {
+            return Next::Later;
         }
+        let Some(message) = &next.message else {
+            return Next::OnDisk;
+        };
         self.sent_bytes += bytes;
         self.cursor = next.sequence + 1;
-        Some(Outgoing {
+        Next::Ready(Outgoing {
+            epoch: 0,
             sequence: next.sequence,
-            bytes: Arc::clone(&next.message),
+            bytes: Arc::clone(message),
             definitions: next.definitions,
         })
+    }
+
+    /// Numbers of the next unsent reports that are only on disk, up to `bytes_max` of them and at least one. What
+    /// is in memory counts, so that it is read only as far ahead as it is sent.
+    pub(super) fn wanted(&self, bytes_max: usize) -> Vec<u64> {
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        for held in self.reports.range(self.first_unsent()..) {
+            bytes += held.message_bytes;
+            if bytes_max < bytes && !wanted.is_empty() {
+                break;
+            }
+            if held.message.is_none() {
+                wanted.push(held.sequence);
+            }
+            if bytes_max < bytes {
+                break;
+            }
+        }
+        wanted
+    }
+
+    /// Takes a message that was read from disk.
+    pub(super) fn loaded(&mut self, sequence: u64, message: Vec<u8>) {
+        let Some(index) = self.index_of(sequence) else {
+            return;
+        };
+        let held = &mut self.reports[index];
+        if held.message.is_none() {
+            self.bytes += message.len();
+            held.message = Some(message.into());
+        }
+    }
+
+    /// Reports that are not on disk: all, or those made before `until`.
+    pub(super) fn to_keep(&self, until: Option<Instant>) -> Vec<Record> {
+        let due = |held: &&Held| !held.is_kept && until.is_none_or(|until| held.made <= until);
+        let records = self.reports.iter().filter(due).filter_map(|held| {
+            Some(Record {
+                sequence: held.sequence,
+                definitions: held.definitions,
+                sample_count: held.sample_count,
+                wall_ms: held.wall_ms,
+                boottime_ms: held.boottime_ms,
+                message: Arc::clone(held.message.as_ref()?),
+            })
+        });
+        records.collect()
+    }
+
+    /// Bytes of messages that are only in memory.
+    pub(super) fn unkept_bytes(&self) -> usize {
+        let unkept = self.reports.iter().filter(|held| !held.is_kept);
+        unkept.map(|held| held.message_bytes).sum()
+    }
+
+    /// Notes that the spool has a report.
+    pub(super) fn kept(&mut self, sequence: u64) {
+        match self.index_of(sequence) {
+            Some(index) => self.reports[index].is_kept = true,
+            None => self.released.push(sequence),
+        }
+    }
+
+    /// Lets messages that are on disk go from memory, the last to be sent first, until at most `bytes_max` are left.
+    pub(super) fn evict(&mut self, bytes_max: usize) {
+        for held in self.reports.iter_mut().rev() {
+            if self.bytes <= bytes_max {
+                return;
+            }
+            if held.is_kept
+                && let Some(message) = held.message.take()
+            {
+                self.bytes -= message.len();
+            }
+        }
+    }
+
+    /// Whether everything is on disk.
+    pub(super) fn is_kept(&self) -> bool {
+        self.reports.iter().all(|held| held.is_kept)
+    }
+
+    /// What the spool need not keep any more.
+    pub(super) fn take_released(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.released)
     }
 
     /// Removes the reports with numbers in `stored`.
@@ -116,7 +263,10 @@ impl HeldReports {
                 acked.push(held.acked(now));
                 self.bytes -= held.bytes();
                 if held.sequence < self.cursor {
-                    self.sent_bytes -= held.message.len() as u64;
+                    self.sent_bytes -= held.message_bytes as u64;
+                }
+                if held.is_kept {
+                    self.released.push(held.sequence);
                 }
             }
         }
@@ -129,11 +279,17 @@ impl HeldReports {
         self.take_at(index)
     }
 
-    /// Removes the oldest report that is not on its way; if all are, the oldest.
+    /// Removes the oldest report that is only in memory and not on its way; if there is none, the oldest.
     pub(super) fn drop_oldest(&mut self) -> Option<Held> {
         let unsent = self.first_unsent();
-        let index = if unsent < self.reports.len() { unsent } else { 0 };
+        let in_memory = (unsent..self.reports.len()).find(|&index| !self.reports[index].is_kept);
+        let index = in_memory.unwrap_or(if unsent < self.reports.len() { unsent } else { 0 });
         self.take_at(index)
+    }
+
+    /// Whether a report is on its way.
+    pub(super) fn was_sent(&self, sequence: u64) -> bool {
+        sequence < self.cursor && self.index_of(sequence).is_some()
     }
 
     /// Counts a refusal; returns how many there were.
@@ -170,7 +326,10 @@ impl HeldReports {
         let held = self.reports.remove(index)?;
         self.bytes -= held.bytes();
         if held.sequence < self.cursor {
-            self.sent_bytes -= held.message.len() as u64;
+            self.sent_bytes -= held.message_bytes as u64;
+        }
+        if held.is_kept {
+            self.released.push(held.sequence);
         }
         Some(held)
     }

@@ -6,6 +6,7 @@ use muster_model::{Gap, GapReason, PreviousEpoch, RangeSet, Report, SequenceRang
 
 use super::gaps::{self, PendingGaps};
 use super::held::{Held, HeldReports};
+use super::kept::PastEpoch;
 use super::{Acked, Refusal, StoreMark};
 
 /// After this many refusals of one report as unreadable it is replaced by a gap.
@@ -20,6 +21,9 @@ pub(super) struct State {
     /// The report that names the previous epoch; 0 if none does yet.
     pub(super) previous_in: u64,
     pub(super) held: HeldReports,
+    /// Earlier epochs, the oldest first.
+    pub(super) past: Vec<PastEpoch>,
+    pub(super) is_connected: bool,
     pub(super) gaps: PendingGaps,
     pub(super) acked: RangeSet,
     pub(super) definitions: Vec<Arc<SeriesDef>>,
@@ -46,19 +50,22 @@ impl State {
         }
         report.gaps = self.gaps.carry_by(sequence);
         let held = Held::new(report, self.defined());
+        if self.bytes_max < self.held.bytes() + held.bytes() {
+            self.held.evict(self.bytes_max.saturating_sub(held.bytes()));
+        }
         while self.bytes_max < self.held.bytes() + held.bytes() {
             let Some(dropped) = self.held.drop_oldest() else {
                 break;
             };
             self.dropped_reports += 1;
             self.dropped_samples += u64::from(dropped.sample_count);
-            self.lose(epoch, &dropped, GapReason::BufferFull);
+            self.lose(epoch, &dropped, GapReason::BufferFull, true);
         }
         self.held.push(held);
         sequence
     }
 
-    pub(super) fn ack(&mut self, stored: &RangeSet) -> Vec<Acked> {
+    pub(super) fn ack(&mut self, epoch: u64, stored: &RangeSet) -> Vec<Acked> {
         let acked = self.held.remove(stored);
         for report in &acked {
             // A set at its bound forgets the number; then a later loss of it goes unnoticed, and nothing else does.
@@ -68,7 +75,7 @@ impl State {
                 self.resyncs += 1;
             }
         }
-        self.gaps.forget(stored);
+        self.gaps.forget(epoch, stored);
         acked
     }
 
@@ -98,23 +105,31 @@ impl State {
         self.store = Some(store);
     }
 
+    /// Notes a refusal. A number may be on its way of several epochs; then the running one is meant.
     pub(super) fn refused(&mut self, epoch: u64, sequence: u64) -> Refusal {
-        let Some(refusals) = self.held.count_refusal(sequence) else {
+        let past = self.past.iter().position(|past| past.held.was_sent(sequence));
+        let past = past.filter(|_| !self.held.was_sent(sequence));
+        let reports = past.map_or(&mut self.held, |index| &mut self.past[index].held);
+        let Some(refusals) = reports.count_refusal(sequence) else {
             return Refusal::NotHeld;
         };
         if refusals < REFUSALS_MAX {
             return Refusal::SentAgain;
         }
-        if let Some(report) = self.held.take(sequence) {
-            self.lose(epoch, &report, GapReason::Refused);
+        if let Some(report) = reports.take(sequence) {
+            let epoch = past.map_or(epoch, |index| self.past[index].epoch);
+            self.lose(epoch, &report, GapReason::Refused, past.is_none());
         }
         Refusal::ReplacedByGap
     }
 
-    pub(super) fn lose(&mut self, epoch: u64, report: &Held, reason: GapReason) {
-        self.gaps.carrier_is_lost(report.sequence);
-        if self.previous_in == report.sequence {
-            self.previous_in = 0;
+    /// Makes a gap of a report; `is_running` if it is of the running epoch.
+    pub(super) fn lose(&mut self, epoch: u64, report: &Held, reason: GapReason, is_running: bool) {
+        if is_running {
+            self.gaps.carrier_is_lost(report.sequence);
+            if self.previous_in == report.sequence {
+                self.previous_in = 0;
+            }
         }
         self.gaps.add(Gap {
             epoch,
@@ -125,6 +140,13 @@ impl State {
             sample_count: Some(report.sample_count.into()),
             reason,
         });
+    }
+
+    pub(super) fn rewind(&mut self) {
+        self.held.rewind();
+        for past in &mut self.past {
+            past.held.rewind();
+        }
     }
 
     pub(super) fn is_settled(&self) -> bool {

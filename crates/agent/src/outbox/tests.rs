@@ -104,7 +104,7 @@ fn a_lost_first_report_leaves_the_previous_epoch_to_the_next() {
     };
     let outbox = Outbox::new(EPOCH, Some(previous), usize::MAX);
     outbox.push(report(1, 1));
-    outbox.give_up(1);
+    outbox.give_up(EPOCH, 1);
     outbox.push(report(2, 1));
     assert_eq!(send_all(&outbox)[0].previous_epoch, Some(previous));
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::collect::Tick;
 use crate::host::Host;
 use crate::outbox::Outbox;
+use crate::spool::Figures;
 use crate::uplink::AGENT_VERSION;
 
 /// Collector name of the agent's own figures.
@@ -23,14 +24,21 @@ pub(super) struct Own {
     host: Host,
     outbox: Arc<Outbox>,
     connections: Arc<AtomicU64>,
+    spool: Arc<Figures>,
 }
 
 impl Own {
-    pub(super) fn new(host: Host, outbox: Arc<Outbox>, connections: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        host: Host,
+        outbox: Arc<Outbox>,
+        connections: Arc<AtomicU64>,
+        spool: Arc<Figures>,
+    ) -> Self {
         Self {
             host,
             outbox,
             connections,
+            spool,
         }
     }
 
@@ -69,6 +77,8 @@ impl Own {
         let stats = self.outbox.stats();
         let connections = self.connections.load(Ordering::Relaxed);
         let none = Labels::default;
+        let spool_bytes = self.spool.size_bytes.load(Ordering::Relaxed);
+        let spool_failures = self.spool.failures.load(Ordering::Relaxed);
         let mut samples = vec![
             catalogue::MUSTER_AGENT_INFO.sample(Labels::of(&[("version", AGENT_VERSION)]), 1.0),
             catalogue::MUSTER_AGENT_OUTBOX_BYTES.sample(none(), stats.held_bytes as f64),
@@ -76,6 +86,8 @@ impl Own {
             catalogue::MUSTER_AGENT_DROPPED_REPORTS_TOTAL.sample(none(), stats.dropped_reports as f64),
             // The first connection is none that had to be made again.
             catalogue::MUSTER_AGENT_RECONNECTS_TOTAL.sample(none(), connections.saturating_sub(1) as f64),
+            catalogue::MUSTER_AGENT_SPOOL_BYTES.sample(none(), spool_bytes as f64),
+            catalogue::MUSTER_AGENT_SPOOL_FAILURES_TOTAL.sample(none(), spool_failures as f64),
         ];
         samples.extend(self.process().await);
         samples

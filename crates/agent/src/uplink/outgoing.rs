@@ -2,7 +2,7 @@
 //!
 //! Bounded: urgent frames by [`URGENT_MAX`], the rest by being refilled only when it is empty, one message at a time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use muster_proto::convert::definitions_to_wire;
 use muster_proto::framing::{FramingError, cut, cut_encoded};
@@ -23,8 +23,8 @@ const DEFINITIONS_PER_MESSAGE: u32 = 256;
 pub(super) struct Outgoing {
     urgent: VecDeque<AgentFrame>,
     bulk: VecDeque<AgentFrame>,
-    /// Definitions 1..n are written, or stored by the controller.
-    defined: u32,
+    /// Of each epoch: definitions 1..n are written, or stored by the controller.
+    defined: HashMap<u64, u32>,
     /// A report that may go once its definitions are written.
     next: Option<crate::outbox::Outgoing>,
 }
@@ -58,14 +58,15 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Says that definitions from `first` on are to be written again.
-    pub(super) fn define_from(&mut self, first: u32) {
-        self.defined = self.defined.min(first.saturating_sub(1));
+    /// Says that definitions of `epoch` from `first` on are to be written again.
+    pub(super) fn define_from(&mut self, epoch: u64, first: u32) {
+        let defined = self.defined.entry(epoch).or_default();
+        *defined = (*defined).min(first.saturating_sub(1));
     }
 
-    /// Says that the controller has definitions 1..n.
-    pub(super) fn start_after(&mut self, defined: u32) {
-        self.defined = defined;
+    /// Says that the controller has definitions 1..n of `epoch`.
+    pub(super) fn start_after(&mut self, epoch: u64, defined: u32) {
+        self.defined.insert(epoch, defined);
     }
 
     /// Forgets a report that was taken and not cut yet; it is still unsent for the outbox after a rewind.
@@ -79,31 +80,32 @@ impl Outgoing {
             let Some(next) = self.next.take().or_else(|| outbox.next_unsent(credit_bytes)) else {
                 return Ok(());
             };
-            if self.defined < next.definitions {
-                self.define(outbox, next.definitions)?;
+            let defined = self.defined.get(&next.epoch).copied().unwrap_or(0);
+            if defined < next.definitions {
+                self.define(outbox, next.epoch, defined, next.definitions)?;
                 self.next = Some(next);
                 continue;
             }
             match cut_encoded(&next.bytes, Lane::Live, next.sequence) {
                 Ok(fragments) => self.bulk.extend(fragments.into_iter().map(to_frame)),
-                Err(FramingError::MessageTooLong { .. }) => outbox.give_up(next.sequence),
+                Err(FramingError::MessageTooLong { .. }) => outbox.give_up(next.epoch, next.sequence),
                 Err(error) => return Err(SessionError::Framing(error)),
             }
         }
         Ok(())
     }
 
-    /// Queues the next message of definitions, up to id `last`.
-    fn define(&mut self, outbox: &Outbox, last: u32) -> Result<(), SessionError> {
-        let first = self.defined + 1;
-        let mut count = DEFINITIONS_PER_MESSAGE.min(last - self.defined);
+    /// Queues the next message of definitions, after id `defined` up to id `last`.
+    fn define(&mut self, outbox: &Outbox, epoch: u64, defined: u32, last: u32) -> Result<(), SessionError> {
+        let first = defined + 1;
+        let mut count = DEFINITIONS_PER_MESSAGE.min(last - defined);
         loop {
-            let series = outbox.definitions(first, first + count - 1);
+            let series = outbox.definitions_of(epoch, first, first + count - 1);
             let series = series.iter().map(|series| series.as_ref().clone()).collect();
-            let body = MessageBody::Definitions(definitions_to_wire(outbox.epoch(), first, series));
+            let body = MessageBody::Definitions(definitions_to_wire(epoch, first, series));
             match cut(&AgentMessage { body: Some(body) }, Lane::Control, 0) {
                 Ok(fragments) => {
-                    self.defined += count;
+                    self.defined.insert(epoch, defined + count);
                     self.bulk.extend(fragments.into_iter().map(to_frame));
                     return Ok(());
                 }

@@ -153,11 +153,15 @@ impl<'a> Session<'a> {
             hostname: self.uplink.config.hostname.clone(),
             clock: Some(self.uplink.clocks.now().into()),
             epoch: outbox.epoch(),
-            epochs: vec![HeldEpoch {
-                epoch: outbox.epoch(),
-                held: ranges_to_wire(&outbox.held()),
-                definitions: outbox.defined(),
-            }],
+            epochs: outbox
+                .epochs()
+                .into_iter()
+                .map(|held| HeldEpoch {
+                    epoch: held.epoch,
+                    held: ranges_to_wire(&held.held),
+                    definitions: held.definitions,
+                })
+                .collect(),
             store_id: store
                 .map(|store| store.id.as_bytes().to_vec())
                 .unwrap_or_default(),
@@ -176,16 +180,23 @@ impl<'a> Session<'a> {
             epoch: welcome.store_epoch,
         };
         let outbox = &self.uplink.outbox;
-        let state = welcome.epochs.iter().find(|state| state.epoch == outbox.epoch());
-        let stored = state.map_or(Ok(RangeSet::default()), |state| ranges_from_wire(&state.stored))?;
-        self.outgoing
-            .start_after(state.map_or(0, |state| state.definitions).min(outbox.defined()));
         self.credit_bytes = welcome.credit_bytes;
         self.is_welcome = true;
         self.uplink.connected();
-        let acked = outbox.welcome(&stored, store);
-        self.acks += acked.len() as u64;
-        self.uplink.tell_acked(acked);
+        for held in outbox.epochs() {
+            let state = welcome.epochs.iter().find(|state| state.epoch == held.epoch);
+            let stored = state.map_or(Ok(RangeSet::default()), |state| ranges_from_wire(&state.stored))?;
+            let defined = state.map_or(0, |state| state.definitions);
+            self.outgoing
+                .start_after(held.epoch, defined.min(held.definitions));
+            let acked = if held.epoch == outbox.epoch() {
+                outbox.welcome(&stored, store)
+            } else {
+                outbox.welcome_past(held.epoch, &stored)
+            };
+            self.acks += acked.len() as u64;
+            self.uplink.tell_acked(held.epoch, acked);
+        }
         outbox.push_gaps(self.uplink.clocks.now());
         self.set_intervals(welcome.intervals);
         Ok(())
@@ -221,19 +232,16 @@ impl<'a> Session<'a> {
         let acked = self.uplink.outbox.ack(ack.epoch, &stored);
         self.acks += acked.len() as u64;
         self.definition_requests = 0;
-        self.uplink.tell_acked(acked);
+        self.uplink.tell_acked(ack.epoch, acked);
         Ok(())
     }
 
     fn need_definitions(&mut self, need: &NeedDefinitions) -> Result<(), SessionError> {
-        if need.epoch != self.uplink.outbox.epoch() {
-            return Ok(());
-        }
         self.definition_requests += 1;
         if DEFINITION_REQUESTS_MAX < self.definition_requests {
             return Err(SessionError::DefinitionsAskedAgain);
         }
-        self.outgoing.define_from(need.from_id);
+        self.outgoing.define_from(need.epoch, need.from_id);
         self.outgoing.forget_next();
         self.uplink.outbox.rewind();
         Ok(())

@@ -1,0 +1,190 @@
+//! Between outbox and spool: writes what must be on disk, reads what is to be sent, drops when there is no room.
+//!
+//! One round a second, and at once when the outbox needs something read. A disk that fails costs a counted problem
+//! and a pause; the outbox goes on in memory, within its bound. All file work is off the runtime's threads, so that
+//! a hanging disk never holds up the stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use muster_base::ErrorChain;
+use muster_base::shutdown::CancellationToken;
+use muster_model::GapReason;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Dropped, Spool, SpoolError};
+use crate::clocks::ClockReader;
+use crate::outbox::Outbox;
+
+const ROUND: Duration = Duration::from_secs(1);
+/// Pause after the first failure; doubled with each further one.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// Figures for the agent's own metrics.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Bytes on disk.
+    pub size_bytes: AtomicU64,
+    /// How often the disk refused.
+    pub failures: AtomicU64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Keeper {
+    spool: Spool,
+    outbox: Arc<Outbox>,
+    clocks: ClockReader,
+    figures: Arc<Figures>,
+    failed: u32,
+    retry_at: Option<Instant>,
+}
+
+impl Keeper {
+    /// A keeper that has written nothing yet.
+    #[must_use]
+    pub fn new(spool: Spool, outbox: Arc<Outbox>, clocks: ClockReader) -> Self {
+        Self {
+            spool,
+            outbox,
+            clocks,
+            figures: Arc::default(),
+            failed: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Figures that go on being kept.
+    #[must_use]
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
+    }
+
+    /// Works until `shutdown`, then writes down all that is not acknowledged. Returns whether everything is on disk.
+    pub async fn run(mut self, shutdown: CancellationToken) -> bool {
+        let outbox = Arc::clone(&self.outbox);
+        let mut ticker = tokio::time::interval(ROUND);
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let is_end = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => true,
+                () = outbox.spool_needed() => false,
+                _ = ticker.tick() => false,
+            };
+            let round = tokio::task::spawn_blocking(move || {
+                if is_end {
+                    self.retry_at = None;
+                }
+                self.round(is_end);
+                self
+            });
+            match round.await {
+                Ok(keeper) => self = keeper,
+                Err(error) => {
+                    warn!(error = %error, "spool has a defect, reports are held in memory only");
+                    return false;
+                }
+            }
+            if is_end {
+                return outbox.is_kept();
+            }
+        }
+    }
+
+    /// One round: what is settled goes, what is wanted is read, what is due is written.
+    pub fn round(&mut self, all: bool) {
+        self.release();
+        self.read();
+        if self.retry_at.is_some_and(|retry_at| Instant::now() < retry_at) {
+            return;
+        }
+        match self.write(all) {
+            Ok(()) if 0 < self.failed => {
+                info!("spool writes again");
+                self.failed = 0;
+                self.retry_at = None;
+            }
+            Ok(()) => self.retry_at = None,
+            Err(error) => self.pause(&error),
+        }
+        self.figures
+            .size_bytes
+            .store(self.spool.size_bytes(), Ordering::Relaxed);
+    }
+
+    fn release(&mut self) {
+        for (epoch, sequences) in self.outbox.take_released() {
+            self.spool.settle(epoch, &sequences);
+        }
+        for epoch in self.outbox.take_finished() {
+            self.spool.forget(epoch);
+        }
+    }
+
+    fn read(&mut self) {
+        for (epoch, sequence) in self.outbox.to_read() {
+            match self.spool.read(epoch, sequence) {
+                Some(message) => self.outbox.loaded(epoch, sequence, message),
+                None => {
+                    warn!(epoch, sequence, "a kept report can't be read and is now a gap");
+                    self.outbox.lost(epoch, &[sequence], GapReason::Damaged);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, all: bool) -> Result<(), SpoolError> {
+        while let Some(dropped) = self.spool.drop_aged(&self.clocks.now())? {
+            self.tell_dropped(&dropped, "age");
+        }
+        let records = self.outbox.to_keep(all);
+        let outbox = Arc::clone(&self.outbox);
+        let define = |first, last| outbox.definitions(first, last);
+        let mut written = Ok(());
+        for record in records {
+            written = self.spool.append(&record, &define);
+            while matches!(written, Err(SpoolError::Full)) {
+                let Some(dropped) = self.spool.drop_oldest()? else {
+                    break;
+                };
+                self.tell_dropped(&dropped, "room");
+                written = self.spool.append(&record, &define);
+            }
+            if written.is_err() {
+                break;
+            }
+        }
+        // What was written before the failure is kept, unless its file is the one that failed.
+        let synced = self.spool.sync()?;
+        self.outbox.kept(&synced);
+        written?;
+        self.spool.clean()
+    }
+
+    fn tell_dropped(&self, dropped: &Dropped, for_want_of: &'static str) {
+        if dropped.sequences.is_empty() {
+            return;
+        }
+        let reports = dropped.sequences.len();
+        warn!(
+            epoch = dropped.epoch,
+            reports, for_want_of, "oldest kept reports dropped"
+        );
+        self.outbox
+            .lost(dropped.epoch, &dropped.sequences, GapReason::BufferFull);
+    }
+
+    fn pause(&mut self, error: &SpoolError) {
+        self.figures.failures.fetch_add(1, Ordering::Relaxed);
+        if self.failed == 0 {
+            warn!(error = %ErrorChain(error), "reports can't be kept on disk, they are held in memory");
+        }
+        let pause = (PAUSE_FIRST * 2_u32.pow(self.failed.min(5))).min(PAUSE_MAX);
+        self.failed = self.failed.saturating_add(1);
+        self.retry_at = Some(Instant::now() + pause);
+    }
+}

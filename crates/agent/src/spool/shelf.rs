@@ -1,0 +1,170 @@
+//! What is on disk of one epoch: which records lie where, which are settled, which are lost.
+//!
+//! Knows no file but the cursor, which says what is settled or lost. The cursor is on disk before a segment is
+//! removed: a segment that is missing without it is a loss.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use muster_model::{Gap, GapReason, RangeSet, SequenceRange};
+use serde::{Deserialize, Serialize};
+
+use super::SpoolError;
+use super::files::Files;
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u32,
+    pub(super) offset: u64,
+    pub(super) stored_bytes: usize,
+    pub(super) sample_count: u32,
+}
+
+/// A segment's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) path: Utf8PathBuf,
+    pub(super) size_bytes: u64,
+    /// Records that are not settled.
+    pub(super) live: usize,
+    /// When its last record was made, by both clocks.
+    pub(super) newest_wall_ms: i64,
+    pub(super) newest_boottime_ms: i64,
+    pub(super) boot_id: String,
+}
+
+/// One epoch's folder.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    pub(super) epoch: u64,
+    pub(super) dir: Utf8PathBuf,
+    pub(super) segments: BTreeMap<u32, Segment>,
+    pub(super) records: BTreeMap<u64, Place>,
+    pub(super) settled: RangeSet,
+    pub(super) lost: Vec<Gap>,
+    /// The cursor on disk is behind.
+    pub(super) is_dirty: bool,
+}
+
+/// The cursor's file: a checksum, a space, and this as JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    pub(super) settled: RangeSet,
+    pub(super) lost: Vec<Gap>,
+}
+
+impl Cursor {
+    fn encode(&self) -> Vec<u8> {
+        let json = serde_json::to_vec(self).expect("a cursor is plain data");
+        let mut bytes = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
+        bytes.extend(json);
+        bytes
+    }
+
+    /// An empty one if it is damaged: then more is sent again than has to be.
+    pub(super) fn decode(bytes: &[u8]) -> Self {
+        let Some((crc, json)) = bytes.split_at_checked(9) else {
+            return Self::default();
+        };
+        if crc != format!("{:08x} ", crc32fast::hash(json)).as_bytes() {
+            return Self::default();
+        }
+        serde_json::from_slice(json).unwrap_or_default()
+    }
+}
+
+impl Shelf {
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.size_bytes).sum()
+    }
+
+    /// Adds a record that is on disk. One that was there before, in a file that then failed, gives way.
+    pub(super) fn add(&mut self, sequence: u64, place: Place) {
+        if let Some(before) = self.records.insert(sequence, place)
+            && let Some(segment) = self.segments.get_mut(&before.segment)
+        {
+            segment.live = segment.live.saturating_sub(1);
+        }
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.live += 1;
+        }
+    }
+
+    /// Notes that a record is not needed any more.
+    pub(super) fn settle(&mut self, sequence: u64) {
+        let Some(place) = self.records.remove(&sequence) else {
+            return;
+        };
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.live = segment.live.saturating_sub(1);
+        }
+        // A set at its bound forgets the number: then the report is offered once more, and nothing else.
+        let _ = self.settled.insert(sequence);
+        self.is_dirty = true;
+    }
+
+    /// Notes that a record is lost.
+    pub(super) fn lose(&mut self, sequence: u64, sample_count: Option<u32>, reason: GapReason) {
+        self.settle(sequence);
+        self.lost_range(sequence, sequence, sample_count, reason);
+    }
+
+    pub(super) fn lost_range(&mut self, first: u64, last: u64, samples: Option<u32>, reason: GapReason) {
+        self.is_dirty = true;
+        let sample_count = samples.map(u64::from);
+        if let Some(gap) = self.lost.last_mut()
+            && gap.range.last.checked_add(1) == Some(first)
+            && gap.reason == reason
+        {
+            gap.range.last = last;
+            gap.sample_count = gap.sample_count.zip(sample_count).map(|(a, b)| a + b);
+            return;
+        }
+        self.lost.push(Gap {
+            epoch: self.epoch,
+            range: SequenceRange { first, last },
+            sample_count,
+            reason,
+        });
+    }
+
+    /// Writes the cursor, durably, if it has changed.
+    pub(super) fn write_cursor(&mut self, files: &dyn Files) -> Result<(), SpoolError> {
+        if !self.is_dirty {
+            return Ok(());
+        }
+        let cursor = Cursor {
+            settled: self.settled.clone(),
+            lost: self.lost.clone(),
+        };
+        let path = self.dir.join("cursor");
+        files
+            .replace(&path, &cursor.encode())
+            .map_err(|source| SpoolError::Write { path, source })?;
+        self.is_dirty = false;
+        Ok(())
+    }
+
+    /// Removes segments of which everything is settled, except `open`.
+    pub(super) fn remove_settled(&mut self, files: &dyn Files, open: Option<u32>) -> Result<(), SpoolError> {
+        let done: Vec<u32> = self
+            .segments
+            .iter()
+            .filter(|(number, segment)| segment.live == 0 && Some(**number) != open)
+            .map(|(number, _)| *number)
+            .collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.write_cursor(files)?;
+        for number in done {
+            let path = self.segments[&number].path.clone();
+            files
+                .remove(&path)
+                .map_err(|source| SpoolError::Write { path, source })?;
+            self.segments.remove(&number);
+        }
+        Ok(())
+    }
+}
