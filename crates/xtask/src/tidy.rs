@@ -5,6 +5,7 @@
 mod boundaries;
 mod dependencies;
 mod files;
+mod guarantees;
 mod layers;
 mod manifests;
 mod paths;
@@ -61,6 +62,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<bool> {
         sources::check(workspace),
         proto::check(workspace),
         paths::check(workspace),
+        guarantees::check(workspace),
         manifests::check(workspace)?,
         layers::check(&metadata),
         dependencies::check(&workspace.root, &metadata)?,
