@@ -41,7 +41,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "muster-samples",
         ],
     ),
-    ("muster-e2e", &["muster-base", "muster-model", "muster-proto"]),
+    (
+        "muster-e2e",
+        &["muster-base", "muster-fault-proxy", "muster-model", "muster-proto"],
+    ),
+    ("muster-fault-proxy", &[]),
     ("muster-migrations", &[]),
     ("muster-model", &["muster-base"]),
     ("muster-parse", &[]),
