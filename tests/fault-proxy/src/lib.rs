@@ -25,3 +25,6 @@ pub use link::{Door, Flow, Line, Link};
 pub use proxy::{FaultProxy, Stats};
 pub use pump::BUFFER_BYTES_MAX;
 pub use script::{Chaos, Cut, Direction, Plan, Script, Then};
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "muster-e2e",
-        &["muster-base", "muster-fault-proxy", "muster-model", "muster-proto"],
+        &[
+            "muster-base",
+            "muster-fault-proxy",
+            "muster-model",
+            "muster-proto",
+        ],
     ),
     ("muster-fault-proxy", &[]),
     ("muster-migrations", &[]),

@@ -3,9 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use muster_fault_proxy::{
-    BUFFER_BYTES_MAX, Chaos, Cut, Direction, Door, FaultProxy, Flow, Link, Plan, Script, Then,
-};
+use crate::{BUFFER_BYTES_MAX, Chaos, Cut, Direction, Door, FaultProxy, Flow, Link, Plan, Script, Then};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
