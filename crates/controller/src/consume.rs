@@ -36,6 +36,9 @@ pub const SAMPLES_CONSUMER: &str = "samples";
 const RECORDS_MAX: usize = 256;
 /// Bytes of reports after which no more records are applied together.
 const BYTES_MAX: usize = 1024 * 1024;
+/// How soon after a step the next one may begin, unless records are waiting that did not fit the last one: what arrives
+/// in between is applied together. A transaction costs more than the reports in it.
+const PACE: Duration = Duration::from_millis(50);
 
 /// Why a consumer did not take records. Nothing of them was applied.
 #[derive(Debug, Error)]
@@ -236,6 +239,14 @@ impl Feeder {
     }
 }
 
+/// What one step took.
+enum Step {
+    /// As much as goes together; more is waiting.
+    Full,
+    /// Everything there was.
+    Everything,
+}
+
 /// One consumer and where it is.
 struct Feed<C> {
     feeder: Feeder,
@@ -258,8 +269,16 @@ impl<C: Consumer> Feed<C> {
                     Err(_) => return,
                 },
             };
+            let begun = tokio::time::Instant::now();
             match self.step(upto).await {
-                Ok(()) => backoff.reset(),
+                Ok(Step::Full) => backoff.reset(),
+                Ok(Step::Everything) => {
+                    backoff.reset();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep_until(begun + PACE) => {}
+                    }
+                }
                 Err(error) => {
                     ConsumerMetrics::add(&self.metrics.failures, 1);
                     let delay = backoff.next_delay();
@@ -280,7 +299,7 @@ impl<C: Consumer> Feed<C> {
     }
 
     /// Applies the next records, none beyond `upto`.
-    async fn step(&mut self, upto: i64) -> Result<(), ConsumeError> {
+    async fn step(&mut self, upto: i64) -> Result<Step, ConsumeError> {
         let page = self
             .feeder
             .intake
@@ -298,12 +317,16 @@ impl<C: Consumer> Feed<C> {
             // What was there is deleted, which happens only after everyone has had it.
             self.consumer.pass(upto).await?;
             self.advance(upto);
-            return Ok(());
+            return Ok(Step::Everything);
         }
         for chunk in records.chunk_by(|a, b| is_good(a) && is_good(b)) {
             self.hand_over(chunk).await?;
         }
-        Ok(())
+        Ok(if self.position < upto {
+            Step::Full
+        } else {
+            Step::Everything
+        })
     }
 
     /// Hands over readable records, or sets aside one that is not.
