@@ -5,6 +5,7 @@
 //! a body: callers pass a [`Principal`](auth::Principal) or a
 //! [`PeerCertificate`](crate::identity::PeerCertificate).
 
+pub mod audit;
 pub mod auth;
 pub mod collect;
 pub mod collectors;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub enrolment_per_s: f64,
     /// How long an enrolment token lives unless its maker says otherwise.
     pub token_ttl: Duration,
+    /// How long entries of the audit log are kept.
+    pub audit_retention: Duration,
     /// How long an agent's certificate is valid.
     pub agent_certificate_ttl: Duration,
     /// `HOST:PORT` under which agents reach this controller; goes into install commands.
@@ -76,6 +79,7 @@ impl Default for Settings {
             enrolment_burst: 20,
             enrolment_per_s: 20.0,
             token_ttl: Duration::from_secs(30 * 60),
+            audit_retention: audit::RETENTION_DEFAULT,
             agent_certificate_ttl: Duration::from_secs(7 * 24 * 3_600),
             agent_address: "127.0.0.1:8481".to_owned(),
         }
@@ -145,12 +149,16 @@ pub enum KeepError {
     /// Keys or certificates failed.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The audit log failed.
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
 }
 
 /// All use-cases over one store and one identity. Shared as `Arc<App>`.
 pub struct App {
     store: Store,
     identity: Arc<Identity>,
+    audit: audit::Audit,
     clock: WallClock,
     presence: Arc<presence::Presence>,
     settings: Settings,
@@ -169,7 +177,13 @@ pub struct App {
 impl App {
     /// Use-cases over an open store and identity.
     #[must_use]
-    pub fn new(store: Store, identity: Arc<Identity>, clock: WallClock, settings: Settings) -> Self {
+    pub fn new(
+        store: Store,
+        identity: Arc<Identity>,
+        audit: audit::Audit,
+        clock: WallClock,
+        settings: Settings,
+    ) -> Self {
         let per_login_s = f64::from(settings.login_per_min) / 60.0;
         Self {
             login_limit: limit::RateLimit::new(per_login_s, settings.login_per_min),
@@ -186,6 +200,7 @@ impl App {
             started_ms: clock.now_ms(),
             store,
             identity,
+            audit,
             clock,
             presence: Arc::default(),
             settings,
@@ -205,6 +220,12 @@ impl App {
     #[must_use]
     pub const fn identity(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    /// Who did what.
+    #[must_use]
+    pub const fn audit(&self) -> &audit::Audit {
+        &self.audit
     }
 
     /// Which servers are connected.
@@ -231,7 +252,7 @@ impl App {
         self.started_ms
     }
 
-    /// Renews what of our own certificates is half over, and forgets enrolment tokens that ended long ago. To be
+    /// Renews what of our own certificates is half over, and forgets enrolment tokens and audit entries of long ago. To be
     /// called about once an hour.
     ///
     /// # Errors
@@ -243,6 +264,7 @@ impl App {
         self.store
             .forget_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
             .await?;
+        self.audit.retain(self.settings.audit_retention).await?;
         Ok(())
     }
 }
@@ -285,7 +307,10 @@ pub async fn open(
     let seal = Seal::load_or_make(secret_key_file, !sealed.is_empty())?;
     let (identity, fresh) = Identity::open(installation, sealed, seal, clock.clone())?;
     store.put_secrets(&fresh, now_ms).await?;
-    Ok(App::new(store, Arc::new(identity), clock, settings))
+    let folder = database.parent().unwrap_or(Utf8Path::new("."));
+    let key = identity.mac_key(audit::KEY_PURPOSE);
+    let audit = audit::Audit::open(store.clone(), clock.clone(), key, folder).await?;
+    Ok(App::new(store, Arc::new(identity), audit, clock, settings))
 }
 
 #[cfg(test)]

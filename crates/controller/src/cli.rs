@@ -15,6 +15,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use muster_base::{ErrorChain, log, shutdown};
 use nix::sys::stat::{Mode, umask};
 
+use crate::app::audit::Verdict;
 use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Overrides};
 use crate::run;
 
@@ -75,6 +76,9 @@ enum Command {
     /// Access tokens of the HTTP API.
     #[command(subcommand)]
     Session(Session),
+    /// The audit log: who did what.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Prints how the running controller is, as JSON.
     Status,
 }
@@ -112,6 +116,13 @@ struct TokenCreate {
 enum Session {
     /// Makes an access token of the first admin and prints it; also while the controller runs.
     Create,
+}
+
+#[derive(Debug, Subcommand)]
+enum Audit {
+    /// Checks that no entry was changed, removed, moved or cut off; ends with 1 if one was. Also while the controller
+    /// runs.
+    Verify,
 }
 
 /// Does what the command line says.
@@ -173,11 +184,44 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let token = local::create_session(&config).await?;
             print(&format!("{token}\n"))
         }),
+        Some(Command::Audit(Audit::Verify)) => in_runtime(async {
+            let verdict = local::verify_audit(&config).await?;
+            print(&verdict_text(&verdict))?;
+            Ok(if verdict.is_intact() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }),
         Some(Command::Status) => in_runtime(async {
             let status = local::status(&config).await?;
             print(&format!("{status}\n"))
         }),
     }
+}
+
+/// What was found, a line each.
+fn verdict_text(verdict: &Verdict) -> String {
+    let mut text: String = verdict
+        .damage
+        .iter()
+        .map(|damage| format!("{damage}\n"))
+        .collect();
+    let untold = verdict.damage_count - verdict.damage.len();
+    if 0 < untold {
+        text += &format!("and {untold} more\n");
+    }
+    if 0 < verdict.lost_by_restore {
+        text += &format!(
+            "{} entries were not in a backup that was restored\n",
+            verdict.lost_by_restore
+        );
+    }
+    let state = if verdict.is_intact() { "intact" } else { "DAMAGED" };
+    text + &format!(
+        "{state}: {} entries, {} to {}, anchored up to {}\n",
+        verdict.entries, verdict.first_id, verdict.last_id, verdict.anchored_id
+    )
 }
 
 /// A time to live; tokens know whole seconds.

@@ -3,6 +3,7 @@
 //! What is written is a `Raw…`, what is used has been checked: nothing below `main` sees an unchecked value. Each
 //! section has a file. Unknown keys are mistakes, because a misspelt setting that does nothing is worse.
 
+mod audit;
 mod auth;
 mod database;
 mod enrolment;
@@ -19,6 +20,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use self::audit::Audit;
 pub use self::auth::Auth;
 pub use self::enrolment::Enrolment;
 pub use self::intake::Intake;
@@ -46,6 +48,8 @@ pub struct Config {
     pub agents: Agents,
     /// Logging in.
     pub auth: Auth,
+    /// Keeping who did what.
+    pub audit: Audit,
     /// Enrolling agents.
     pub enrolment: Enrolment,
     /// The log of reports.
@@ -140,6 +144,7 @@ struct RawConfig {
     agents: network::RawAgents,
     database: database::RawDatabase,
     auth: auth::RawAuth,
+    audit: audit::RawAudit,
     enrolment: enrolment::RawEnrolment,
     intake: intake::RawIntake,
     samples: samples::RawSamples,
@@ -207,6 +212,7 @@ impl Config {
             http: raw.http.validate(overrides.http, &mut problems),
             agents: raw.agents.validate(overrides.agents, &mut problems),
             auth: raw.auth.validate(&mut problems),
+            audit: raw.audit.validate(&mut problems),
             enrolment: raw.enrolment.validate(&mut problems),
             intake: raw.intake.validate(&mut problems),
             samples: raw.samples.validate(&mut problems),
@@ -226,6 +232,7 @@ impl Config {
             network::default_text(),
             database::DEFAULT_TEXT.to_owned(),
             auth::default_text(),
+            audit::default_text(),
             enrolment::default_text(),
             intake::default_text(),
             samples::default_text(),

@@ -5,6 +5,7 @@
 //! (`middleware`). Nothing here knows tables, certificates or the agents' wire.
 
 mod access;
+mod audit;
 mod auth;
 mod collect;
 mod collectors;
@@ -137,6 +138,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(range::range))
         .add(look, routes!(federate::federate))
         .add(look, routes!(metrics::metrics))
+        .add(administer, routes!(audit::list))
         .page(Access::Public, Method::GET, "/login", page::login_form)
         .page(Access::Public, Method::POST, "/login", page::login)
         .page(Access::Public, Method::GET, "/static/style.css", page::style)

@@ -259,6 +259,12 @@ impl Identity {
         vec![self.command_key.clone()]
     }
 
+    /// A key for signing records of one `purpose`, derived from the sealing key (see [`Seal::mac_key`]).
+    #[must_use]
+    pub fn mac_key(&self, purpose: &str) -> ring::hmac::Key {
+        self.seal.mac_key(purpose)
+    }
+
     /// A fresh enrolment token with our pin.
     ///
     /// # Errors

@@ -164,6 +164,7 @@ pub fn app_settings(config: &Config, agents: SocketAddr) -> Settings {
         enrolment_burst: config.enrolment.burst,
         enrolment_per_s: config.enrolment.per_s,
         token_ttl: config.enrolment.token_ttl,
+        audit_retention: config.audit.retention,
         agent_certificate_ttl: config.enrolment.agent_certificate_ttl,
         agent_address: config
             .agents

@@ -8,6 +8,7 @@
 //! (WAL with `synchronous=FULL`); a database of a newer version is refused untouched.
 
 pub mod apply;
+mod audit;
 mod collections;
 mod entity;
 mod identities;
@@ -27,6 +28,7 @@ use sea_orm::{
 };
 use thiserror::Error;
 
+pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use identities::{IdentityRow, NewIdentity, Redeem, Redeemed, Renewal, RenewalOutcome, TokenRow};
 pub(crate) use people::{AccountRow, NewSession};
 pub(crate) use servers::{ServerFields, ServerRow};
@@ -145,6 +147,26 @@ impl Store {
         Ok(Self { writer, reader })
     }
 
+    /// Opens the database file of a controller that may be running, for reading alone. It must exist and be of this
+    /// version.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] or [`StoreError::TooNew`].
+    pub async fn open_read_only(path: &Utf8Path) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let reader = Database::connect(options(path, READERS, true))
+            .await
+            .map_err(open)?;
+        refuse_newer(&reader).await?;
+        Ok(Self {
+            writer: reader.clone(),
+            reader,
+        })
+    }
+
     /// Closes all connections, after the changes under way. Clones are of no use afterwards.
     ///
     /// # Errors
@@ -189,12 +211,13 @@ fn options(path: &Utf8Path, connections: u32, read_only: bool) -> ConnectOptions
     options
 }
 
-async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
+/// Returns how many steps are applied and how many are known.
+async fn refuse_newer(database: &DatabaseConnection) -> Result<(usize, usize), StoreError> {
     let known: Vec<String> = Migrator::migrations()
         .iter()
         .map(|step| step.name().to_owned())
         .collect();
-    let applied = Migrator::get_migration_models(writer)
+    let applied = Migrator::get_migration_models(database)
         .await
         .map_err(StoreError::Migrate)?;
     if let Some(unknown) = applied.iter().find(|step| !known.contains(&step.version)) {
@@ -202,12 +225,13 @@ async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
             step: unknown.version.clone(),
         });
     }
-    if !applied.is_empty() && applied.len() < known.len() {
-        tracing::info!(
-            from = applied.len(),
-            to = known.len(),
-            "bringing the state database up to date"
-        );
+    Ok((applied.len(), known.len()))
+}
+
+async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
+    let (from, to) = refuse_newer(writer).await?;
+    if 0 < from && from < to {
+        tracing::info!(from, to, "bringing the state database up to date");
     }
     // One transaction for all steps: an upgrade that is cut short has not begun.
     let transaction = writer.begin().await.map_err(StoreError::Migrate)?;

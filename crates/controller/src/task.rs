@@ -4,6 +4,7 @@
 //! and followed by the next run after a pause, and how the last run went can be asked for. What the work is lies in
 //! the files below; each is a thin call of the module that knows how.
 
+mod anchoring;
 mod presence;
 mod retention;
 mod sealing;
@@ -132,6 +133,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
             app.store().clone(),
         )),
         Arc::new(presence::KeepPresence::new(Arc::clone(&app))),
+        Arc::new(anchoring::Anchoring::new(Arc::clone(&app))),
         Arc::new(upkeep::Upkeep::new(app)),
     ];
     spawn(tasks, &clock, stop)

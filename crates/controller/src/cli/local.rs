@@ -8,12 +8,14 @@ use muster_base::clock::WallClock;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::app::{self, App};
+use crate::app::{self, App, audit};
 use crate::config::Config;
 use crate::control::client::{self, ClientError};
 use crate::control::lock::{DataLock, LockError};
 use crate::control::{MadeToken, Request, Status, server};
+use crate::identity::Seal;
 use crate::run::{LOCK_WAIT_MAX, STATE_FILE, app_settings};
+use crate::store::Store;
 
 /// Between two tries to reach a controller that is starting or ending.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -62,6 +64,19 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&status)?)
 }
 
+/// Reads the database itself: whoever doubts the log has no reason to ask the controller that writes it.
+pub(super) async fn verify_audit(config: &Config) -> anyhow::Result<audit::Verdict> {
+    let database = config.data_dir.join(STATE_FILE);
+    if !database.exists() {
+        bail!("there is no {database}: name the controller's folder with --data-dir");
+    }
+    let seal = Seal::load_or_make(&config.secret_key_file, true)?;
+    let store = Store::open_read_only(&database).await?;
+    let verdict = audit::verify(&store, seal.mac_key(audit::KEY_PURPOSE), &config.data_dir).await?;
+    store.close().await?;
+    Ok(verdict)
+}
+
 /// Who does it.
 enum Reached<T> {
     /// The running controller, and this is its answer.
@@ -100,6 +115,7 @@ async fn open(config: &Config) -> anyhow::Result<App> {
 }
 
 async fn close(app: &App, lock: DataLock) -> anyhow::Result<()> {
+    app.audit().anchor().await?;
     app.store().close().await.context("store the change")?;
     drop(lock);
     Ok(())

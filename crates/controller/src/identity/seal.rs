@@ -9,6 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 
 use camino::Utf8Path;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::{hkdf, hmac};
 
 use super::{IdentityError, random};
 
@@ -18,6 +19,8 @@ const KEY_BYTES: usize = 32;
 /// The sealing key.
 pub struct Seal {
     key: LessSafeKey,
+    /// What keys for other uses are derived from, so that none of them tells anything of this one.
+    derived: hkdf::Prk,
 }
 
 impl Seal {
@@ -27,10 +30,24 @@ impl Seal {
     /// Never: the cipher takes every key of this length.
     #[must_use]
     pub fn new(key: &[u8; KEY_BYTES]) -> Self {
+        let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, b"muster sealing key").extract(key);
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("the cipher takes keys of 32 bytes");
         Self {
             key: LessSafeKey::new(key),
+            derived,
         }
+    }
+
+    /// A key of its own for `purpose`, with which records outside of the database are signed, or records in it against
+    /// whoever has only the database. The same sealing key and purpose always give the same key.
+    ///
+    /// # Panics
+    /// Never: the length asked for is the algorithm's own.
+    #[must_use]
+    pub fn mac_key(&self, purpose: &str) -> hmac::Key {
+        let info = [purpose.as_bytes()];
+        let key = self.derived.expand(&info, hmac::HMAC_SHA256);
+        hmac::Key::from(key.expect("a key as long as the hash can be derived"))
     }
 
     /// Reads the key's file. Without one, makes it (mode 0600, synced) if nothing was sealed yet.

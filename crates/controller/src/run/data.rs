@@ -68,6 +68,12 @@ impl Data {
         self.stop_consumers.cancel();
         within(END_MAX, "consumers", self.consumers.ended()).await;
         within(END_MAX, "intake", self.intake.close()).await;
+        within(END_MAX, "audit log", async {
+            if let Err(error) = self.app.audit().anchor().await {
+                tracing::warn!(error = %ErrorChain(&error), "audit log not anchored");
+            }
+        })
+        .await;
         let store = self.app.store();
         within(END_MAX, "state database", async {
             if let Err(error) = store.close().await {

@@ -29,3 +29,6 @@ pub(crate) mod gap;
 
 pub(crate) mod boot_clock;
 pub(crate) mod consumer_position;
+
+pub(crate) mod audit_entry;
+pub(crate) mod audit_start;

@@ -9,6 +9,14 @@ pub(crate) struct Opened {
     _folder: tempfile::TempDir,
 }
 
+impl Store {
+    /// Does what somebody can do who has the database file.
+    pub(crate) async fn tamper(&self, sql: &str) {
+        use sea_orm::ConnectionTrait as _;
+        self.writer.execute_unprepared(sql).await.unwrap();
+    }
+}
+
 /// A store in a folder of its own.
 pub(crate) async fn open() -> Opened {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,515 @@
+//! The audit log: who did what, or was kept from it, in a chain that shows when somebody changed it.
+//!
+//! Every entry carries an HMAC over all its fields and the HMAC of the entry before. The key is derived from the sealing
+//! key, which is not in the database: whoever can write only there can make no entry and take none away unseen. The head
+//! of the chain is written to a file beside the database every few seconds (`anchor`) and told to the log, so that
+//! cutting off the end shows too. [`verify`] finds what was done to it.
+//!
+//! An entry is on disk when [`Audit::record`] returns, also if its caller is gone by then; entries that come together
+//! are written together. Refusals cost their maker nothing, so of one kind only some get an entry of their own and the
+//! rest is counted (`flood`).
+
+mod anchor;
+mod chain;
+mod flood;
+mod verify;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use muster_base::ErrorChain;
+use muster_base::clock::WallClock;
+use muster_base::id::AgentId;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use self::anchor::{Anchor, AnchorFile};
+use self::chain::{Chain, Head};
+use self::flood::Flood;
+pub use self::verify::{Damage, Verdict, verify};
+use super::{AppError, Page, PageRequest, page};
+use crate::store::{AuditQuery, AuditRow, AuditStart, Store, StoreError};
+
+/// The file of anchors in the data folder.
+pub const ANCHOR_FILE: &str = "audit-anchor";
+/// What the key is derived for.
+pub const KEY_PURPOSE: &str = "audit log";
+/// How long entries are kept unless told otherwise.
+pub const RETENTION_DEFAULT: Duration = Duration::from_secs(2 * 31_557_600);
+/// Most entries kept, whatever their age: about 1 GiB.
+const ENTRIES_MAX: i64 = 2_000_000;
+/// What went by for a restore; the only entry before which numbers may be missing.
+pub const RESTORED: &str = "store.restore";
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A person, by a session.
+    User {
+        /// Id of the account.
+        id: i64,
+        /// Its name.
+        name: String,
+    },
+    /// A program with an API token.
+    ApiToken {
+        /// Id of the token.
+        id: i64,
+        /// Name of the account it belongs to.
+        user: String,
+    },
+    /// An agent, known by its certificate.
+    Agent(AgentId),
+    /// Whoever may use the data folder: through the control socket or the command line.
+    Local {
+        /// The account on this machine.
+        uid: u32,
+    },
+    /// The controller itself.
+    System,
+    /// Somebody who did not show who it is.
+    Nobody,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Allowed,
+    /// It was not done; the reason is a stable word.
+    Refused {
+        /// Why.
+        reason: &'static str,
+    },
+    /// It was allowed, and did not succeed; the reason is a stable word.
+    Failed {
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Who did it.
+    pub actor: Actor,
+    /// Where from, if over a network.
+    pub peer: Option<IpAddr>,
+    /// What: `noun.verb`.
+    pub action: &'static str,
+    /// To what; cut at 512 bytes.
+    pub target: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What else is worth knowing, never a secret; cut at 2 KiB.
+    pub detail: String,
+}
+
+/// An entry as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its number in the chain.
+    pub id: i64,
+    /// When, Unix ms.
+    pub time_ms: i64,
+    /// `user`, `api_token`, `agent`, `local`, `system` or `nobody`.
+    pub actor_kind: String,
+    /// Id of the account, token or agent; the user id on this machine.
+    pub actor_id: String,
+    /// Name of the account; of an API token, of its owner.
+    pub actor_name: String,
+    /// Where from.
+    pub peer: String,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// `allowed`, `refused` or `failed`.
+    pub outcome: String,
+    /// Why it was refused or failed.
+    pub reason: String,
+    /// What else is worth knowing.
+    pub detail: String,
+    /// How many events it stands for.
+    pub count: i64,
+    /// HMAC of the entry and of all before, lower-case hexadecimal.
+    pub hash: String,
+}
+
+/// Which entries are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Only of the account with this name.
+    pub actor: Option<String>,
+    /// Only of this kind.
+    pub action: Option<String>,
+    /// Only since then, Unix ms.
+    pub from_ms: Option<i64>,
+    /// Only before then, Unix ms.
+    pub to_ms: Option<i64>,
+}
+
+/// An entry could not be written.
+#[derive(Debug, Clone, Error)]
+pub enum AuditError {
+    /// The database failed.
+    #[error("write to the audit log")]
+    Store(#[source] Arc<StoreError>),
+    /// The file of anchors failed.
+    #[error("write down the head of the audit log")]
+    Anchor(#[source] Arc<std::io::Error>),
+    /// The runtime ended first.
+    #[error("the controller ended before the audit log was written")]
+    Ended,
+}
+
+impl From<StoreError> for AuditError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl Entry {
+    /// Something that was done.
+    #[must_use]
+    pub fn allowed(actor: Actor, action: &'static str, target: impl Into<String>) -> Self {
+        Self {
+            actor,
+            peer: None,
+            action,
+            target: target.into(),
+            outcome: Outcome::Allowed,
+            detail: String::new(),
+        }
+    }
+
+    /// Something that was not done.
+    #[must_use]
+    pub fn refused(
+        actor: Actor,
+        action: &'static str,
+        target: impl Into<String>,
+        reason: &'static str,
+    ) -> Self {
+        Self {
+            outcome: Outcome::Refused { reason },
+            ..Self::allowed(actor, action, target)
+        }
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub const fn from_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// What else is worth knowing; never a secret.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+}
+
+/// The audit log. Clones share it.
+#[derive(Clone)]
+pub struct Audit(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    clock: WallClock,
+    chain: Chain,
+    anchors: AnchorFile,
+    flood: Flood,
+    /// Entries that nobody writes yet. Each has a caller who waits, so callers bound it.
+    waiting: Mutex<Vec<Waiting>>,
+    head: tokio::sync::Mutex<Known>,
+}
+
+struct Waiting {
+    entry: Entry,
+    count: i64,
+    time_ms: i64,
+    done_tx: oneshot::Sender<Result<(), AuditError>>,
+}
+
+/// What is known of the end of the chain.
+struct Known {
+    /// The newest entry; `None` if a write failed, so that only the database knows.
+    head: Option<Head>,
+    /// The entry that was anchored last.
+    anchored_id: i64,
+}
+
+impl Audit {
+    /// Opens the log of a database; `folder` is where its anchors are. Says in the log if the end of the chain is not
+    /// what was anchored.
+    ///
+    /// # Errors
+    /// A failure of the database or of the file.
+    pub async fn open(
+        store: Store,
+        clock: WallClock,
+        key: ring::hmac::Key,
+        folder: &Utf8Path,
+    ) -> Result<Self, AuditError> {
+        let chain = Chain::new(key);
+        let anchors = AnchorFile::new(folder.join(ANCHOR_FILE));
+        let head = Head::of(store.last_audit().await?);
+        let last = anchors.last(&chain).map_err(|error| AuditError::Anchor(Arc::new(error)))?;
+        if let Some(anchor) = &last
+            && !is_there(&store, anchor).await?
+        {
+            tracing::error!(
+                anchored = anchor.id,
+                found = head.id,
+                "the audit log lacks entries that were anchored or has others in their place: see `muster-controller \
+                 audit verify`"
+            );
+        }
+        let known = Known {
+            anchored_id: last.map_or(0, |anchor| anchor.id),
+            head: Some(head),
+        };
+        Ok(Self(Arc::new(Inner {
+            store,
+            clock,
+            chain,
+            anchors,
+            flood: Flood::default(),
+            waiting: Mutex::default(),
+            head: tokio::sync::Mutex::new(known),
+        })))
+    }
+
+    /// Writes an entry; it is on disk when this returns. A refusal of which there were many lately is only counted, and
+    /// its number is written with the next [`Audit::anchor`].
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn record(&self, entry: Entry) -> Result<(), AuditError> {
+        let time_ms = self.0.clock.now_ms();
+        match self.0.flood.admit(entry, time_ms) {
+            Some(entry) => self.append(entry, 1, time_ms).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes an entry about something that goes on whether or not it can be written; a failure is logged.
+    pub async fn note(&self, entry: Entry) {
+        let action = entry.action;
+        if let Err(error) = self.record(entry).await {
+            tracing::error!(action, error = %ErrorChain(&error), "audit entry lost");
+        }
+    }
+
+    /// Writes the entry of a restore. What was written after the backup is missing from the restored database; the
+    /// chain goes on behind the numbers that were anchored, so that none is ever given twice.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn restored(&self, actor: Actor, detail: impl Into<String>) -> Result<(), AuditError> {
+        let anchors = self.0.anchors.last(&self.0.chain);
+        let anchored = anchors.map_err(|error| AuditError::Anchor(Arc::new(error)))?;
+        {
+            let mut known = self.0.head.lock().await;
+            let head = self.0.head(&mut known).await?;
+            known.head = Some(Head {
+                id: head.id.max(anchored.map_or(0, |anchor| anchor.id)),
+                hash: head.hash,
+            });
+        }
+        let entry = Entry::allowed(actor, RESTORED, "state database").with_detail(detail);
+        self.append(entry, 1, self.0.clock.now_ms()).await?;
+        self.anchor().await
+    }
+
+    /// Writes what was only counted, and then the head of the chain into the file of anchors if it has moved. To be
+    /// called at least once a minute and at the end.
+    ///
+    /// # Errors
+    /// A failure of the database or of the file.
+    pub async fn anchor(&self) -> Result<(), AuditError> {
+        let time_ms = self.0.clock.now_ms();
+        for (entry, count) in self.0.flood.held_back() {
+            self.append(entry, count, time_ms).await?;
+        }
+        let mut known = self.0.head.lock().await;
+        let head = self.0.head(&mut known).await?;
+        if head.id <= known.anchored_id {
+            return Ok(());
+        }
+        let anchor = Anchor {
+            time_ms,
+            id: head.id,
+            hash: head.hash.clone(),
+        };
+        self.0
+            .anchors
+            .append(&self.0.chain, &anchor)
+            .map_err(|error| AuditError::Anchor(Arc::new(error)))?;
+        known.anchored_id = head.id;
+        // Whoever collects our log elsewhere has an anchor that this machine cannot take back.
+        tracing::info!(audit.id = head.id, audit.hash = %chain::hex(&head.hash), "audit log anchored");
+        Ok(())
+    }
+
+    /// Removes entries older than `keep`, and the oldest beyond the bound. The new start is signed, so that it can be
+    /// told from a beginning that somebody cut off. Returns how many were removed.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn retain(&self, keep: Duration) -> Result<u64, AuditError> {
+        let now_ms = self.0.clock.now_ms();
+        let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let Some(last) = self.0.store.last_audit().await? else {
+            return Ok(0);
+        };
+        let since = self.0.store.first_audit_since(now_ms.saturating_sub(keep_ms)).await?;
+        // The newest entry stays, however old: the next one hangs on it.
+        let by_age = since.map_or(last.id, |row| row.id);
+        let first_id = by_age.max(last.id.saturating_sub(ENTRIES_MAX - 1));
+        let Some(first) = self.0.store.audit_row(first_id).await? else {
+            return Ok(0); // A number that a restore left out; the next run finds another.
+        };
+        let mut start = AuditStart {
+            first_id,
+            previous: first.previous,
+            removed_ms: now_ms,
+            mac: Vec::new(),
+        };
+        start.mac = self.0.chain.start_mac(&start);
+        let begins = self.0.store.audit_after(0, 1).await?;
+        if begins.first().is_none_or(|row| first_id <= row.id) {
+            return Ok(0);
+        }
+        let removed = self.0.store.cut_audit(start).await?;
+        let detail = format!("{removed} entries removed, {first_id} is the first now");
+        let entry = Entry::allowed(Actor::System, "audit.retain", "audit log").with_detail(detail);
+        self.record(entry).await?;
+        Ok(removed)
+    }
+
+    /// Entries, newest first.
+    ///
+    /// # Errors
+    /// [`AppError::Cursor`] or a failure of the database.
+    pub async fn list(&self, filter: AuditFilter, wanted: PageRequest) -> Result<Page<Recorded>, AppError> {
+        let limit = wanted.limit();
+        let before = match wanted.after()? {
+            0 => i64::MAX,
+            before => before,
+        };
+        let query = AuditQuery {
+            actor: filter.actor,
+            action: filter.action,
+            from_ms: filter.from_ms,
+            to_ms: filter.to_ms,
+        };
+        let (rows, total) = self
+            .0
+            .store
+            .audit_page(&query, before, u64::from(limit) + 1)
+            .await?;
+        let rows = page(rows, limit, total, |row| row.id.to_string());
+        Ok(Page {
+            items: rows.items.into_iter().map(Recorded::from).collect(),
+            total: rows.total,
+            next: rows.next,
+        })
+    }
+
+    async fn append(&self, entry: Entry, count: i64, time_ms: i64) -> Result<(), AuditError> {
+        let (done_tx, done_rx) = oneshot::channel();
+        self.0.waiting().push(Waiting {
+            entry,
+            count,
+            time_ms,
+            done_tx,
+        });
+        // In a task of its own: a caller that gives up must neither leave others waiting nor the chain in doubt.
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move { inner.write_waiting().await });
+        done_rx.await.unwrap_or(Err(AuditError::Ended))
+    }
+}
+
+impl Inner {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of the chain, from the database if it is in doubt.
+    async fn head(&self, known: &mut Known) -> Result<Head, AuditError> {
+        if let Some(head) = &known.head {
+            return Ok(head.clone());
+        }
+        let head = Head::of(self.store.last_audit().await?);
+        known.head = Some(head.clone());
+        Ok(head)
+    }
+
+    /// Writes all that wait in one transaction; whoever comes while it runs is written by the next.
+    async fn write_waiting(&self) {
+        let mut known = self.head.lock().await;
+        let batch = std::mem::take(&mut *self.waiting());
+        if batch.is_empty() {
+            return;
+        }
+        let outcome = self.write(&mut known, &batch).await;
+        for waiting in batch {
+            // Whoever is gone does not want to know.
+            let _ = waiting.done_tx.send(outcome.clone());
+        }
+    }
+
+    async fn write(&self, known: &mut Known, batch: &[Waiting]) -> Result<(), AuditError> {
+        let mut head = self.head(known).await?;
+        let mut rows = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            let row = self.chain.link(&head, &waiting.entry, waiting.count, waiting.time_ms);
+            head = Head {
+                id: row.id,
+                hash: row.hash.clone(),
+            };
+            rows.push(row);
+        }
+        // A commit that fails may have happened all the same.
+        known.head = None;
+        self.store.append_audit(rows).await?;
+        known.head = Some(head);
+        Ok(())
+    }
+}
+
+async fn is_there(store: &Store, anchor: &Anchor) -> Result<bool, AuditError> {
+    let start = store.audit_start().await?.map_or(0, |start| start.first_id);
+    let row = store.audit_row(anchor.id).await?;
+    Ok(anchor.id < start || row.is_some_and(|row| row.hash == anchor.hash))
+}
+
+impl From<AuditRow> for Recorded {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            id: row.id,
+            time_ms: row.time_ms,
+            actor_kind: row.actor_kind,
+            actor_id: row.actor_id,
+            actor_name: row.actor_name,
+            peer: row.peer,
+            action: row.action,
+            target: row.target,
+            outcome: row.outcome,
+            reason: row.reason,
+            detail: row.detail,
+            count: row.count,
+            hash: chain::hex(&row.hash),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
