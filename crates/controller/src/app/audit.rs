@@ -259,7 +259,9 @@ impl Audit {
         let chain = Chain::new(key);
         let anchors = AnchorFile::new(folder.join(ANCHOR_FILE));
         let head = Head::of(store.last_audit().await?);
-        let last = anchors.last(&chain).map_err(|error| AuditError::Anchor(Arc::new(error)))?;
+        let last = anchors
+            .last(&chain)
+            .map_err(|error| AuditError::Anchor(Arc::new(error)))?;
         if let Some(anchor) = &last
             && !is_there(&store, anchor).await?
         {
@@ -368,7 +370,11 @@ impl Audit {
         let Some(last) = self.0.store.last_audit().await? else {
             return Ok(0);
         };
-        let since = self.0.store.first_audit_since(now_ms.saturating_sub(keep_ms)).await?;
+        let since = self
+            .0
+            .store
+            .first_audit_since(now_ms.saturating_sub(keep_ms))
+            .await?;
         // The newest entry stays, however old: the next one hangs on it.
         let by_age = since.map_or(last.id, |row| row.id);
         let first_id = by_age.max(last.id.saturating_sub(ENTRIES_MAX - 1));
@@ -470,7 +476,9 @@ impl Inner {
         let mut head = self.head(known).await?;
         let mut rows = Vec::with_capacity(batch.len());
         for waiting in batch {
-            let row = self.chain.link(&head, &waiting.entry, waiting.count, waiting.time_ms);
+            let row = self
+                .chain
+                .link(&head, &waiting.entry, waiting.count, waiting.time_ms);
             head = Head {
                 id: row.id,
                 hash: row.hash.clone(),

@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::entity::{audit_entry, audit_start};
@@ -39,7 +39,10 @@ impl Store {
         const DOING: &str = "append to the audit log";
         let transaction = self.begin(DOING).await?;
         for part in rows.chunks(ROWS_PER_STATEMENT) {
-            let part = part.iter().cloned().map(|row| row.into_active_model().reset_all());
+            let part = part
+                .iter()
+                .cloned()
+                .map(|row| row.into_active_model().reset_all());
             audit_entry::Entity::insert_many(part)
                 .exec_without_returning(&transaction)
                 .await

@@ -43,7 +43,10 @@ async fn reopened(test: &TestApp) -> Audit {
 }
 
 async fn all(test: &TestApp) -> Vec<Recorded> {
-    let page = test.app.audit().list(AuditFilter::default(), PageRequest::default());
+    let page = test
+        .app
+        .audit()
+        .list(AuditFilter::default(), PageRequest::default());
     page.await.unwrap().items
 }
 
@@ -74,7 +77,10 @@ async fn what_was_recorded_is_listed_newest_first_and_filtered() {
         cursor: None,
     };
     let found = test.app.audit().list(filter.clone(), request).await.unwrap();
-    assert_eq!((found.total, found.items[0].id, found.next.as_deref()), (3, 4, Some("3")));
+    assert_eq!(
+        (found.total, found.items[0].id, found.next.as_deref()),
+        (3, 4, Some("3"))
+    );
     let rest = PageRequest {
         limit: Some(2),
         cursor: found.next,
@@ -96,20 +102,36 @@ async fn every_edit_removal_swap_and_cut_of_the_log_is_found() {
         "{intact:?}"
     );
     store.tamper("PRAGMA synchronous = OFF").await;
-    store.tamper("CREATE TABLE kept AS SELECT * FROM audit_entry").await;
+    store
+        .tamper("CREATE TABLE kept AS SELECT * FROM audit_entry")
+        .await;
     let mut attempts = Vec::new();
     for id in 1..=ENTRIES {
         for text in [
-            "actor_kind", "actor_id", "actor_name", "peer", "action", "target", "outcome", "reason", "detail",
+            "actor_kind",
+            "actor_id",
+            "actor_name",
+            "peer",
+            "action",
+            "target",
+            "outcome",
+            "reason",
+            "detail",
         ] {
-            attempts.push(format!("UPDATE audit_entry SET {text} = {text} || 'x' WHERE id = {id}"));
+            attempts.push(format!(
+                "UPDATE audit_entry SET {text} = {text} || 'x' WHERE id = {id}"
+            ));
         }
         for number in ["time_ms", "count"] {
-            attempts.push(format!("UPDATE audit_entry SET {number} = {number} + 1 WHERE id = {id}"));
+            attempts.push(format!(
+                "UPDATE audit_entry SET {number} = {number} + 1 WHERE id = {id}"
+            ));
         }
         for blob in ["previous", "hash"] {
             attempts.push(format!("UPDATE audit_entry SET {blob} = x'00' WHERE id = {id}"));
-            attempts.push(format!("UPDATE audit_entry SET {blob} = zeroblob(33) WHERE id = {id}"));
+            attempts.push(format!(
+                "UPDATE audit_entry SET {blob} = zeroblob(33) WHERE id = {id}"
+            ));
         }
         // A neighbour that looks as if the entry had never been.
         attempts.push(format!("DELETE FROM audit_entry WHERE id = {id}"));
@@ -139,7 +161,8 @@ async fn every_edit_removal_swap_and_cut_of_the_log_is_found() {
         let after = verdict(&test).await;
         assert!(!after.is_intact(), "not found: {attempt}");
         found += 1;
-        let undo = "DELETE FROM audit_start; DELETE FROM audit_entry; INSERT INTO audit_entry SELECT * FROM kept";
+        let undo =
+            "DELETE FROM audit_start; DELETE FROM audit_entry; INSERT INTO audit_entry SELECT * FROM kept";
         store.tamper(undo).await;
     }
     assert!(verdict(&test).await.is_intact());
@@ -171,13 +194,19 @@ async fn a_chain_made_anew_without_the_key_is_not_ours() {
 #[tokio::test]
 async fn an_end_that_was_cut_off_stays_visible_when_the_log_goes_on() {
     let test = filled(6).await;
-    test.app.store().tamper("DELETE FROM audit_entry WHERE id > 3").await;
+    test.app
+        .store()
+        .tamper("DELETE FROM audit_entry WHERE id > 3")
+        .await;
     let cut = verdict(&test).await;
     assert_eq!(cut.damage, [Damage::CutOff { last: 3, anchored: 6 }]);
     // The controller is started again, and does not know better than to go on.
     let audit = reopened(&test).await;
     for _ in 0..5 {
-        audit.record(Entry::allowed(ann(), "server.delete", "server 1")).await.unwrap();
+        audit
+            .record(Entry::allowed(ann(), "server.delete", "server 1"))
+            .await
+            .unwrap();
     }
     audit.anchor().await.unwrap();
     let gone_on = verdict(&test).await;
@@ -219,7 +248,10 @@ async fn the_file_of_anchors_is_bounded_and_keeps_the_newest() {
     test.app.audit().anchor().await.unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() < 300_000);
     let after = verdict(&test).await;
-    assert_eq!((after.anchors, after.anchored_id, after.is_intact()), (1_024, 2, true));
+    assert_eq!(
+        (after.anchors, after.anchored_id, after.is_intact()),
+        (1_024, 2, true)
+    );
 }
 
 #[tokio::test]
@@ -228,7 +260,11 @@ async fn retention_moves_the_start_and_the_log_stays_whole() {
     let kept = test.app.audit().retain(Duration::from_secs(4)).await.unwrap();
     assert_eq!(kept, 5, "the tenth is of now, the sixth four seconds older");
     let after = verdict(&test).await;
-    assert_eq!((after.is_intact(), after.first_id, after.last_id), (true, 6, 11), "{after:?}");
+    assert_eq!(
+        (after.is_intact(), after.first_id, after.last_id),
+        (true, 6, 11),
+        "{after:?}"
+    );
     assert_eq!(all(&test).await[0].action, "audit.retain");
     assert_eq!(test.app.audit().retain(Duration::from_secs(4)).await.unwrap(), 0);
     // However old all of it is, the chain has something to hang on.
@@ -236,7 +272,10 @@ async fn retention_moves_the_start_and_the_log_stays_whole() {
     test.app.audit().retain(Duration::from_secs(4)).await.unwrap();
     assert!(verdict(&test).await.is_intact());
     assert_eq!(all(&test).await.len(), 2);
-    test.app.store().tamper("UPDATE audit_start SET first_id = first_id + 1").await;
+    test.app
+        .store()
+        .tamper("UPDATE audit_start SET first_id = first_id + 1")
+        .await;
     assert!(verdict(&test).await.damage.contains(&Damage::ForgedStart));
 }
 
@@ -244,15 +283,24 @@ async fn retention_moves_the_start_and_the_log_stays_whole() {
 async fn a_restored_database_goes_on_behind_what_was_anchored() {
     let test = filled(4).await;
     let store = test.app.store();
-    store.tamper("CREATE TABLE kept AS SELECT * FROM audit_entry").await;
+    store
+        .tamper("CREATE TABLE kept AS SELECT * FROM audit_entry")
+        .await;
     for _ in 0..3 {
-        test.app.audit().record(Entry::allowed(ann(), "server.create", "lost")).await.unwrap();
+        test.app
+            .audit()
+            .record(Entry::allowed(ann(), "server.create", "lost"))
+            .await
+            .unwrap();
     }
     test.app.audit().anchor().await.unwrap();
     let undo = "DELETE FROM audit_entry; INSERT INTO audit_entry SELECT * FROM kept";
     store.tamper(undo).await;
     let audit = reopened(&test).await;
-    audit.restored(Actor::Local { uid: 0 }, "from a.backup").await.unwrap();
+    audit
+        .restored(Actor::Local { uid: 0 }, "from a.backup")
+        .await
+        .unwrap();
     let after = verdict(&test).await;
     assert_eq!(
         (after.is_intact(), after.last_id, after.lost_by_restore),
@@ -270,8 +318,16 @@ async fn refusals_that_cost_nothing_are_counted_and_not_all_written() {
     for n in 0..1_000 {
         test.app.audit().record(refusal(n)).await.unwrap();
     }
-    test.app.audit().record(Entry::allowed(ann(), "server.create", "x")).await.unwrap();
-    assert_eq!(all(&test).await.len(), 11, "one kind of refusal hides nothing else");
+    test.app
+        .audit()
+        .record(Entry::allowed(ann(), "server.create", "x"))
+        .await
+        .unwrap();
+    assert_eq!(
+        all(&test).await.len(),
+        11,
+        "one kind of refusal hides nothing else"
+    );
     test.app.audit().anchor().await.unwrap();
     let entries = all(&test).await;
     assert_eq!((entries.len(), entries[0].count), (12, 990));

@@ -65,7 +65,10 @@ impl fmt::Display for Damage {
             Self::ForgedStart => f.write_str("where the log starts was changed"),
             Self::Replaced { id } => write!(f, "entry {id} is not the one that was anchored"),
             Self::CutOff { last, anchored } => {
-                write!(f, "the log ends with entry {last}, but entry {anchored} was anchored")
+                write!(
+                    f,
+                    "the log ends with entry {last}, but entry {anchored} was anchored"
+                )
             }
             Self::ForgedAnchor { line } => write!(f, "line {line} of {ANCHOR_FILE} is not genuine"),
         }
