@@ -212,6 +212,14 @@ impl Days {
         Ok(old.len())
     }
 
+    /// Copies every file into a folder. They must not be removed meanwhile.
+    pub(crate) fn copy_to(&self, dir: &Utf8Path) -> Result<(), StoreError> {
+        for file in self.files(i64::MIN..=i64::MAX) {
+            sqlite::copy(&file.path, &dir.join(file_name(file.key)))?;
+        }
+        Ok(())
+    }
+
     /// How many bytes all files have.
     pub(crate) fn byte_count(&self) -> u64 {
         let files: Vec<_> = self.files.lock().values().cloned().collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::StoreError;
+use crate::error::{StoreError, is_damage};
 
 /// Pages in the write-ahead log after which `SQLite` moves them into the file by itself (4 MiB).
 const WAL_PAGES: i64 = 256;
@@ -93,6 +93,28 @@ fn connect(path: &Utf8Path) -> rusqlite::Result<Connection> {
         "PRAGMA cell_size_check = 1; PRAGMA wal_autocheckpoint = {WAL_PAGES}; PRAGMA cache_size = -{CACHE_KIB};"
     ))?;
     Ok(connection)
+}
+
+/// Copies a database as it is at this moment, without holding up whoever writes it; the copy is synced. One that is
+/// too damaged for that is copied byte by byte: then nobody must write it.
+pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::io("copy", from, source);
+    match connect(from).and_then(|connection| connection.execute("VACUUM INTO ?1", [to.as_str()])) {
+        Ok(_) => {}
+        Err(error) if is_damage(&error) => {
+            remove(to)?;
+            for suffix in ["", "-wal"] {
+                let part = companion(from, suffix);
+                if part.exists() {
+                    fs::copy(&part, companion(to, suffix)).map_err(failed)?;
+                }
+            }
+        }
+        Err(source) => return Err(StoreError::database("copy", from, source)),
+    }
+    fs::File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)
 }
 
 /// Stretches a file that is shorter than its own header says, with zeroes: `SQLite` refuses it otherwise, and so

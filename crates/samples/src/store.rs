@@ -4,10 +4,11 @@
 //! [`Store::retain`]; anyone reads through a [`Reader`]. Everything is synchronous; sealing and reading do I/O
 //! and belong on a thread that may block.
 //!
-//! Locks, always taken in this order: sealer, index database, index, one shard of the heads. None is held
+//! Locks, always taken in this order: maintenance, sealer, index database, index, one shard of the heads. None is held
 //! during I/O on chunks.
 
 mod append;
+mod copy;
 mod retain;
 mod seal;
 
@@ -135,6 +136,8 @@ pub(crate) struct Shared {
     pub(crate) pool: ZstdPool,
     pub(crate) damages: Arc<Damages>,
     pub(crate) counters: Counters,
+    /// Held by whoever replaces or removes files, or needs them to stay.
+    maintenance: Mutex<()>,
     sealer: Mutex<DayWriter>,
     /// The highest intake position that was handed over, in whole or in part.
     position: AtomicI64,
@@ -193,6 +196,7 @@ impl Store {
             pool: ZstdPool::default(),
             damages,
             counters: Counters::default(),
+            maintenance: Mutex::new(()),
             sealer: Mutex::new(DayWriter::default()),
             position: AtomicI64::new(0),
             options,

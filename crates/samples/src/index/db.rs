@@ -107,6 +107,11 @@ impl IndexDb {
         })
     }
 
+    /// Copies the file as it is.
+    pub(crate) fn copy_to(&self, path: &Utf8Path) -> Result<(), StoreError> {
+        sqlite::copy(&self.path, path)
+    }
+
     /// Reads everything.
     pub(crate) fn load(&self) -> Result<Loaded, StoreError> {
         self.try_load()

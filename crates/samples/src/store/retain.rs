@@ -24,6 +24,7 @@ impl Store {
         let oldest = now_ms
             .saturating_sub(shared.options.retention_ms)
             .div_euclid(DAY_MS);
+        let _maintenance = shared.maintenance.lock();
         let mut writer = shared.sealer.lock();
         writer.close_before(oldest);
         let removed = shared.days.remove_before(oldest)?;

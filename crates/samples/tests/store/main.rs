@@ -6,6 +6,7 @@
 )]
 
 mod concurrency;
+mod copying;
 mod damage;
 mod limits;
 mod model;
