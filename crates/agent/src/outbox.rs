@@ -13,6 +13,7 @@
 mod gaps;
 mod held;
 mod kept;
+mod lanes;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,8 @@ use muster_model::{Clock, GapReason, PreviousEpoch, RangeSet, Report, SeriesDef,
 use tokio::sync::Notify;
 
 use self::state::State;
+
+pub use self::lanes::{Credit, Wanted};
 
 /// How many bytes an agent holds by default.
 pub const BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
@@ -48,6 +51,8 @@ pub struct HeldEpoch {
     pub held: RangeSet,
     /// How many series it has defined.
     pub definitions: u32,
+    /// The clocks when its last report was made, if that is known.
+    pub last_clock: Option<Clock>,
 }
 
 /// A report that the controller has stored.
@@ -182,16 +187,6 @@ impl Outbox {
         };
         self.changed.notify_one();
         Some(sequence)
-    }
-
-    /// The next report that was not sent on this stream, unless more than `credit_bytes` would be on their way. One
-    /// report may always be, so that a small credit slows down and does not stop.
-    pub fn next_unsent(&self, credit_bytes: u64) -> Option<Outgoing> {
-        let (next, is_on_disk) = self.lock().next_unsent(self.epoch, credit_bytes);
-        if is_on_disk {
-            self.spool_needed.notify_one();
-        }
-        next
     }
 
     /// Starts over after a reconnect or a request for definitions: everything that is held is to be sent again.

@@ -15,7 +15,7 @@ use muster_base::id::AgentId;
 use muster_base::shutdown::CancellationToken;
 use muster_model::Clock;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
@@ -158,13 +158,16 @@ impl Parts {
             Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?.with_control(control_tx);
         let figures = keeper.as_ref().map(Keeper::figures).unwrap_or_default();
         let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures);
+        let (heartbeat_tx, heartbeat_only) = watch::channel(false);
 
         let (handle, collectors) =
             runner::spawn(&options.plans, &host, &options.context, &ticks_tx, shutdown);
         let mut helpers = JoinSet::new();
         let watch = shutdown.clone();
         helpers.spawn(async move {
-            watch.run_until_cancelled(own.run(ticks_tx)).await;
+            watch
+                .run_until_cancelled(own.run(ticks_tx, heartbeat_only))
+                .await;
         });
         let renewer = Renewer::new(identity, dir, controller, uplink.credentials(), move || {
             host.now_ms()
@@ -174,7 +177,13 @@ impl Parts {
         helpers.spawn(async move {
             watch.run_until_cancelled(renewer.run(usable_tx)).await;
         });
-        helpers.spawn(control(control_rx, handle, flushes_tx, shutdown.clone()));
+        helpers.spawn(control(
+            control_rx,
+            handle,
+            flushes_tx,
+            heartbeat_tx,
+            shutdown.clone(),
+        ));
 
         let (stop_uplink, stop_keeper) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self {
@@ -281,6 +290,7 @@ async fn control(
     mut control_rx: mpsc::Receiver<Control>,
     handle: Handle,
     flushes_tx: mpsc::Sender<Flush>,
+    heartbeat_tx: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) {
     let mut collections = JoinSet::new();
@@ -288,9 +298,12 @@ async fn control(
         // Answers that are there are taken, so that the set holds only what runs.
         while collections.try_join_next().is_some() {}
         match request {
-            Control::SetIntervals(wanted) => {
-                let in_force = handle.set_intervals(&wanted).await;
-                info!(?in_force, "intervals set by the controller");
+            Control::SetCadence(cadence) => {
+                let in_force = handle.set_intervals(&cadence.intervals).await;
+                let is_paused = cadence.heartbeat_only;
+                heartbeat_tx.send_replace(is_paused);
+                handle.set_paused(is_paused).await;
+                info!(?in_force, is_paused, "cadence set by the controller");
             }
             Control::CollectNow { collectors, reply } => {
                 collections.spawn(collect_now(handle.clone(), collectors, flushes_tx.clone(), reply));

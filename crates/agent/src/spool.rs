@@ -126,6 +126,8 @@ pub struct Past {
     pub reports: Vec<PastReport>,
     /// Its definitions, from id 1 on.
     pub definitions: Vec<Arc<SeriesDef>>,
+    /// The clocks when the last of its reports was made, if that is known.
+    pub last_clock: Option<Clock>,
     /// Reports that were there and are not any more, unless the controller has them.
     pub lost: Vec<Gap>,
 }

@@ -7,13 +7,14 @@
 //!
 //! A certificate that was renewed comes in through [`Credentials`]: the stream is then opened anew with it.
 //!
-//! Lanes and credits by lane are not here yet: every report travels on the live lane in order of its number.
+//! What is live goes before what is late, and neither beyond the credit that the controller gives (`outgoing`).
 
 mod connect;
 mod credentials;
 mod ended;
 pub(crate) mod enrolment;
 mod outgoing;
+mod pace;
 pub(crate) mod renewal;
 mod session;
 mod tls;
@@ -23,13 +24,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use muster_base::ErrorChain;
-use muster_base::backoff::Backoff;
 use muster_base::shutdown::CancellationToken;
 use muster_proto::v1::CloseReason;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use self::ended::{Ended, SessionError};
+use self::pace::Pace;
 use self::session::Session;
 use crate::clocks::ClockReader;
 use crate::identity::Identity;
@@ -44,8 +45,8 @@ pub use self::tls::{TlsError, WrongController};
 /// The agent's version as it names it to the controller.
 pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const RECONNECT_FIRST: Duration = Duration::from_secs(1);
-const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// How long the agent stays away from a controller that has revoked it.
+const REVOKED_PAUSE: Duration = Duration::from_secs(60);
 /// Longest time that a controller may ask an agent to stay away.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
@@ -60,7 +61,17 @@ pub enum Control {
         reply: oneshot::Sender<Collected>,
     },
     /// Collect at other intervals from now on.
-    SetIntervals(Vec<(String, Duration)>),
+    SetCadence(Cadence),
+}
+
+/// How often the controller would have the agent collect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cadence {
+    /// By collector, where it is named: how often, or `None` for the agent's own choice. An empty name stands for all
+    /// that are not named otherwise.
+    pub intervals: Vec<(String, Option<Duration>)>,
+    /// Nothing is collected at all.
+    pub heartbeat_only: bool,
 }
 
 /// How a collection went that was asked for.
@@ -167,16 +178,18 @@ impl Uplink {
 
     /// Keeps a stream to the controller until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
+        let mut pace = Pace::new();
+        let mut in_order = false;
         let mut tls = self.credentials.watch();
         loop {
             tls.mark_unchanged();
-            let mut session = Session::new(&self, tls.clone());
+            let mut session = Session::new(&self, tls.clone(), in_order);
             let Some(ended) = shutdown.run_until_cancelled(session.run()).await else {
                 return;
             };
+            pace.learn(session.fleet_size());
             if session.was_of_use() {
-                backoff.reset();
+                pace.reset();
             }
             self.outbox.disconnected();
             if session.is_welcome() {
@@ -190,9 +203,9 @@ impl Uplink {
             if ended::is_expired(&ended) {
                 self.credentials.hint();
             }
-            let retry_after = retry_after(&ended);
-            let delay = backoff.next_delay().max(retry_after);
-            self.log(&ended, backoff.attempt(), delay);
+            in_order = ended::wants_order(&ended);
+            let delay = pace.pause(retry_after(&ended));
+            self.log(&ended, pace.attempt(), delay);
             let pause = async {
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
@@ -270,7 +283,7 @@ fn retry_after(ended: &Result<Ended, SessionError>) -> Duration {
         Ok(Ended::Closed {
             reason: CloseReason::Revoked,
             ..
-        }) => RECONNECT_MAX,
+        }) => REVOKED_PAUSE,
         Ok(Ended::Closed { retry_after, .. }) => (*retry_after).min(RETRY_AFTER_MAX),
         Ok(Ended::Renewed | Ended::WithoutReason) | Err(_) => Duration::ZERO,
     }

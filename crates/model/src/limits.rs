@@ -30,5 +30,7 @@ pub const SAMPLES_PER_BLOCK_MAX: usize = 32_768;
 pub const PROBLEMS_PER_REPORT_MAX: usize = 200;
 /// Longest problem message, in bytes.
 pub const PROBLEM_BYTES_MAX: usize = 1_024;
+/// What is younger than this is live, in milliseconds; what is older is history.
+pub const LIVE_MS: u32 = 60_000;
 /// Most ranges kept per (agent, epoch).
 pub const RANGES_PER_EPOCH_MAX: usize = 1_024;

@@ -1,7 +1,8 @@
 //! Sets of sequence numbers, kept as ranges.
 //!
 //! Acknowledgement and de-duplication are both "which numbers of this epoch are here". A set is bounded at
-//! [`limits::RANGES_PER_EPOCH_MAX`] ranges: beyond that only numbers that extend an existing range are taken.
+//! [`limits::RANGES_PER_EPOCH_MAX`] ranges: at the bound only what closes the lowest hole is taken, so that a set that
+//! is full can but shrink from below.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,7 +18,7 @@ pub struct SequenceRange {
     pub last: u64,
 }
 
-/// The set already has as many ranges as it may have, and the number touches none of them.
+/// The set already has as many ranges as it may have, and the number does not touch the lowest of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("too many holes: the lowest missing sequence number is {lowest_hole}")]
 pub struct RangesFull {
@@ -78,7 +79,7 @@ impl RangeSet {
     /// Adds one number. Returns whether it was new.
     ///
     /// # Errors
-    /// [`RangesFull`] if the set is at its bound and the number touches no range.
+    /// [`RangesFull`] if the set is at its bound and the number is not the lowest that is missing.
     pub fn insert(&mut self, sequence: u64) -> Result<bool, RangesFull> {
         if self.contains(sequence) {
             return Ok(false);
@@ -93,7 +94,7 @@ impl RangeSet {
     /// Adds every number of `range`.
     ///
     /// # Errors
-    /// [`RangesFull`] if the set is at its bound and the range touches none of its ranges.
+    /// [`RangesFull`] if the set is at its bound and the range does not close its lowest hole.
     pub fn insert_range(&mut self, range: SequenceRange) -> Result<(), RangesFull> {
         if range.last < range.first {
             return Ok(());
@@ -105,12 +106,12 @@ impl RangeSet {
         let end = self
             .0
             .partition_point(|old| old.first <= range.last.saturating_add(1));
+        let is_full = limits::RANGES_PER_EPOCH_MAX <= self.0.len() + usize::from(self.begins_late());
+        let lowest_hole = self.lowest_hole();
+        if is_full && !(range.first <= lowest_hole && lowest_hole <= range.last) && !self.covers(range) {
+            return Err(RangesFull { lowest_hole });
+        }
         if start == end {
-            if limits::RANGES_PER_EPOCH_MAX <= self.0.len() {
-                return Err(RangesFull {
-                    lowest_hole: self.lowest_hole(),
-                });
-            }
             self.0.insert(start, range);
             return Ok(());
         }
@@ -120,6 +121,19 @@ impl RangeSet {
         };
         self.0.splice(start..end, [merged]);
         Ok(())
+    }
+
+    /// Whether the numbers before the first range are missing; what closes them becomes a range of its own, for which
+    /// a place is kept.
+    fn begins_late(&self) -> bool {
+        self.0.first().is_some_and(|range| 1 < range.first)
+    }
+
+    fn covers(&self, wanted: SequenceRange) -> bool {
+        let after = self.0.partition_point(|range| range.first <= wanted.first);
+        after
+            .checked_sub(1)
+            .is_some_and(|index| wanted.last <= self.0[index].last)
     }
 }
 
@@ -170,15 +184,53 @@ mod tests {
         );
     }
 
-    #[test]
-    fn at_the_bound_only_touching_numbers_are_taken() {
+    /// Every second number from `first` on, as many as fit.
+    fn full(first: u64) -> RangeSet {
         let mut set = RangeSet::default();
-        for n in 0..limits::RANGES_PER_EPOCH_MAX as u64 {
-            set.insert(10 + n * 2).unwrap();
+        let mut next = first;
+        while set.insert(next).is_ok() {
+            next += 2;
         }
-        assert_eq!(set.insert(5), Err(RangesFull { lowest_hole: 1 }));
-        assert_eq!(set.insert(11), Ok(true));
+        set
+    }
+
+    #[test]
+    fn at_the_bound_only_the_lowest_hole_is_closed_and_the_answer_names_it() {
+        let mut set = full(1);
+        assert_eq!(set.len(), limits::RANGES_PER_EPOCH_MAX);
+        let full = RangesFull { lowest_hole: 2 };
+        // It touches ranges, and closing it would make room; but not from below.
+        assert_eq!(set.insert(4), Err(full));
+        assert_eq!(set.insert(9_000), Err(full));
+        assert_eq!(set.insert(3), Ok(false), "what is there is there");
+        assert_eq!(set.insert(2), Ok(true));
         assert_eq!(set.len(), limits::RANGES_PER_EPOCH_MAX - 1);
+        assert_eq!(set.insert(9_000), Ok(true), "there is room again");
+        assert_eq!(set.lowest_hole(), 4);
+    }
+
+    #[test]
+    fn a_full_set_whose_first_numbers_are_missing_takes_them() {
+        let mut set = full(10);
+        assert_eq!(set.insert(8), Err(RangesFull { lowest_hole: 1 }));
+        assert_eq!(set.insert(11), Err(RangesFull { lowest_hole: 1 }));
+        for number in 1..=9 {
+            assert_eq!(set.insert(number), Ok(true));
+            assert!(set.len() <= limits::RANGES_PER_EPOCH_MAX);
+        }
+        assert_eq!(set.lowest_hole(), 11);
+    }
+
+    #[test]
+    fn a_full_set_is_always_emptied_by_sending_what_it_names() {
+        let mut set = full(7);
+        let mut steps = 0;
+        while 1 < set.len() {
+            let hole = set.lowest_hole();
+            set.insert(hole).unwrap();
+            steps += 1;
+        }
+        assert!(steps < 3 * limits::RANGES_PER_EPOCH_MAX, "{steps}");
     }
 
     #[test]

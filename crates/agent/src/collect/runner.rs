@@ -45,12 +45,21 @@ impl Plan {
 enum Request {
     Collect(oneshot::Sender<Summary>),
     SetInterval(Duration),
+    SetPaused(bool),
 }
 
 /// Speaks to the running collectors. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    collectors: Vec<(&'static Descriptor, mpsc::Sender<Request>)>,
+    collectors: Vec<Planned>,
+}
+
+#[derive(Debug, Clone)]
+struct Planned {
+    descriptor: &'static Descriptor,
+    /// As the agent's own settings have it.
+    interval: Duration,
+    requests_tx: mpsc::Sender<Request>,
 }
 
 /// The collectors' tasks; dropping it ends them.
@@ -81,6 +90,7 @@ pub fn spawn(
             let lane = Lane {
                 runner: Runner::new(plan.descriptor, host.clone(), context.clone()),
                 interval: plan.interval,
+                is_paused: false,
                 ticks_tx: ticks_tx.clone(),
             };
             let shutdown = shutdown.clone();
@@ -88,7 +98,11 @@ pub fn spawn(
                 // A run in progress is abandoned: a hung disk must not hold up the end.
                 shutdown.run_until_cancelled(lane.run(requests_rx)).await;
             });
-            (plan.descriptor, requests_tx)
+            Planned {
+                descriptor: plan.descriptor,
+                interval: plan.interval,
+                requests_tx,
+            }
         })
         .collect();
     (Handle { collectors }, Tasks(tasks))
@@ -99,12 +113,12 @@ impl Handle {
     /// so is a collector that ended meanwhile.
     pub async fn collect_now(&self, names: &[String]) -> Vec<Summary> {
         let mut answers = Vec::new();
-        for (descriptor, requests_tx) in &self.collectors {
-            if !names.is_empty() && !names.iter().any(|name| name == descriptor.name) {
+        for planned in &self.collectors {
+            if !names.is_empty() && !names.iter().any(|name| name == planned.descriptor.name) {
                 continue;
             }
             let (answer_tx, answer_rx) = oneshot::channel();
-            if requests_tx.send(Request::Collect(answer_tx)).await.is_ok() {
+            if planned.requests_tx.send(Request::Collect(answer_tx)).await.is_ok() {
                 answers.push(answer_rx);
             }
         }
@@ -115,24 +129,45 @@ impl Handle {
             .collect()
     }
 
-    /// Changes cadences, within each collector's minimum; gives back what is now in force. Unknown names are passed
-    /// over.
-    pub async fn set_intervals(&self, wanted: &[(String, Duration)]) -> Vec<(&'static str, Duration)> {
-        let mut in_force = Vec::new();
-        for (name, interval) in wanted {
-            let Some((descriptor, requests_tx)) = self
-                .collectors
+    /// Changes cadences, within each collector's minimum; gives back what is now in force. `None` goes back to the
+    /// agent's own. Unknown names are passed over. An empty name stands for all that are not named: those that run
+    /// most often follow it, the others run no more often than that.
+    pub async fn set_intervals(
+        &self,
+        wanted: &[(String, Option<Duration>)],
+    ) -> Vec<(&'static str, Duration)> {
+        let named = |name: &str| {
+            wanted
                 .iter()
-                .find(|(descriptor, _)| descriptor.name == name)
-            else {
-                continue;
+                .rfind(|(wanted, _)| wanted == name)
+                .map(|(_, interval)| *interval)
+        };
+        let for_all = named("");
+        let shortest = self.collectors.iter().map(|planned| planned.interval).min();
+        let mut in_force = Vec::new();
+        for planned in &self.collectors {
+            let own = planned.interval;
+            let interval = match (named(planned.descriptor.name), for_all) {
+                (Some(interval), _) => interval.unwrap_or(own),
+                (None, Some(Some(interval))) if shortest == Some(own) => interval,
+                (None, Some(interval)) => interval.unwrap_or(own).max(own),
+                (None, None) => continue,
             };
-            let interval = (*interval).max(descriptor.interval_min);
-            if requests_tx.send(Request::SetInterval(interval)).await.is_ok() {
-                in_force.push((descriptor.name, interval));
+            let interval = interval.max(planned.descriptor.interval_min);
+            let request = Request::SetInterval(interval);
+            if planned.requests_tx.send(request).await.is_ok() {
+                in_force.push((planned.descriptor.name, interval));
             }
         }
         in_force
+    }
+
+    /// Stops or resumes collecting on cadence; who asks for a collection gets one all the same.
+    pub async fn set_paused(&self, is_paused: bool) {
+        for planned in &self.collectors {
+            // A collector that has ended is paused for good.
+            let _ = planned.requests_tx.send(Request::SetPaused(is_paused)).await;
+        }
     }
 
     /// The names of the collectors that run.
@@ -140,7 +175,7 @@ impl Handle {
     pub fn names(&self) -> Vec<&'static str> {
         self.collectors
             .iter()
-            .map(|(descriptor, _)| descriptor.name)
+            .map(|planned| planned.descriptor.name)
             .collect()
     }
 }
@@ -149,6 +184,7 @@ impl Handle {
 struct Lane {
     runner: Runner,
     interval: Duration,
+    is_paused: bool,
     ticks_tx: mpsc::Sender<Tick>,
 }
 
@@ -159,11 +195,15 @@ impl Lane {
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
-                _ = ticker.tick() => {}
+                _ = ticker.tick(), if !self.is_paused => {}
                 request = requests_rx.recv() => match request {
                     Some(Request::Collect(answer_tx)) => waiting.push(answer_tx),
                     Some(Request::SetInterval(interval)) => {
                         self.set_interval(interval, &mut ticker);
+                        continue;
+                    }
+                    Some(Request::SetPaused(is_paused)) => {
+                        self.is_paused = is_paused;
                         continue;
                     }
                     None => return,
@@ -174,6 +214,7 @@ impl Lane {
                 match request {
                     Request::Collect(answer_tx) => waiting.push(answer_tx),
                     Request::SetInterval(interval) => self.set_interval(interval, &mut ticker),
+                    Request::SetPaused(is_paused) => self.is_paused = is_paused,
                 }
             }
             let tick = self.runner.run_once(self.interval).await;

@@ -1,9 +1,9 @@
 //! Held reports in order of their numbers, and which of them are on their way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use muster_model::{RangeSet, Report};
+use muster_model::{RangeSet, Report, limits};
 use muster_proto::framing;
 use tokio::time::Instant;
 
@@ -30,6 +30,28 @@ pub(super) struct Held {
     boottime_ms: i64,
     made: Instant,
     refusals: u8,
+    /// On its way, and whether as backlog.
+    sent: Option<Way>,
+}
+
+/// How a report travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Among those of now.
+    Live,
+    /// Among those of before, which have a share of the credit.
+    Backlog,
+}
+
+/// Which unsent report is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// The oldest.
+    Oldest,
+    /// The newest, if it is of now.
+    NewestLive,
+    /// The oldest, unless it is of now.
+    OldestLate,
 }
 
 impl Held {
@@ -55,6 +77,7 @@ impl Held {
             is_kept: false,
             message_bytes: 0,
             message: None,
+            sent: None,
         };
         let message: Arc<[u8]> = framing::report_message(report).into();
         held.message_bytes = message.len();
@@ -77,12 +100,17 @@ impl Held {
             boottime_ms: 0,
             made: Instant::now(),
             refusals: 0,
+            sent: None,
         }
     }
 
     /// What it takes of memory.
     pub(super) fn bytes(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.len()) + OVERHEAD_BYTES
+    }
+
+    fn is_live(&self) -> bool {
+        self.made.elapsed().as_millis() <= u128::from(limits::LIVE_MS)
     }
 
     fn acked(&self, now: Instant) -> Acked {
@@ -109,13 +137,16 @@ pub(super) enum Next {
     Ready(Outgoing),
 }
 
-/// Held reports by ascending number. Those below `cursor` are on their way.
+/// Held reports by ascending number.
 #[derive(Debug, Default)]
 pub(super) struct HeldReports {
     reports: VecDeque<Held>,
     bytes: usize,
-    cursor: u64,
+    /// Numbers of those that are not on their way.
+    unsent: BTreeSet<u64>,
     sent_bytes: u64,
+    /// What of `sent_bytes` is backlog.
+    backlog_bytes: u64,
     /// Kept by the spool, and not needed any more.
     released: Vec<u64>,
 }
@@ -132,33 +163,48 @@ impl HeldReports {
     /// Adds a report with a number above all others.
     pub(super) fn push(&mut self, held: Held) {
         self.bytes += held.bytes();
+        self.unsent.insert(held.sequence);
         self.reports.push_back(held);
     }
 
+    /// Everything is to be sent again.
     pub(super) fn rewind(&mut self) {
-        self.cursor = 0;
+        for held in &mut self.reports {
+            if held.sent.take().is_some() {
+                self.unsent.insert(held.sequence);
+            }
+        }
         self.sent_bytes = 0;
+        self.backlog_bytes = 0;
     }
 
     pub(super) const fn sent_bytes(&self) -> u64 {
         self.sent_bytes
     }
 
-    /// The next to be sent while `others_bytes` of other epochs are on their way.
-    pub(super) fn next_unsent(&mut self, credit_bytes: u64, others_bytes: u64) -> Next {
-        let Some(next) = self.reports.get(self.first_unsent()) else {
+    pub(super) const fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes
+    }
+
+    /// The next to be sent, if `has_credit` for its bytes.
+    pub(super) fn next_unsent(&mut self, pick: Pick, way: Way, has_credit: impl Fn(u64) -> bool) -> Next {
+        let Some(index) = self.pick(pick) else {
             return Next::None;
         };
+        let next = &mut self.reports[index];
         let bytes = next.message_bytes as u64;
-        let on_its_way = self.sent_bytes + others_bytes;
-        if 0 < on_its_way && credit_bytes < on_its_way + bytes {
+        if !has_credit(bytes) {
             return Next::Later;
         }
         let Some(message) = &next.message else {
             return Next::OnDisk;
         };
+        next.sent = Some(way);
+        self.unsent.remove(&next.sequence);
         self.sent_bytes += bytes;
-        self.cursor = next.sequence + 1;
+        if way == Way::Backlog {
+            self.backlog_bytes += bytes;
+        }
         Next::Ready(Outgoing {
             epoch: 0,
             sequence: next.sequence,
@@ -171,12 +217,19 @@ impl HeldReports {
     /// is in memory counts, so that it is read only as far ahead as it is sent.
     pub(super) fn wanted(&self, bytes_max: usize) -> Vec<u64> {
         let (mut wanted, mut bytes) = (Vec::new(), 0);
-        for held in self.reports.range(self.first_unsent()..) {
+        let newest = self.pick(Pick::NewestLive).map(|index| &self.reports[index]);
+        if let Some(newest) = newest.filter(|held| held.message.is_none()) {
+            wanted.push(newest.sequence);
+        }
+        for &sequence in &self.unsent {
+            let Some(held) = self.index_of(sequence).map(|index| &self.reports[index]) else {
+                continue;
+            };
             bytes += held.message_bytes;
             if bytes_max < bytes && !wanted.is_empty() {
                 break;
             }
-            if held.message.is_none() {
+            if held.message.is_none() && wanted.first() != Some(&held.sequence) {
                 wanted.push(held.sequence);
             }
             if bytes_max < bytes {
@@ -262,8 +315,9 @@ impl HeldReports {
             for held in self.reports.drain(start..end) {
                 acked.push(held.acked(now));
                 self.bytes -= held.bytes();
-                if held.sequence < self.cursor {
-                    self.sent_bytes -= held.message_bytes as u64;
+                self.unsent.remove(&held.sequence);
+                if let Some(way) = held.sent {
+                    landed(&mut self.sent_bytes, &mut self.backlog_bytes, &held, way);
                 }
                 if held.is_kept {
                     self.released.push(held.sequence);
@@ -281,15 +335,19 @@ impl HeldReports {
 
     /// Removes the oldest report that is only in memory and not on its way; if there is none, the oldest.
     pub(super) fn drop_oldest(&mut self) -> Option<Held> {
-        let unsent = self.first_unsent();
-        let in_memory = (unsent..self.reports.len()).find(|&index| !self.reports[index].is_kept);
-        let index = in_memory.unwrap_or(if unsent < self.reports.len() { unsent } else { 0 });
-        self.take_at(index)
+        let mut unsent = self
+            .unsent
+            .iter()
+            .filter_map(|&sequence| self.index_of(sequence));
+        let oldest = unsent.clone().next().unwrap_or(0);
+        let in_memory = unsent.find(|&index| !self.reports[index].is_kept);
+        self.take_at(in_memory.unwrap_or(oldest))
     }
 
     /// Whether a report is on its way.
     pub(super) fn was_sent(&self, sequence: u64) -> bool {
-        sequence < self.cursor && self.index_of(sequence).is_some()
+        self.index_of(sequence)
+            .is_some_and(|index| self.reports[index].sent.is_some())
     }
 
     /// Counts a refusal; returns how many there were.
@@ -312,8 +370,18 @@ impl HeldReports {
         numbers
     }
 
-    fn first_unsent(&self) -> usize {
-        self.reports.partition_point(|held| held.sequence < self.cursor)
+    fn pick(&self, pick: Pick) -> Option<usize> {
+        let sequence = match pick {
+            Pick::Oldest | Pick::OldestLate => self.unsent.first(),
+            Pick::NewestLive => self.unsent.last(),
+        };
+        let index = self.index_of(*sequence?)?;
+        let is_wanted = match pick {
+            Pick::Oldest => true,
+            Pick::NewestLive => self.reports[index].is_live(),
+            Pick::OldestLate => !self.reports[index].is_live(),
+        };
+        is_wanted.then_some(index)
     }
 
     fn index_of(&self, sequence: u64) -> Option<usize> {
@@ -325,12 +393,22 @@ impl HeldReports {
     fn take_at(&mut self, index: usize) -> Option<Held> {
         let held = self.reports.remove(index)?;
         self.bytes -= held.bytes();
-        if held.sequence < self.cursor {
-            self.sent_bytes -= held.message_bytes as u64;
+        self.unsent.remove(&held.sequence);
+        if let Some(way) = held.sent {
+            landed(&mut self.sent_bytes, &mut self.backlog_bytes, &held, way);
         }
         if held.is_kept {
             self.released.push(held.sequence);
         }
         Some(held)
+    }
+}
+
+/// Counts a report as on its way no more.
+fn landed(sent_bytes: &mut u64, backlog_bytes: &mut u64, held: &Held, way: Way) {
+    let bytes = held.message_bytes as u64;
+    *sent_bytes = sent_bytes.saturating_sub(bytes);
+    if way == Way::Backlog {
+        *backlog_bytes = backlog_bytes.saturating_sub(bytes);
     }
 }

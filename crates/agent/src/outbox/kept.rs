@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_model::{Gap, GapReason, RangeSet, SeriesDef};
+use muster_model::{Clock, Gap, GapReason, RangeSet, SeriesDef};
 use tokio::time::Instant;
 
-use super::held::{Held, HeldReports, Next};
+use super::held::{Held, HeldReports};
 use super::state::State;
-use super::{Acked, HeldEpoch, Outbox, Outgoing, gaps};
+use super::{Acked, HeldEpoch, Outbox, gaps};
 use crate::spool::{Past, Record};
 
 /// An unacknowledged report is written to disk after this long, even while connected.
@@ -29,6 +29,7 @@ pub(super) struct PastEpoch {
     pub(super) epoch: u64,
     pub(super) definitions: Vec<Arc<SeriesDef>>,
     pub(super) held: HeldReports,
+    last_clock: Option<Clock>,
     /// Losses that the controller has not been asked about.
     lost: Vec<Gap>,
 }
@@ -42,6 +43,7 @@ impl PastEpoch {
         Self {
             epoch: past.epoch,
             definitions: past.definitions,
+            last_clock: past.last_clock,
             held,
             lost: past.lost,
         }
@@ -51,30 +53,6 @@ impl PastEpoch {
 impl State {
     pub(super) fn past_mut(&mut self, epoch: u64) -> Option<&mut PastEpoch> {
         self.past.iter_mut().find(|past| past.epoch == epoch)
-    }
-
-    pub(super) fn next_unsent(&mut self, epoch: u64, credit_bytes: u64) -> (Option<Outgoing>, bool) {
-        let past_bytes: u64 = self.past.iter().map(|past| past.held.sent_bytes()).sum();
-        match self.held.next_unsent(credit_bytes, past_bytes) {
-            Next::Ready(outgoing) => return (Some(Outgoing { epoch, ..outgoing }), false),
-            Next::Later => return (None, false),
-            Next::OnDisk => return (None, true),
-            Next::None => {}
-        }
-        let all_bytes = past_bytes + self.held.sent_bytes();
-        for past in &mut self.past {
-            let others_bytes = all_bytes - past.held.sent_bytes();
-            match past.held.next_unsent(credit_bytes, others_bytes) {
-                Next::Ready(outgoing) => {
-                    let epoch = past.epoch;
-                    return (Some(Outgoing { epoch, ..outgoing }), false);
-                }
-                Next::Later => return (None, false),
-                Next::OnDisk => return (None, true),
-                Next::None => {}
-            }
-        }
-        (None, false)
     }
 
     fn reports_of(&mut self, running: u64, epoch: u64) -> Option<&mut HeldReports> {
@@ -101,11 +79,14 @@ impl Outbox {
             epoch: self.epoch,
             held: state.held.numbers(),
             definitions: state.defined(),
+            // Of the running boot, whose clocks go with the list.
+            last_clock: None,
         };
         let past = state.past.iter().map(|past| HeldEpoch {
             epoch: past.epoch,
             held: past.held.numbers(),
             definitions: u32::try_from(past.definitions.len()).unwrap_or(u32::MAX),
+            last_clock: past.last_clock.clone(),
         });
         std::iter::once(running).chain(past).collect()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_catalogue as catalogue;
 use muster_model::{Facts, Labels, RunOutcome, Sample};
 use nix::unistd::{SysconfVar, sysconf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::collect::Tick;
 use crate::host::Host;
@@ -42,12 +42,15 @@ impl Own {
         }
     }
 
-    /// Sends a tick on each interval until nobody takes it.
-    pub(super) async fn run(self, ticks_tx: mpsc::Sender<Tick>) {
+    /// Sends a tick on each interval until nobody takes it, and none while only heartbeats are wanted.
+    pub(super) async fn run(self, ticks_tx: mpsc::Sender<Tick>, heartbeat_only: watch::Receiver<bool>) {
         let mut ticker = tokio::time::interval(INTERVAL);
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             ticker.tick().await;
+            if *heartbeat_only.borrow() {
+                continue;
+            }
             let tick = self.tick().await;
             if ticks_tx.send(tick).await.is_err() {
                 return;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use muster_base::id::AgentId;
-use muster_model::{GapReason, SeriesDef};
+use muster_model::{Clock, GapReason, SeriesDef};
 use muster_proto::framing;
 
 use super::files::Files;
@@ -220,8 +220,14 @@ impl Reading<'_> {
         if reports.is_empty() && self.shelf.lost.is_empty() {
             return Recovered::Empty;
         }
+        let last = self.shelf.segments.values().rfind(|segment| !segment.boot_id.is_empty());
         let past = Past {
             epoch: self.shelf.epoch,
+            last_clock: last.map(|segment| Clock {
+                wall_ms: segment.newest_wall_ms,
+                boottime_ms: segment.newest_boottime_ms,
+                boot_id: segment.boot_id.clone(),
+            }),
             reports,
             definitions: self.definitions.into_values().take(defined as usize).collect(),
             lost: self.shelf.lost.clone(),

@@ -71,6 +71,18 @@ pub(super) fn is_expired(ended: &Result<Ended, SessionError>) -> bool {
         .is_some_and(|code| code == "certificate_expired")
 }
 
+/// Whether the controller takes nothing before a report that is missing: too many are, or the newest came first.
+pub(super) const fn wants_order(ended: &Result<Ended, SessionError>) -> bool {
+    matches!(
+        ended,
+        Ok(Ended::Closed {
+            reason: CloseReason::Overloaded,
+            sequence: 1..,
+            ..
+        })
+    )
+}
+
 impl From<Status> for SessionError {
     fn from(status: Status) -> Self {
         Self::Stream(Box::new(status))

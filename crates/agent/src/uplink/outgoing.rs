@@ -1,6 +1,9 @@
 //! What waits to be written to the stream, in frames.
 //!
-//! Bounded: urgent frames by [`URGENT_MAX`], the rest by being refilled only when it is empty, one message at a time.
+//! Answers to pings go first, then the control lane (definitions in order of their ids, other short messages), then
+//! reports of now, then reports of before; between any two frames something more urgent may go. A report waits for
+//! its definitions, and definitions of backlog are queued one message at a time, so that they do not hold up what is
+//! live either. Bounded: urgent frames by [`URGENT_MAX`], answers by [`ANSWERS_MAX`], each lane by one message.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,50 +14,97 @@ use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::{AgentFrame, AgentMessage, Lane, Pong};
 
 use super::ended::SessionError;
-use crate::outbox::Outbox;
+use crate::outbox::{Credit, Outbox, Wanted};
 
-/// Most answers that may wait while the controller does not read.
+/// Most answers to pings that may wait while the controller does not read.
 const URGENT_MAX: usize = 64;
+/// Most frames on the control lane that may wait.
+const ANSWERS_MAX: usize = 512;
 /// Most definitions of one message: at their longest some 20 KiB each with 64 full labels, typically 150 bytes.
 const DEFINITIONS_PER_MESSAGE: u32 = 256;
 
 /// Frames to be written, and which definitions were written before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
     urgent: VecDeque<AgentFrame>,
-    bulk: VecDeque<AgentFrame>,
+    control: VecDeque<AgentFrame>,
+    /// In order of urgency.
+    lanes: Vec<ReportLane>,
     /// Of each epoch: definitions 1..n are written, or stored by the controller.
     defined: HashMap<u64, u32>,
+}
+
+/// Reports of one kind, one message at a time.
+#[derive(Debug)]
+struct ReportLane {
+    lane: Lane,
+    wanted: Wanted,
+    frames: VecDeque<AgentFrame>,
     /// A report that may go once its definitions are written.
     next: Option<crate::outbox::Outgoing>,
 }
 
+impl ReportLane {
+    const fn new(lane: Lane, wanted: Wanted) -> Self {
+        Self {
+            lane,
+            wanted,
+            frames: VecDeque::new(),
+            next: None,
+        }
+    }
+}
+
 impl Outgoing {
-    pub(super) fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.bulk.is_empty()
+    /// Nothing yet. With `in_order`, reports go by ascending number and not the newest first.
+    pub(super) fn new(in_order: bool) -> Self {
+        let lanes = if in_order {
+            vec![ReportLane::new(Lane::Live, Wanted::InOrder)]
+        } else {
+            vec![
+                ReportLane::new(Lane::Live, Wanted::Live),
+                ReportLane::new(Lane::Backlog, Wanted::Backlog),
+            ]
+        };
+        Self {
+            urgent: VecDeque::new(),
+            control: VecDeque::new(),
+            lanes,
+            defined: HashMap::new(),
+        }
     }
 
-    /// The next frame to write. Urgent frames go between the pieces of a message.
+    pub(super) fn is_empty(&self) -> bool {
+        self.urgent.is_empty()
+            && self.control.is_empty()
+            && self.lanes.iter().all(|lane| lane.frames.is_empty())
+    }
+
+    /// The next frame to write.
     pub(super) fn pop(&mut self) -> Option<AgentFrame> {
-        self.urgent.pop_front().or_else(|| self.bulk.pop_front())
+        let urgent = self.urgent.pop_front().or_else(|| self.control.pop_front());
+        urgent.or_else(|| self.lanes.iter_mut().find_map(|lane| lane.frames.pop_front()))
     }
 
     /// Puts an answer to a ping before everything else.
     pub(super) fn pong(&mut self, pong: Pong) -> Result<(), SessionError> {
-        self.push_urgent(AgentFrame {
+        if URGENT_MAX <= self.urgent.len() {
+            return Err(SessionError::Flooded);
+        }
+        self.urgent.push_back(AgentFrame {
             body: Some(FrameBody::Pong(pong)),
-        })
+        });
+        Ok(())
     }
 
     /// Puts a short message on the control lane.
     pub(super) fn control(&mut self, body: MessageBody) -> Result<(), SessionError> {
         let message = AgentMessage { body: Some(body) };
         let fragments = cut(&message, Lane::Control, 0).map_err(SessionError::Framing)?;
-        // Definitions travel on the same lane in pieces; an urgent message between them would break their message.
-        self.bulk.extend(fragments.into_iter().map(to_frame));
-        if URGENT_MAX * 8 < self.bulk.len() {
+        if ANSWERS_MAX < self.control.len() + fragments.len() {
             return Err(SessionError::Flooded);
         }
+        self.control.extend(fragments.into_iter().map(to_frame));
         Ok(())
     }
 
@@ -69,25 +119,45 @@ impl Outgoing {
         self.defined.insert(epoch, defined);
     }
 
-    /// Forgets a report that was taken and not cut yet; it is still unsent for the outbox after a rewind.
+    /// Forgets reports that were taken and not cut yet; they are still unsent for the outbox after a rewind.
     pub(super) fn forget_next(&mut self) {
-        self.next = None;
+        for lane in &mut self.lanes {
+            lane.next = None;
+        }
     }
 
-    /// If nothing waits, takes the next message: definitions first, then the report that uses them.
-    pub(super) fn refill(&mut self, outbox: &Outbox, credit_bytes: u64) -> Result<(), SessionError> {
-        while self.bulk.is_empty() {
-            let Some(next) = self.next.take().or_else(|| outbox.next_unsent(credit_bytes)) else {
+    /// Takes the next report of each lane on which nothing waits, after the definitions it uses.
+    pub(super) fn refill(&mut self, outbox: &Outbox, credit: Credit) -> Result<(), SessionError> {
+        for index in 0..self.lanes.len() {
+            self.refill_lane(index, outbox, credit)?;
+        }
+        Ok(())
+    }
+
+    fn refill_lane(&mut self, index: usize, outbox: &Outbox, credit: Credit) -> Result<(), SessionError> {
+        while self.lanes[index].frames.is_empty() {
+            let lane = &mut self.lanes[index];
+            let next = lane.next.take();
+            let Some(next) = next.or_else(|| outbox.next_of(lane.wanted, credit)) else {
                 return Ok(());
             };
             let defined = self.defined.get(&next.epoch).copied().unwrap_or(0);
             if defined < next.definitions {
-                self.define(outbox, next.epoch, defined, next.definitions)?;
-                self.next = Some(next);
-                continue;
+                let may_define = self.control.is_empty();
+                if may_define {
+                    self.define(outbox, next.epoch, defined, next.definitions)?;
+                }
+                self.lanes[index].next = Some(next);
+                if may_define {
+                    continue;
+                }
+                return Ok(());
             }
-            match cut_encoded(&next.bytes, Lane::Live, next.sequence) {
-                Ok(fragments) => self.bulk.extend(fragments.into_iter().map(to_frame)),
+            match cut_encoded(&next.bytes, self.lanes[index].lane, next.sequence) {
+                Ok(fragments) => {
+                    let frames = fragments.into_iter().map(to_frame);
+                    self.lanes[index].frames.extend(frames);
+                }
                 Err(FramingError::MessageTooLong { .. }) => outbox.give_up(next.epoch, next.sequence),
                 Err(error) => return Err(SessionError::Framing(error)),
             }
@@ -106,7 +176,7 @@ impl Outgoing {
             match cut(&AgentMessage { body: Some(body) }, Lane::Control, 0) {
                 Ok(fragments) => {
                     self.defined.insert(epoch, defined + count);
-                    self.bulk.extend(fragments.into_iter().map(to_frame));
+                    self.control.extend(fragments.into_iter().map(to_frame));
                     return Ok(());
                 }
                 // A single definition is far below the limit, so this ends.
@@ -114,14 +184,6 @@ impl Outgoing {
                 Err(error) => return Err(SessionError::Framing(error)),
             }
         }
-    }
-
-    fn push_urgent(&mut self, frame: AgentFrame) -> Result<(), SessionError> {
-        if URGENT_MAX <= self.urgent.len() {
-            return Err(SessionError::Flooded);
-        }
-        self.urgent.push_back(frame);
-        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::controller_frame::Body as ControllerBody;
 use muster_proto::v1::{
     Ack, AgentFrame, Close, CloseReason, CollectDone, CollectNow, Command, CommandEnvelope, CommandState,
-    CommandStatus, ControllerFrame, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong, Welcome,
+    CommandStatus, ControllerFrame, Credits, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong, Welcome,
 };
 use prost::Message as _;
 use rustls::ClientConfig;
@@ -27,8 +27,8 @@ use tracing::{debug, info, warn};
 use super::connect;
 use super::ended::{Ended, SessionError};
 use super::outgoing::Outgoing;
-use super::{AGENT_VERSION, Collected, Control, Uplink};
-use crate::outbox::{Refusal, StoreMark};
+use super::{AGENT_VERSION, Cadence, Collected, Control, Uplink};
+use crate::outbox::{Credit, Refusal, StoreMark};
 
 /// The controller pings every 10 s; after this long without a frame it is gone.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -50,7 +50,8 @@ pub(super) struct Session<'a> {
     uplink: &'a Uplink,
     tls: watch::Receiver<Arc<ClientConfig>>,
     outgoing: Outgoing,
-    credit_bytes: u64,
+    credit: Credit,
+    fleet_size: u32,
     is_welcome: bool,
     acks: u64,
     definition_requests: u32,
@@ -59,12 +60,13 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A session with what `tls` holds now, until that changes.
-    pub(super) fn new(uplink: &'a Uplink, tls: watch::Receiver<Arc<ClientConfig>>) -> Self {
+    pub(super) fn new(uplink: &'a Uplink, tls: watch::Receiver<Arc<ClientConfig>>, in_order: bool) -> Self {
         Self {
             uplink,
             tls,
-            outgoing: Outgoing::default(),
-            credit_bytes: 0,
+            outgoing: Outgoing::new(in_order),
+            credit: credit(0, None),
+            fleet_size: 0,
             is_welcome: false,
             acks: 0,
             definition_requests: 0,
@@ -80,6 +82,11 @@ impl<'a> Session<'a> {
     /// Whether anything was acknowledged: only then the next try may come as quickly as the first one.
     pub(super) const fn was_of_use(&self) -> bool {
         0 < self.acks
+    }
+
+    /// How many agents the controller says it has; 0 if it did not say.
+    pub(super) const fn fleet_size(&self) -> u32 {
+        self.fleet_size
     }
 
     /// Connects, greets and stays until the stream ends.
@@ -116,7 +123,7 @@ impl<'a> Session<'a> {
         let outbox = &self.uplink.outbox;
         let mut silent_at = Instant::now() + SILENCE_MAX;
         loop {
-            self.outgoing.refill(outbox, self.credit_bytes)?;
+            self.outgoing.refill(outbox, self.credit)?;
             tokio::select! {
                 frame = inbound.message() => {
                     let Some(frame) = frame? else {
@@ -160,12 +167,14 @@ impl<'a> Session<'a> {
                     epoch: held.epoch,
                     held: ranges_to_wire(&held.held),
                     definitions: held.definitions,
+                    last_clock: held.last_clock.map(Into::into),
                 })
                 .collect(),
             store_id: store
                 .map(|store| store.id.as_bytes().to_vec())
                 .unwrap_or_default(),
             store_epoch: store.map_or(0, |store| store.epoch),
+            built_ms: crate::clocks::BUILT_MS,
         }
     }
 
@@ -180,7 +189,8 @@ impl<'a> Session<'a> {
             epoch: welcome.store_epoch,
         };
         let outbox = &self.uplink.outbox;
-        self.credit_bytes = welcome.credit_bytes;
+        self.credit = credit(welcome.credit_bytes, welcome.backlog_bytes);
+        self.fleet_size = welcome.fleet_size;
         self.is_welcome = true;
         self.uplink.connected();
         for held in outbox.epochs() {
@@ -198,7 +208,7 @@ impl<'a> Session<'a> {
             self.uplink.tell_acked(held.epoch, acked);
         }
         outbox.push_gaps(self.uplink.clocks.now());
-        self.set_intervals(welcome.intervals);
+        self.set_cadence(welcome.intervals, welcome.heartbeat_only);
         Ok(())
     }
 
@@ -208,8 +218,11 @@ impl<'a> Session<'a> {
             Some(ControllerBody::Ack(ack)) => self.ack(&ack)?,
             Some(ControllerBody::NeedDefinitions(need)) => self.need_definitions(&need)?,
             Some(ControllerBody::CollectNow(request)) => self.collect_now(request)?,
-            Some(ControllerBody::SetIntervals(set)) => self.set_intervals(set.intervals),
-            Some(ControllerBody::Credits(credits)) => self.credit_bytes = credits.credit_bytes,
+            Some(ControllerBody::SetIntervals(set)) => self.set_cadence(set.intervals, set.heartbeat_only),
+            Some(ControllerBody::Credits(Credits {
+                credit_bytes,
+                backlog_bytes,
+            })) => self.credit = credit(credit_bytes, backlog_bytes),
             Some(ControllerBody::Ping(ping)) => self.pong(&ping)?,
             Some(ControllerBody::RenewHint(hint)) => {
                 info!(
@@ -295,31 +308,32 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn set_intervals(&self, intervals: Vec<Interval>) {
-        if intervals.is_empty() {
+    fn set_cadence(&self, intervals: Vec<Interval>, heartbeat_only: bool) {
+        if intervals.is_empty() && !heartbeat_only {
             return;
         }
-        let wanted = intervals
-            .into_iter()
-            .take(INTERVALS_MAX)
-            .map(|interval| {
-                (
-                    interval.collector,
-                    Duration::from_millis(interval.interval_ms.into()),
-                )
-            })
-            .collect();
+        let wanted = intervals.into_iter().take(INTERVALS_MAX).map(|interval| {
+            let every = Duration::from_millis(interval.interval_ms.into());
+            (interval.collector, Some(every).filter(|every| !every.is_zero()))
+        });
+        let cadence = Cadence {
+            intervals: wanted.collect(),
+            heartbeat_only,
+        };
         let sent = self
             .uplink
             .control_tx
             .as_ref()
-            .map(|tx| tx.try_send(Control::SetIntervals(wanted)));
+            .map(|tx| tx.try_send(Control::SetCadence(cadence)));
         if let Some(Err(_)) = sent {
             warn!("intervals from the controller are lost: too many requests at once");
         }
     }
 
     fn pong(&mut self, ping: &Ping) -> Result<(), SessionError> {
+        if ping.fleet_size != 0 {
+            self.fleet_size = ping.fleet_size;
+        }
         self.outgoing.pong(Pong {
             id: ping.id,
             clock: Some(self.uplink.clocks.now().into()),
@@ -362,5 +376,14 @@ impl<'a> Session<'a> {
             sequence: close.sequence,
             retry_after: Duration::from_millis(close.retry_after_ms.into()),
         }
+    }
+}
+
+/// The controller's word on credit; backlog never has more than half.
+fn credit(all_bytes: u64, backlog_bytes: Option<u64>) -> Credit {
+    let half = all_bytes / 2;
+    Credit {
+        all_bytes,
+        backlog_bytes: backlog_bytes.unwrap_or(half).min(half),
     }
 }

@@ -18,7 +18,7 @@ use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::controller_frame::Body as ControllerBody;
 use muster_proto::v1::enrollment_server::{Enrollment, EnrollmentServer};
 use muster_proto::v1::{
-    Ack, AgentFrame, ControllerFrame, Definitions, EnrollRequest, EnrollResponse, EpochState, Hello, Pong,
+    Ack, AgentFrame, ControllerFrame, Definitions, EnrollRequest, EnrollResponse, EpochState, Hello, Lane, Pong,
     RenewRequest, RenewResponse, Report, SequenceRange, Welcome,
 };
 use rustls::pki_types::UnixTime;
@@ -290,6 +290,7 @@ impl AgentLink for Service {
             frames_tx,
             joiner: Joiner::default(),
             pongs: Vec::new(),
+            fragments: Vec::new(),
         };
         self.links_tx
             .send(link)
@@ -319,6 +320,8 @@ pub(crate) struct Link {
     frames_tx: mpsc::Sender<Result<ControllerFrame, Status>>,
     joiner: Joiner,
     pub(crate) pongs: Vec<Pong>,
+    /// Of each fragment that came: its lane and its report's number, 0 if it has none.
+    pub(crate) fragments: Vec<(Lane, u64)>,
 }
 
 impl Link {
@@ -334,6 +337,7 @@ impl Link {
         loop {
             match self.frame().await.expect("the stream goes on") {
                 AgentBody::Fragment(fragment) => {
+                    self.fragments.push((fragment.lane(), fragment.sequence));
                     if let Some(joined) = self.joiner.push(fragment).unwrap() {
                         return joined.message.body.unwrap();
                     }
@@ -391,8 +395,8 @@ pub(crate) fn welcome(epoch: u64, stored: &[(u64, u64)], definitions: u32) -> We
             stored: ranges(stored),
             definitions,
         }],
-        intervals: Vec::new(),
         credit_bytes: 1024 * 1024,
+        ..Welcome::default()
     }
 }
 

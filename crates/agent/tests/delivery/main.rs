@@ -4,6 +4,7 @@
 
 mod controller;
 mod enrolment;
+mod lanes;
 mod pki;
 mod renewal;
 mod stream;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use muster_agent::clocks::ClockReader;
 use muster_agent::outbox::Outbox;
-use muster_agent::uplink::{Collected, Config, Control, Observer, Uplink, UplinkEvent};
+use muster_agent::uplink::{Cadence, Collected, Config, Control, Observer, Uplink, UplinkEvent};
 use muster_base::shutdown::CancellationToken;
 use muster_model::{Clock, Labels, MetricType, Report, ResourceKey, SampleBlock, SeriesDef};
 use muster_proto::v1::agent_message::Body as MessageBody;
@@ -20,13 +20,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::controller::{Controller, welcome};
 use crate::pki::Pki;
 
-const EPOCH: u64 = 4711;
+pub(crate) const EPOCH: u64 = 4711;
 
 #[derive(Default)]
-struct Events(Mutex<Vec<String>>);
+pub(crate) struct Events(Mutex<Vec<String>>);
 
 impl Events {
-    async fn wait_for(&self, wanted: &str) {
+    pub(crate) async fn wait_for(&self, wanted: &str) {
         let seen = async {
             while !self.0.lock().unwrap().iter().any(|event| event == wanted) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -52,15 +52,15 @@ impl Observer for Events {
     }
 }
 
-struct Agent {
-    outbox: Arc<Outbox>,
-    events: Arc<Events>,
+pub(crate) struct Agent {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) events: Arc<Events>,
     control_rx: mpsc::Receiver<Control>,
     shutdown: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
 
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     Clock {
         wall_ms: 1_700_000_000_000,
         boottime_ms: 99,
@@ -71,7 +71,11 @@ fn clock() -> Clock {
 impl Agent {
     /// An agent of `pki` that connects to `controller`.
     fn start(pki: &Pki, controller: &Controller) -> Self {
-        let outbox = Arc::new(Outbox::new(EPOCH, None, usize::MAX));
+        Self::start_with(pki, controller, Arc::new(Outbox::new(EPOCH, None, usize::MAX)))
+    }
+
+    /// One that holds something already.
+    pub(crate) fn start_with(pki: &Pki, controller: &Controller, outbox: Arc<Outbox>) -> Self {
         let config = Config {
             controller: controller.address.to_string(),
             hostname: "host-a".to_owned(),
@@ -94,26 +98,34 @@ impl Agent {
     }
 
     fn define(&self, name: &str) -> u32 {
-        let series = SeriesDef {
-            name: name.to_owned(),
-            labels: Labels::of(&[("device", "sda")]),
-            metric_type: MetricType::Gauge,
-            unit: String::new(),
-            collector: "test".to_owned(),
-            resource_key: ResourceKey::server(),
-            interval_ms: 15_000,
-        };
-        self.outbox.define(Arc::new(series)).unwrap()
+        define(&self.outbox, name)
     }
 
     /// Pushes a report with a sample of series `id`.
-    fn push(&self, id: u32) -> u64 {
-        let mut report = Report::empty(0, 0, clock());
-        report
-            .blocks
-            .push(SampleBlock::new(vec![1], vec![id], vec![f64::from(id)]).unwrap());
-        self.outbox.push(report)
+    pub(crate) fn push(&self, id: u32) -> u64 {
+        self.outbox.push(report_of(id))
     }
+}
+
+pub(crate) fn define(outbox: &Outbox, name: &str) -> u32 {
+    let series = SeriesDef {
+        name: name.to_owned(),
+        labels: Labels::of(&[("device", "sda")]),
+        metric_type: MetricType::Gauge,
+        unit: String::new(),
+        collector: "test".to_owned(),
+        resource_key: ResourceKey::server(),
+        interval_ms: 15_000,
+    };
+    outbox.define(Arc::new(series)).unwrap()
+}
+
+pub(crate) fn report_of(id: u32) -> Report {
+    let mut report = Report::empty(0, 0, clock());
+    report
+        .blocks
+        .push(SampleBlock::new(vec![1], vec![id], vec![f64::from(id)]).unwrap());
+    report
 }
 
 async fn pair() -> (Controller, Agent) {
@@ -150,13 +162,19 @@ async fn reports_follow_welcome_and_their_definitions() {
     assert_eq!((hello.epochs[0].definitions, hello.store_epoch), (2, 0));
     link.welcome(EPOCH, &[], 0).await;
     let first = link.definitions().await;
-    assert_eq!((first.epoch, first.first_id, first.series.len()), (EPOCH, 1, 1));
-    assert_eq!(link.report().await.sequence, 1);
-    let second = link.definitions().await;
-    assert_eq!((second.first_id, second.series[0].name.as_str()), (2, "m2"));
+    assert_eq!((first.epoch, first.first_id, first.series.len()), (EPOCH, 1, 2));
     assert_eq!(link.report().await.sequence, 2);
-    link.ack(EPOCH, &[(1, 2)]).await;
-    agent.events.wait_for(&format!("acked {EPOCH} [1, 2]")).await;
+    assert_eq!(link.report().await.sequence, 1);
+    agent.define("m3");
+    assert_eq!(agent.push(3), 3);
+    let second = link.definitions().await;
+    assert_eq!((second.first_id, second.series[0].name.as_str()), (3, "m3"));
+    assert_eq!(link.report().await.sequence, 3);
+    link.ack(EPOCH, &[(1, 3)]).await;
+    agent
+        .events
+        .wait_for(&format!("acked {EPOCH} [1, 2, 3]"))
+        .await;
     assert!(agent.outbox.is_settled());
 }
 
@@ -181,8 +199,8 @@ async fn after_a_cut_what_is_not_listed_is_sent_again() {
     }
     let (mut link, _) = controller.accept().await;
     link.welcome(EPOCH, &[], 0).await;
-    for sequence in 1..=4 {
-        assert_eq!(link.report().await.sequence, sequence);
+    for sequence in [4, 3, 2, 1] {
+        assert_eq!(link.report().await.sequence, sequence, "the newest goes first");
     }
     link.ack(EPOCH, &[(1, 1)]).await;
     agent.events.wait_for(&format!("acked {EPOCH} [1]")).await;
@@ -192,8 +210,8 @@ async fn after_a_cut_what_is_not_listed_is_sent_again() {
     assert_eq!((hello.epochs[0].held[0].first, hello.store_epoch), (2, 1));
     // The acknowledgement of 3 was lost with the connection.
     link.welcome(EPOCH, &[(1, 1), (3, 3)], 0).await;
-    assert_eq!(link.report().await.sequence, 2);
     assert_eq!(link.report().await.sequence, 4);
+    assert_eq!(link.report().await.sequence, 2);
     agent.events.wait_for(&format!("acked {EPOCH} [3]")).await;
 }
 
@@ -243,6 +261,7 @@ async fn a_report_that_is_refused_twice_becomes_a_gap() {
     for _ in 0..2 {
         let (mut link, _) = controller.accept().await;
         link.welcome(EPOCH, &[], 0).await;
+        assert_eq!(link.report().await.sequence, 2);
         assert_eq!(link.report().await.sequence, 1);
         let close = Close {
             reason: CloseReason::BadFrame.into(),
@@ -254,8 +273,8 @@ async fn a_report_that_is_refused_twice_becomes_a_gap() {
     let (mut link, hello) = controller.accept().await;
     assert_eq!(hello.epochs[0].held[0].first, 2);
     link.welcome(EPOCH, &[], 0).await;
-    assert_eq!(link.report().await.sequence, 2);
     let carrier = link.report().await;
+    assert_eq!(link.report().await.sequence, 2);
     let range = carrier.gaps[0].range.unwrap();
     assert_eq!(
         (carrier.sequence, carrier.gaps[0].epoch, range.first, range.last),
@@ -289,7 +308,11 @@ async fn a_ping_is_answered_with_the_agents_clocks() {
     let (mut link, hello) = controller.accept().await;
     assert_eq!(hello.clock.unwrap().wall_ms, clock().wall_ms);
     link.welcome(EPOCH, &[], 0).await;
-    link.send(ControllerBody::Ping(Ping { id: 12, wall_ms: 5 })).await;
+    link.send(ControllerBody::Ping(Ping {
+        id: 12,
+        wall_ms: 5,
+        fleet_size: 0,
+    })).await;
     agent.events.wait_for("connected").await;
     while link.pongs.is_empty() {
         match link.frame().await.unwrap() {
@@ -401,15 +424,17 @@ async fn intervals_come_with_the_welcome_and_later() {
     };
     link.send(ControllerBody::Welcome(greeting)).await;
     for wanted_ms in [60_000, 30_000] {
-        let Some(Control::SetIntervals(intervals)) = agent.control_rx.recv().await else {
+        let Some(Control::SetCadence(cadence)) = agent.control_rx.recv().await else {
             panic!("no intervals");
         };
-        assert_eq!(
-            intervals,
-            [("smart".to_owned(), Duration::from_millis(wanted_ms))]
-        );
+        let wanted = Cadence {
+            intervals: vec![("smart".to_owned(), Some(Duration::from_millis(wanted_ms)))],
+            heartbeat_only: wanted_ms == 30_000,
+        };
+        assert_eq!(cadence, wanted);
         let later = muster_proto::v1::SetIntervals {
             intervals: of(30_000),
+            heartbeat_only: true,
         };
         link.send(ControllerBody::SetIntervals(later)).await;
     }

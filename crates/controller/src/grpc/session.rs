@@ -216,6 +216,7 @@ impl Session {
             // Cadences are the agent's own until an operator can set them per collector.
             intervals: Vec::new(),
             credit_bytes: CREDIT_BYTES,
+            ..Welcome::default()
         })
     }
 

@@ -291,9 +291,9 @@ impl Stream {
                 epoch: EPOCH,
                 held: vec![],
                 definitions: 0,
+                last_clock: None,
             }],
-            store_id: vec![],
-            store_epoch: 0,
+            ..Hello::default()
         };
         self.send(agent_frame::Body::Hello(hello)).await;
     }

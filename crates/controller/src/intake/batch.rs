@@ -112,9 +112,7 @@ impl Batch<'_> {
         }
         let mut filled: Vec<(Key, RangeSet)> =
             vec![(own, self.cursors.get(self.transaction, own)?.ranges.clone())];
-        if let Err(full) = filled[0].1.insert(report.sequence) {
-            return Ok(Err((report.epoch, full)));
-        }
+        // Gaps first: where an epoch has too many holes, the one they close makes room for the report that tells it.
         for gap in &report.gaps {
             let key = (incoming.agent, gap.epoch);
             let index = match filled.iter().position(|(known, _)| *known == key) {
@@ -127,6 +125,9 @@ impl Batch<'_> {
             if let Err(full) = filled[index].1.insert_range(gap.range) {
                 return Ok(Err((gap.epoch, full)));
             }
+        }
+        if let Err(full) = filled[0].1.insert(report.sequence) {
+            return Ok(Err((report.epoch, full)));
         }
         for (key, ranges) in filled {
             self.cursors

@@ -391,39 +391,37 @@ async fn a_gap_closes_its_numbers_also_in_another_epoch() {
 }
 
 #[tokio::test]
-async fn with_too_many_holes_only_what_fills_one_is_taken() {
+async fn with_too_many_holes_only_what_fills_the_lowest_is_taken() {
     let bench = bench();
     let mut holes = report_of(EPOCH, 1);
     let bound = muster_model::limits::RANGES_PER_EPOCH_MAX as u64;
-    holes.gaps = (0..bound).map(|n| gap(9, 10 + 2 * n, 10 + 2 * n)).collect();
+    holes.gaps = (1..bound).map(|n| gap(9, 10 + 2 * n, 10 + 2 * n)).collect();
     assert_eq!(submit(&bench.intake, holes).await, stored(1));
     let refused = Answer::TooManyHoles {
         epoch: 9,
         lowest_hole: 1,
     };
     assert_eq!(submit(&bench.intake, report_of(9, 5)).await, refused);
+    assert_eq!(submit(&bench.intake, report_of(9, 13)).await, refused);
     // A gap of the full epoch that does not fit leaves nothing of its report behind.
     let mut other = report_of(EPOCH, 2);
-    other.gaps = vec![gap(8, 1, 4), gap(9, 1, 2)];
+    other.gaps = vec![gap(8, 1, 4), gap(9, 3, 4)];
     assert_eq!(submit(&bench.intake, other).await, refused);
     assert_eq!(
         (ranges(&bench.intake, 8).await, ranges(&bench.intake, EPOCH).await),
         (vec![], vec![(1, 1)])
     );
-    let filling = Answer::Stored {
+    // A report of the full epoch itself may tell of the gap that makes room for it.
+    let mut telling = report_of(9, 9_000);
+    telling.gaps = vec![gap(9, 1, 11)];
+    let told = |sequence| Answer::Stored {
         epoch: 9,
-        sequence: 11,
+        sequence,
         duplicate: false,
     };
-    assert_eq!(submit(&bench.intake, report_of(9, 11)).await, filling);
-    assert_eq!(
-        submit(&bench.intake, report_of(9, 5)).await,
-        Answer::Stored {
-            epoch: 9,
-            sequence: 5,
-            duplicate: false
-        }
-    );
+    assert_eq!(submit(&bench.intake, telling).await, told(9_000));
+    assert_eq!(submit(&bench.intake, report_of(9, 13)).await, told(13));
+    assert_eq!(submit(&bench.intake, report_of(9, 9_500)).await, told(9_500));
 }
 
 #[tokio::test]

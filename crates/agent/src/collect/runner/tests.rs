@@ -178,14 +178,38 @@ async fn intervals_change_within_the_minimum() {
     let mut world = start(&[&FINE]);
     world.ticks_rx.recv().await.unwrap();
     let wanted = [
-        ("fine".to_owned(), Duration::from_secs(1)),
-        ("nobody".to_owned(), Duration::ZERO),
+        ("fine".to_owned(), Some(Duration::from_secs(1))),
+        ("nobody".to_owned(), None),
     ];
     let in_force = world.handle.set_intervals(&wanted).await;
     assert_eq!(in_force, [("fine", Duration::from_secs(5))]);
     let began = tokio::time::Instant::now();
     let tick = world.ticks_rx.recv().await.unwrap();
     assert_eq!((tick.interval_ms, began.elapsed().as_secs()), (5_000, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_interval_for_all_is_followed_by_the_quickest_and_slows_the_others() {
+    let world = start(&[&FINE, &SLOW]);
+    let own: Vec<Duration> = world.handle.collectors.iter().map(|planned| planned.interval).collect();
+    let for_all = |interval| [(String::new(), interval)];
+    let of = |in_force: Vec<(&str, Duration)>| in_force.into_iter().map(|(_, every)| every).collect::<Vec<_>>();
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(of(world.handle.set_intervals(&for_all(Some(hour))).await), [hour, hour]);
+    assert_eq!(of(world.handle.set_intervals(&for_all(None)).await), own);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_agent_collects_nothing_unless_asked() {
+    let mut world = start(&[&FINE]);
+    world.ticks_rx.recv().await.unwrap();
+    world.handle.set_paused(true).await;
+    let silent = tokio::time::timeout(Duration::from_secs(3_600), world.ticks_rx.recv()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    assert_eq!(world.handle.collect_now(&[]).await.len(), 1);
+    world.ticks_rx.recv().await.unwrap();
+    world.handle.set_paused(false).await;
+    assert!(world.ticks_rx.recv().await.is_some());
 }
 
 #[tokio::test(start_paused = true)]

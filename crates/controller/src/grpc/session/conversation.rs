@@ -178,6 +178,7 @@ impl<'a> Conversation<'a> {
             Body::Ping(Ping {
                 id: self.numbers,
                 wall_ms: now_ms,
+                fleet_size: 0,
             }),
         )
         .await
