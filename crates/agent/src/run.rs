@@ -165,9 +165,7 @@ impl Parts {
         let mut helpers = JoinSet::new();
         let watch = shutdown.clone();
         helpers.spawn(async move {
-            watch
-                .run_until_cancelled(own.run(ticks_tx, heartbeat_only))
-                .await;
+            watch.run_until_cancelled(own.run(ticks_tx, heartbeat_only)).await;
         });
         let renewer = Renewer::new(identity, dir, controller, uplink.credentials(), move || {
             host.now_ms()

@@ -118,7 +118,12 @@ impl Handle {
                 continue;
             }
             let (answer_tx, answer_rx) = oneshot::channel();
-            if planned.requests_tx.send(Request::Collect(answer_tx)).await.is_ok() {
+            if planned
+                .requests_tx
+                .send(Request::Collect(answer_tx))
+                .await
+                .is_ok()
+            {
                 answers.push(answer_rx);
             }
         }

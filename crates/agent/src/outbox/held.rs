@@ -335,10 +335,7 @@ impl HeldReports {
 
     /// Removes the oldest report that is only in memory and not on its way; if there is none, the oldest.
     pub(super) fn drop_oldest(&mut self) -> Option<Held> {
-        let mut unsent = self
-            .unsent
-            .iter()
-            .filter_map(|&sequence| self.index_of(sequence));
+        let mut unsent = self.unsent.iter().filter_map(|&sequence| self.index_of(sequence));
         let oldest = unsent.clone().next().unwrap_or(0);
         let in_memory = unsent.find(|&index| !self.reports[index].is_kept);
         self.take_at(in_memory.unwrap_or(oldest))

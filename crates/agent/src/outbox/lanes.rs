@@ -57,9 +57,8 @@ impl State {
         let live_bytes = all_bytes - backlog_bytes;
         let fits_all = |bytes| all_bytes + bytes <= credit.all_bytes;
         let live_fits = |bytes| live_bytes == 0 || fits_all(bytes);
-        let backlog_fits = |bytes| {
-            backlog_bytes == 0 || (fits_all(bytes) && backlog_bytes + bytes <= credit.backlog_bytes)
-        };
+        let backlog_fits =
+            |bytes| backlog_bytes == 0 || (fits_all(bytes) && backlog_bytes + bytes <= credit.backlog_bytes);
         let live_pick = match wanted {
             Wanted::Live => Some(Pick::NewestLive),
             // What the running epoch holds goes first: its holes are what stands in the way.
@@ -81,7 +80,9 @@ impl State {
                 return settled;
             }
         }
-        let next = self.held.next_unsent(Pick::OldestLate, Way::Backlog, backlog_fits);
+        let next = self
+            .held
+            .next_unsent(Pick::OldestLate, Way::Backlog, backlog_fits);
         settle(epoch, next).unwrap_or((None, false))
     }
 }

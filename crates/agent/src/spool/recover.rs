@@ -220,7 +220,11 @@ impl Reading<'_> {
         if reports.is_empty() && self.shelf.lost.is_empty() {
             return Recovered::Empty;
         }
-        let last = self.shelf.segments.values().rfind(|segment| !segment.boot_id.is_empty());
+        let last = self
+            .shelf
+            .segments
+            .values()
+            .rfind(|segment| !segment.boot_id.is_empty());
         let past = Past {
             epoch: self.shelf.epoch,
             last_clock: last.map(|segment| Clock {

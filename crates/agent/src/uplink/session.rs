@@ -14,7 +14,8 @@ use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::controller_frame::Body as ControllerBody;
 use muster_proto::v1::{
     Ack, AgentFrame, Close, CloseReason, CollectDone, CollectNow, Command, CommandEnvelope, CommandState,
-    CommandStatus, ControllerFrame, Credits, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong, Welcome,
+    CommandStatus, ControllerFrame, Credits, HeldEpoch, Hello, Interval, NeedDefinitions, Ping, Pong,
+    Welcome,
 };
 use prost::Message as _;
 use rustls::ClientConfig;

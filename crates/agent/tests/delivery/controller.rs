@@ -18,8 +18,8 @@ use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::controller_frame::Body as ControllerBody;
 use muster_proto::v1::enrollment_server::{Enrollment, EnrollmentServer};
 use muster_proto::v1::{
-    Ack, AgentFrame, ControllerFrame, Definitions, EnrollRequest, EnrollResponse, EpochState, Hello, Lane, Pong,
-    RenewRequest, RenewResponse, Report, SequenceRange, Welcome,
+    Ack, AgentFrame, ControllerFrame, Definitions, EnrollRequest, EnrollResponse, EpochState, Hello, Lane,
+    Pong, RenewRequest, RenewResponse, Report, SequenceRange, Welcome,
 };
 use rustls::pki_types::UnixTime;
 use rustls::server::WebPkiClientVerifier;

@@ -83,7 +83,11 @@ async fn a_live_report_overtakes_a_long_one_of_the_backlog_between_two_frames() 
     while !link.fragments.contains(&(Lane::Live, live)) {
         link.message().await;
     }
-    let before = link.fragments.iter().take_while(|(_, number)| *number != live).count();
+    let before = link
+        .fragments
+        .iter()
+        .take_while(|(_, number)| *number != live)
+        .count();
     let left = 40 * 4 - before;
     println!("the live report went after {before} frames of the backlog, before {left} others");
     assert!(0 < left);
@@ -106,7 +110,11 @@ async fn the_backlog_has_half_of_the_credit_and_live_reports_the_rest() {
     .await;
     assert_eq!(sequences(&mut link, 2).await, [1, 2]);
     let live = agent.push(0);
-    assert_eq!(link.report().await.sequence, live, "a third old one is beyond the half");
+    assert_eq!(
+        link.report().await.sequence,
+        live,
+        "a third old one is beyond the half"
+    );
     link.ack(EPOCH, &[(1, 1)]).await;
     assert_eq!(link.report().await.sequence, 3);
     // A controller that is under pressure takes the share away; one report may always be on its way.

@@ -171,10 +171,7 @@ async fn reports_follow_welcome_and_their_definitions() {
     assert_eq!((second.first_id, second.series[0].name.as_str()), (3, "m3"));
     assert_eq!(link.report().await.sequence, 3);
     link.ack(EPOCH, &[(1, 3)]).await;
-    agent
-        .events
-        .wait_for(&format!("acked {EPOCH} [1, 2, 3]"))
-        .await;
+    agent.events.wait_for(&format!("acked {EPOCH} [1, 2, 3]")).await;
     assert!(agent.outbox.is_settled());
 }
 
@@ -312,7 +309,8 @@ async fn a_ping_is_answered_with_the_agents_clocks() {
         id: 12,
         wall_ms: 5,
         fleet_size: 0,
-    })).await;
+    }))
+    .await;
     agent.events.wait_for("connected").await;
     while link.pongs.is_empty() {
         match link.frame().await.unwrap() {

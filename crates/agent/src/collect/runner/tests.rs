@@ -191,11 +191,20 @@ async fn intervals_change_within_the_minimum() {
 #[tokio::test(start_paused = true)]
 async fn one_interval_for_all_is_followed_by_the_quickest_and_slows_the_others() {
     let world = start(&[&FINE, &SLOW]);
-    let own: Vec<Duration> = world.handle.collectors.iter().map(|planned| planned.interval).collect();
+    let own: Vec<Duration> = world
+        .handle
+        .collectors
+        .iter()
+        .map(|planned| planned.interval)
+        .collect();
     let for_all = |interval| [(String::new(), interval)];
-    let of = |in_force: Vec<(&str, Duration)>| in_force.into_iter().map(|(_, every)| every).collect::<Vec<_>>();
+    let of =
+        |in_force: Vec<(&str, Duration)>| in_force.into_iter().map(|(_, every)| every).collect::<Vec<_>>();
     let hour = Duration::from_secs(3_600);
-    assert_eq!(of(world.handle.set_intervals(&for_all(Some(hour))).await), [hour, hour]);
+    assert_eq!(
+        of(world.handle.set_intervals(&for_all(Some(hour))).await),
+        [hour, hour]
+    );
     assert_eq!(of(world.handle.set_intervals(&for_all(None)).await), own);
 }
 
