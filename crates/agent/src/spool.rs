@@ -14,6 +14,8 @@
 mod files;
 mod format;
 mod keeper;
+#[cfg(test)]
+pub(crate) mod memory;
 mod recover;
 mod shelf;
 mod write;

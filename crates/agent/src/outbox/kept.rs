@@ -252,3 +252,6 @@ impl Outbox {
         finished
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,9 +77,10 @@ impl Keeper {
             };
             let round = tokio::task::spawn_blocking(move || {
                 if is_end {
-                    self.retry_at = None;
+                    self.last_round();
+                } else {
+                    self.round(false);
                 }
-                self.round(is_end);
                 self
             });
             match round.await {
@@ -92,6 +93,15 @@ impl Keeper {
             if is_end {
                 return outbox.is_kept();
             }
+        }
+    }
+
+    /// Writes down everything, and what it may have dropped for that.
+    fn last_round(&mut self) {
+        self.retry_at = None;
+        self.round(true);
+        if self.outbox.push_gaps(self.clocks.now()).is_some() {
+            self.round(true);
         }
     }
 
@@ -188,3 +198,6 @@ impl Keeper {
         self.retry_at = Some(Instant::now() + pause);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,12 @@
 //! Damage, failing disks, limits, and a model over random operations.
 
-mod memory;
-
 use std::collections::BTreeSet;
 
 use muster_model::{Labels, MetricType, ResourceKey};
 use nix::errno::Errno;
 use proptest::prelude::*;
 
-use self::memory::Memory;
+use super::memory::Memory;
 use super::*;
 
 const DIR: &str = "/spool";

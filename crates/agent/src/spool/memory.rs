@@ -7,33 +7,33 @@ use std::sync::{Arc, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 
-use crate::spool::files::{Files, OpenFile, Space};
+use super::files::{Files, OpenFile, Space};
 
 type Content = Arc<Mutex<Vec<u8>>>;
 
 /// What fails, and how.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Faults {
-    pub(super) write: Option<Errno>,
-    pub(super) sync: Option<Errno>,
-    pub(super) create: Option<Errno>,
-    pub(super) read: Option<Errno>,
-    pub(super) free_bytes: Option<u64>,
+pub(crate) struct Faults {
+    pub(crate) write: Option<Errno>,
+    pub(crate) sync: Option<Errno>,
+    pub(crate) create: Option<Errno>,
+    pub(crate) read: Option<Errno>,
+    pub(crate) free_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     files: Arc<Mutex<BTreeMap<Utf8PathBuf, Content>>>,
-    pub(super) faults: Arc<Mutex<Faults>>,
+    pub(crate) faults: Arc<Mutex<Faults>>,
 }
 
 impl Memory {
-    pub(super) fn set(&self, change: impl FnOnce(&mut Faults)) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.faults.lock().unwrap());
     }
 
     /// The same files, independent of these.
-    pub(super) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let files = self.files.lock().unwrap();
         let copied = files.iter().map(|(path, content)| {
             let bytes = content.lock().unwrap().clone();
@@ -45,7 +45,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn names(&self) -> Vec<(Utf8PathBuf, usize)> {
+    pub(crate) fn names(&self) -> Vec<(Utf8PathBuf, usize)> {
         let files = self.files.lock().unwrap();
         let length = |content: &Content| content.lock().unwrap().len();
         files
@@ -54,11 +54,11 @@ impl Memory {
             .collect()
     }
 
-    pub(super) fn change(&self, path: &Utf8Path, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn change(&self, path: &Utf8Path, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.files.lock().unwrap()[path].lock().unwrap());
     }
 
-    pub(super) fn swap(&self, one: &Utf8Path, other: &Utf8Path) {
+    pub(crate) fn swap(&self, one: &Utf8Path, other: &Utf8Path) {
         let mut files = self.files.lock().unwrap();
         let (a, b) = (files[one].clone(), files[other].clone());
         files.insert(one.to_owned(), b);
