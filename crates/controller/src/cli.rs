@@ -19,6 +19,7 @@ use crate::app::audit::Verdict;
 use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Overrides};
 use crate::run;
 
+mod backup;
 mod local;
 
 /// The command line or the settings cannot be used.
@@ -79,8 +80,21 @@ enum Command {
     /// The audit log: who did what.
     #[command(subcommand)]
     Audit(Audit),
+    /// Makes a backup of everything but the sealing key; also while the controller runs.
+    Backup(BackupFile),
+    /// Restores a backup into the data folder, which no controller may be using.
+    Restore(BackupFile),
+    /// Checks that a backup is whole, and prints what is in it as JSON.
+    Verify(BackupFile),
     /// Prints how the running controller is, as JSON.
     Status,
+}
+
+#[derive(Debug, Args)]
+struct BackupFile {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    file: Utf8PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +207,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }),
+        Some(Command::Backup(wanted)) => in_runtime(async {
+            let made = backup::make(&config, &wanted.file).await?;
+            print(&format!("{made}\n"))
+        }),
+        Some(Command::Restore(wanted)) => in_runtime(async {
+            let restored = backup::restore(&config, &wanted.file).await?;
+            print(&format!("{restored}\n"))
+        }),
+        Some(Command::Verify(wanted)) => print(&format!("{}\n", backup::verify(&wanted.file)?)),
         Some(Command::Status) => in_runtime(async {
             let status = local::status(&config).await?;
             print(&format!("{status}\n"))

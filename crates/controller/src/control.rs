@@ -2,13 +2,14 @@
 //! does not run.
 //!
 //! `DIR/control.sock` has mode 0600 and answers only root and the controller's own account, whatever the mode says.
-//! A request is one line of JSON, an answer is one line of JSON. `DIR/lock` is held by a running controller, so that two
+//! A request is one line of JSON, an answer is one line of JSON; only a backup is answered by a stream of frames. `DIR/lock` is held by a running controller, so that two
 //! processes never write the same files.
 
 pub mod client;
 pub mod lock;
 mod message;
 pub mod server;
+pub mod transfer;
 
 pub use message::{MadeToken, Request, Status};
 

@@ -35,6 +35,7 @@ pub use exchange::{Accepted, Answer, EpochCursor, IncomingDefinitions, IncomingR
 pub use feed::Feed;
 pub use metrics::IntakeMetrics;
 pub use read::{Definitions, Page, Record};
+pub use schema::check_version;
 pub use space::{DiskSpace, IntakeFull, SpaceProbe};
 
 /// The intake's file below the data directory.

@@ -4,6 +4,7 @@
 //! network. Reports go `grpc` -> `intake` -> `consume` -> `store` and the sample store. `run` builds all of it.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod consume;

@@ -24,6 +24,7 @@ use self::data::Data;
 use self::serving::Serving;
 use crate::app::auth::AuthError;
 use crate::app::{KeepError, Settings};
+use crate::backup::{self, BackupError};
 use crate::config::Config;
 use crate::control::lock::{DataLock, LockError};
 use crate::control::server::SocketError;
@@ -71,6 +72,9 @@ pub enum RunError {
     /// The sample store failed.
     #[error(transparent)]
     Samples(#[from] muster_samples::StoreError),
+    /// A restore that was begun could not be finished.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The state database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,6 +115,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
 async fn start(config: &Config) -> Result<(DataLock, Data, Serving), RunError> {
     make_data_dir(&config.data_dir)?;
     let lock = DataLock::take(&config.data_dir, LOCK_WAIT_MAX).await?;
+    if backup::finish_restore(&config.data_dir)? {
+        tracing::warn!("a restore that was cut short is finished");
+    }
+    backup::clear_leftovers(&config.data_dir)?;
     // Both ports before anything is opened: an address that is taken is the commonest reason not to start.
     let http = listen(config.http.address, "http.address").await?;
     let agents = listen(config.agents.address, "agents.address").await?;

@@ -16,12 +16,13 @@ mod installation;
 mod people;
 mod positions;
 mod resources;
+mod restored;
+mod schema;
 mod servers;
 
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use muster_migrations::{Migrator, MigratorTrait as _};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     TransactionTrait as _,
@@ -31,6 +32,7 @@ use thiserror::Error;
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use identities::{IdentityRow, NewIdentity, Redeem, Redeemed, Renewal, RenewalOutcome, TokenRow};
 pub(crate) use people::{AccountRow, NewSession};
+pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};
 
 /// Connections that only read.
@@ -55,11 +57,21 @@ pub enum StoreError {
     /// A newer controller has changed it.
     #[error(
         "the state database was last used by a newer controller (it has step {step}, which this one does not know): \
-         run that version, or restore a backup made before it"
+         {way_back}"
     )]
     TooNew {
         /// The unknown migration.
         step: String,
+        /// What can be done, with the copy that was made before the upgrade if there is one.
+        way_back: String,
+    },
+    /// It could not be copied before its schema is changed; it is as it was.
+    #[error("copy the state database to {path} before bringing it up to date")]
+    Snapshot {
+        /// The copy.
+        path: Utf8PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Its schema could not be brought up to date; it is as it was before.
     #[error("bring the state database up to date")]
@@ -130,18 +142,28 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database file, makes it if there is none, and brings its schema up to date.
+    /// Opens the database file, makes it if there is none, and brings its schema up to date, after a copy of it.
     ///
     /// # Errors
-    /// [`StoreError::Open`], [`StoreError::TooNew`] or [`StoreError::Migrate`].
+    /// [`StoreError::Open`], [`StoreError::TooNew`], [`StoreError::Snapshot`] or [`StoreError::Migrate`].
     pub async fn open(path: &Utf8Path) -> Result<Self, StoreError> {
+        Self::open_with(path, true).await
+    }
+
+    /// The same for a file that is a copy itself: none is made of it.
+    pub(crate) async fn open_copy(path: &Utf8Path) -> Result<Self, StoreError> {
+        Self::open_with(path, false).await
+    }
+
+    async fn open_with(path: &Utf8Path, keeps_snapshot: bool) -> Result<Self, StoreError> {
         let open = |source| StoreError::Open {
             path: path.to_owned(),
             source,
         };
-        let writer = Database::connect(options(path, 1, false)).await.map_err(open)?;
-        migrate(&writer).await?;
-        let reader = Database::connect(options(path, READERS, true))
+        schema::check(path).await?;
+        let writer = Database::connect(options(path, 1, Access::Write)).await.map_err(open)?;
+        schema::migrate(&writer, path, keeps_snapshot).await?;
+        let reader = Database::connect(options(path, READERS, Access::Read))
             .await
             .map_err(open)?;
         Ok(Self { writer, reader })
@@ -157,10 +179,10 @@ impl Store {
             path: path.to_owned(),
             source,
         };
-        let reader = Database::connect(options(path, READERS, true))
+        schema::check(path).await?;
+        let reader = Database::connect(options(path, READERS, Access::Read))
             .await
             .map_err(open)?;
-        refuse_newer(&reader).await?;
         Ok(Self {
             writer: reader.clone(),
             reader,
@@ -188,7 +210,16 @@ async fn commit(transaction: DatabaseTransaction, doing: &'static str) -> Result
     transaction.commit().await.doing(doing)
 }
 
-fn options(path: &Utf8Path, connections: u32, read_only: bool) -> ConnectOptions {
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+    /// Reading a file that must stay as it is to the last byte.
+    Look,
+}
+
+fn options(path: &Utf8Path, connections: u32, access: Access) -> ConnectOptions {
     let path = path.to_owned();
     let mut options = ConnectOptions::new("sqlite::memory:");
     options
@@ -197,48 +228,22 @@ fn options(path: &Utf8Path, connections: u32, read_only: bool) -> ConnectOptions
         .acquire_timeout(Duration::from_secs(30))
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| {
-            sqlite
+            let sqlite = sqlite
                 .in_memory(false)
                 .shared_cache(false)
                 .filename(&path)
-                .create_if_missing(!read_only)
+                .create_if_missing(access == Access::Write)
+                .busy_timeout(BUSY_TIMEOUT);
+            if access == Access::Look {
+                return sqlite.read_only(true);
+            }
+            sqlite
                 .foreign_keys(true)
-                .busy_timeout(BUSY_TIMEOUT)
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", "FULL")
-                .pragma("query_only", if read_only { "ON" } else { "OFF" })
+                .pragma("query_only", if access == Access::Read { "ON" } else { "OFF" })
         });
     options
-}
-
-/// Returns how many steps are applied and how many are known.
-async fn refuse_newer(database: &DatabaseConnection) -> Result<(usize, usize), StoreError> {
-    let known: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect();
-    let applied = Migrator::get_migration_models(database)
-        .await
-        .map_err(StoreError::Migrate)?;
-    if let Some(unknown) = applied.iter().find(|step| !known.contains(&step.version)) {
-        return Err(StoreError::TooNew {
-            step: unknown.version.clone(),
-        });
-    }
-    Ok((applied.len(), known.len()))
-}
-
-async fn migrate(writer: &DatabaseConnection) -> Result<(), StoreError> {
-    let (from, to) = refuse_newer(writer).await?;
-    if 0 < from && from < to {
-        tracing::info!(from, to, "bringing the state database up to date");
-    }
-    // One transaction for all steps: an upgrade that is cut short has not begun.
-    let transaction = writer.begin().await.map_err(StoreError::Migrate)?;
-    Migrator::up(&transaction, None)
-        .await
-        .map_err(StoreError::Migrate)?;
-    transaction.commit().await.map_err(StoreError::Migrate)
 }
 
 /// A column whose value no version of ours has written.

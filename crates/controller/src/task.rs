@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
+use crate::backup::DeletionHold;
 use crate::intake::Intake;
 
 /// Why a run failed.
@@ -70,6 +71,8 @@ pub struct Parts {
     pub samples: Arc<muster_samples::Store>,
     /// Up to where the state tables know records.
     pub state_applied: watch::Receiver<i64>,
+    /// Says whether anything may be deleted.
+    pub hold: DeletionHold,
 }
 
 /// The running tasks.
@@ -121,16 +124,18 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         intake,
         samples,
         state_applied,
+        hold,
     } = parts;
     let clock = app.clock().clone();
     let tasks: Vec<Arc<dyn Task>> = vec![
         Arc::new(sealing::Sealing::new(Arc::clone(&samples), app.store().clone())),
-        Arc::new(retention::Retention::new(Arc::clone(&samples))),
+        Arc::new(retention::Retention::new(Arc::clone(&samples), hold.clone())),
         Arc::new(trimming::Trimming::new(
             intake,
             samples,
             state_applied,
             app.store().clone(),
+            hold,
         )),
         Arc::new(presence::KeepPresence::new(Arc::clone(&app))),
         Arc::new(anchoring::Anchoring::new(Arc::clone(&app))),

@@ -4,6 +4,7 @@
 //! interfaces. Processes are ended by the handles that started them, also when a test fails.
 
 mod api;
+pub mod journal;
 mod process;
 mod world;
 

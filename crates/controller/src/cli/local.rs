@@ -18,7 +18,7 @@ use crate::run::{LOCK_WAIT_MAX, STATE_FILE, app_settings};
 use crate::store::Store;
 
 /// Between two tries to reach a controller that is starting or ending.
-const TRY_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn create_token(
     config: &Config,
@@ -108,13 +108,13 @@ async fn reach<T: DeserializeOwned>(config: &Config, request: &Request) -> anyho
     }
 }
 
-async fn open(config: &Config) -> anyhow::Result<App> {
+pub(super) async fn open(config: &Config) -> anyhow::Result<App> {
     let database = config.data_dir.join(STATE_FILE);
     let settings = app_settings(config, config.agents.address);
     Ok(app::open(&database, &config.secret_key_file, WallClock::system(), settings).await?)
 }
 
-async fn close(app: &App, lock: DataLock) -> anyhow::Result<()> {
+pub(super) async fn close(app: &App, lock: DataLock) -> anyhow::Result<()> {
     app.audit().anchor().await?;
     app.store().close().await.context("store the change")?;
     drop(lock);

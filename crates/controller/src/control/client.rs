@@ -50,11 +50,27 @@ pub async fn ask<T: DeserializeOwned>(data_dir: &Utf8Path, request: &Request) ->
         path: path.clone(),
         source,
     };
-    let line = tokio::time::timeout(ANSWER_MAX, exchange(&path, request))
+    let asked = async {
+        let stream = connect(data_dir, request).await?;
+        read_line(stream).await.map_err(failed)
+    };
+    let line = tokio::time::timeout(ANSWER_MAX, asked)
         .await
-        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?;
-    let line = match line {
-        Ok(line) => line,
+        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))??;
+    match serde_json::from_str(&line).map_err(ClientError::Unreadable)? {
+        Answer::Ok(answer) => Ok(answer),
+        Answer::Error(reason) => Err(ClientError::Refused(reason)),
+    }
+}
+
+/// Asks for something whose answer is a stream; the caller reads it.
+///
+/// # Errors
+/// [`ClientError`]; [`ClientError::NotRunning`] if there is nobody to ask.
+pub async fn connect(data_dir: &Utf8Path, request: &Request) -> Result<UnixStream, ClientError> {
+    let path = data_dir.join(SOCKET);
+    match send(&path, request).await {
+        Ok(stream) => Ok(stream),
         // A socket without a listener is left behind by a controller that was killed.
         Err(error)
             if matches!(
@@ -62,21 +78,21 @@ pub async fn ask<T: DeserializeOwned>(data_dir: &Utf8Path, request: &Request) ->
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
-            return Err(ClientError::NotRunning { path });
+            Err(ClientError::NotRunning { path })
         }
-        Err(error) => return Err(failed(error)),
-    };
-    match serde_json::from_str(&line).map_err(ClientError::Unreadable)? {
-        Answer::Ok(answer) => Ok(answer),
-        Answer::Error(reason) => Err(ClientError::Refused(reason)),
+        Err(source) => Err(ClientError::Io { path, source }),
     }
 }
 
-async fn exchange(path: &Utf8Path, request: &Request) -> io::Result<String> {
+async fn send(path: &Utf8Path, request: &Request) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path.as_std_path()).await?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).await?;
+    Ok(stream)
+}
+
+async fn read_line(stream: UnixStream) -> io::Result<String> {
     let mut answer = String::new();
     BufReader::new(stream.take(LINE_BYTES_MAX as u64))
         .read_line(&mut answer)

@@ -19,6 +19,9 @@ pub enum Request {
     /// Makes an access token of the first admin; answered by [`MadeToken`].
     #[serde(rename = "session.create")]
     SessionCreate,
+    /// Makes a backup; answered by frames, see [`super::transfer`].
+    #[serde(rename = "backup")]
+    Backup,
     /// How the controller is; answered by [`Status`].
     #[serde(rename = "status")]
     Status,

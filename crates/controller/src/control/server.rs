@@ -17,12 +17,17 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::message::Answer;
+use super::transfer::Sender;
 use super::{LINE_BYTES_MAX, MadeToken, Request, SOCKET, Status};
 use crate::app::App;
+use crate::app::audit::{Actor, Entry};
 use crate::app::enrolment::NewToken;
+use crate::backup::{self, DeletionHold, Held};
 
 /// How long one exchange may take.
 const EXCHANGE_MAX: Duration = Duration::from_secs(20);
+/// How long whoever takes a backup may not take anything of it: deletion is held meanwhile.
+const STALLED_MAX: Duration = Duration::from_secs(60);
 /// Exchanges at a time; more wait in the listen queue.
 const EXCHANGES_MAX: usize = 16;
 /// Rest after a failed accept, which mostly means that file descriptors ran out.
@@ -36,6 +41,16 @@ const LOCAL: &str = "local";
 pub struct SocketError {
     path: Utf8PathBuf,
     source: io::Error,
+}
+
+/// What is asked about.
+pub struct Parts {
+    /// The use-cases.
+    pub app: Arc<App>,
+    /// Holds deletion while a backup is made.
+    pub hold: DeletionHold,
+    /// Whose backup is made.
+    pub data_dir: Utf8PathBuf,
 }
 
 /// A listening control socket.
@@ -67,7 +82,8 @@ impl ControlSocket {
     }
 
     /// Answers until `stop` is cancelled, then removes the socket.
-    pub async fn serve(self, app: Arc<App>, stop: CancellationToken) {
+    pub async fn serve(self, parts: Parts, stop: CancellationToken) {
+        let parts = Arc::new(parts);
         let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
         let tasks = TaskTracker::new();
         loop {
@@ -89,9 +105,9 @@ impl ControlSocket {
                     }
                 },
             };
-            let app = Arc::clone(&app);
+            let parts = Arc::clone(&parts);
             tasks.spawn(async move {
-                if let Ok(Err(error)) = tokio::time::timeout(EXCHANGE_MAX, exchange(stream, &app)).await {
+                if let Err(error) = exchange(stream, &parts).await {
                     tracing::debug!(error = %error, "control exchange failed");
                 }
                 drop(permit);
@@ -104,7 +120,21 @@ impl ControlSocket {
     }
 }
 
-async fn exchange(mut stream: UnixStream, app: &App) -> io::Result<()> {
+async fn exchange(mut stream: UnixStream, parts: &Parts) -> io::Result<()> {
+    let begun = tokio::time::timeout(EXCHANGE_MAX, begin(&mut stream, &parts.app)).await??;
+    match begun {
+        Begun::Answered => Ok(()),
+        Begun::Backup => send_backup(stream, parts).await,
+    }
+}
+
+/// How an exchange goes on.
+enum Begun {
+    Answered,
+    Backup,
+}
+
+async fn begin(stream: &mut UnixStream, app: &App) -> io::Result<Begun> {
     let peer = stream.peer_cred()?.uid();
     let own = nix::unistd::geteuid().as_raw();
     let answer = if peer == 0 || peer == own {
@@ -114,6 +144,7 @@ async fn exchange(mut stream: UnixStream, app: &App) -> io::Result<()> {
             .read_line(&mut line)
             .await?;
         match serde_json::from_str(&line) {
+            Ok(Request::Backup) => return Ok(Begun::Backup),
             Ok(request) => answer(app, request).await,
             Err(error) => refusal(format!("the request cannot be read: {error}")),
         }
@@ -123,7 +154,58 @@ async fn exchange(mut stream: UnixStream, app: &App) -> io::Result<()> {
     };
     stream.write_all(answer.as_bytes()).await?;
     stream.write_all(b"\n").await?;
-    stream.shutdown().await
+    stream.shutdown().await?;
+    Ok(Begun::Answered)
+}
+
+/// Makes a backup and sends it. One is made at a time; a second waits for the first.
+async fn send_backup(stream: UnixStream, parts: &Parts) -> io::Result<()> {
+    let actor = Actor::Local {
+        uid: stream.peer_cred()?.uid(),
+    };
+    let held = parts.hold.hold().await;
+    let now_ms = parts.app.clock().now_ms();
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(STALLED_MAX))?;
+    let data_dir = parts.data_dir.clone();
+    tracing::info!("backup begun");
+    let made = tokio::task::spawn_blocking(move || make_backup(&data_dir, stream, now_ms, held)).await;
+    match made.map_err(io::Error::other)? {
+        Ok(()) => {
+            tracing::info!("backup made");
+            let entry = Entry::allowed(actor, "backup.make", "data folder");
+            parts.app.audit().record(entry).await.map_err(io::Error::other)
+        }
+        Err(error) => {
+            tracing::warn!(error = error, "backup failed");
+            Ok(())
+        }
+    }
+}
+
+fn make_backup(
+    data_dir: &Utf8Path,
+    stream: std::os::unix::net::UnixStream,
+    now_ms: i64,
+    held: Held,
+) -> Result<(), String> {
+    let mut news = stream.try_clone().map(Sender::new).map_err(|error| error.to_string())?;
+    let sender = Sender::new(stream);
+    let progress = |line: &str| {
+        // Whoever does not take this does not take the backup either, and that is where it is told.
+        let _ = news.progress(line);
+    };
+    let made = backup::make(data_dir, sender, now_ms, progress);
+    drop(held);
+    let told = match made {
+        Ok((mut sender, manifest)) => return sender.done(&manifest).map_err(|error| error.to_string()),
+        Err(error) => ErrorChain(&error).to_string(),
+    };
+    // What is left in the folder is of no use to anybody.
+    let _ = backup::clear_leftovers(data_dir);
+    let _ = news.failed(&told);
+    Err(told)
 }
 
 async fn answer(app: &App, request: Request) -> String {
@@ -144,6 +226,7 @@ async fn answer(app: &App, request: Request) -> String {
             });
             line(made.map_err(|error| ErrorChain(&error).to_string()))
         }
+        Request::Backup => refusal("a backup is answered by frames".to_owned()),
         Request::Status => line(Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

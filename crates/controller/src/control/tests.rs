@@ -24,7 +24,12 @@ async fn running() -> Running {
     test.app.ensure_first_admin(|_| Ok(())).await.unwrap();
     let socket = ControlSocket::bind(&test.folder).unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(socket.serve(Arc::clone(&test.app), stop.clone()));
+    let parts = server::Parts {
+        app: Arc::clone(&test.app),
+        hold: crate::backup::DeletionHold::default(),
+        data_dir: test.folder.clone(),
+    };
+    let task = tokio::spawn(socket.serve(parts, stop.clone()));
     Running { test, stop, task }
 }
 

@@ -67,8 +67,28 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, IntakeError> {
         path: path.to_owned(),
         source,
     };
+    check_version(path)?;
     let mut connection = Connection::open(path).map_err(open_error)?;
-    let found = prepare(&mut connection).map_err(open_error)?;
+    prepare(&mut connection).map_err(open_error)?;
+    Ok(connection)
+}
+
+/// Refuses a file of a newer version, and one that is not ours. Writes nothing; a file that is not there is fine.
+///
+/// # Errors
+/// [`IntakeError::TooNew`], or [`IntakeError::Open`] if it cannot be read.
+pub fn check_version(path: &Utf8Path) -> Result<(), IntakeError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let open_error = |source| IntakeError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let connection = open_reader(path)?;
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(open_error)?;
     if SCHEMA_VERSION < found {
         return Err(IntakeError::TooNew {
             path: path.to_owned(),
@@ -76,7 +96,7 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, IntakeError> {
             known: SCHEMA_VERSION,
         });
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// Opens the file for reading beside the writer.
@@ -116,7 +136,7 @@ pub(super) fn raise_position(connection: &Connection, position: i64) -> rusqlite
     Ok(position)
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     // Both take effect only before the first table is made.
     connection.pragma_update(None, "page_size", 8192)?;
@@ -134,5 +154,5 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()?;
     }
-    Ok(found)
+    Ok(())
 }

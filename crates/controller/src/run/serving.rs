@@ -15,8 +15,9 @@ use crate::app::collect::Collecting;
 use crate::app::ingest::{Ingest, Limits};
 use crate::app::live::Agents;
 use crate::app::series::Series;
+use crate::backup::DeletionHold;
 use crate::config::Config;
-use crate::control::server::ControlSocket;
+use crate::control::server::{self, ControlSocket};
 use crate::grpc::{self, GrpcMetrics};
 use crate::http::metrics::{Metrics, Sources, of_the_controller};
 use crate::http::{self, Readiness};
@@ -52,7 +53,8 @@ impl Serving {
         let agents_address = agents.local_addr().unwrap_or(config.agents.address);
         let control = ControlSocket::bind(&config.data_dir)?;
         let stop_tasks = CancellationToken::new();
-        let tasks = task::spawn_all(task_parts(data), &stop_tasks);
+        let hold = DeletionHold::default();
+        let tasks = task::spawn_all(task_parts(data, &hold), &stop_tasks);
         let live = Agents::default();
         let counts = GrpcMetrics::default();
         let metrics = Metrics::new(of_the_controller(sources(data, &counts, &tasks)));
@@ -74,6 +76,11 @@ impl Serving {
                 ..grpc::Options::default()
             },
         };
+        let control_parts = server::Parts {
+            app: Arc::clone(&data.app),
+            hold,
+            data_dir: config.data_dir.clone(),
+        };
         let stop = CancellationToken::new();
         Ok(Self {
             http_address,
@@ -81,7 +88,7 @@ impl Serving {
             readiness,
             agents: tokio::spawn(grpc::serve(grpc_parts, counts, stop.clone())),
             http: tokio::spawn(http::serve(http, None, router, stop.clone())),
-            control: tokio::spawn(control.serve(Arc::clone(&data.app), stop.clone())),
+            control: tokio::spawn(control.serve(control_parts, stop.clone())),
             tasks,
             stop,
             stop_tasks,
@@ -128,12 +135,13 @@ impl Serving {
     }
 }
 
-fn task_parts(data: &Data) -> task::Parts {
+fn task_parts(data: &Data, hold: &DeletionHold) -> task::Parts {
     task::Parts {
         app: Arc::clone(&data.app),
         intake: data.intake.clone(),
         samples: Arc::clone(&data.samples),
         state_applied: data.consumers.state_applied.clone(),
+        hold: hold.clone(),
     }
 }
 

@@ -37,7 +37,7 @@ async fn a_database_of_a_newer_controller_is_refused_with_what_to_do_and_left_al
     opened.store.close().await.unwrap();
     let error = Store::open(&opened.path).await.unwrap_err();
     assert!(
-        matches!(&error, StoreError::TooNew { step } if step.contains("flying")),
+        matches!(&error, StoreError::TooNew { step, .. } if step.contains("flying")),
         "{error}"
     );
     assert!(error.to_string().contains("restore a backup"), "{error}");

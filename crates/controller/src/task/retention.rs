@@ -6,14 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Task, TaskError};
+use crate::backup::DeletionHold;
 
 pub(super) struct Retention {
     samples: Arc<muster_samples::Store>,
+    hold: DeletionHold,
 }
 
 impl Retention {
-    pub(super) const fn new(samples: Arc<muster_samples::Store>) -> Self {
-        Self { samples }
+    pub(super) const fn new(samples: Arc<muster_samples::Store>, hold: DeletionHold) -> Self {
+        Self { samples, hold }
     }
 }
 
@@ -28,6 +30,9 @@ impl Task for Retention {
     }
 
     async fn run(&self, now_ms: i64) -> Result<(), TaskError> {
+        let Some(_may_delete) = self.hold.may_delete() else {
+            return Ok(());
+        };
         let samples = Arc::clone(&self.samples);
         tokio::task::spawn_blocking(move || samples.retain(now_ms)).await??;
         Ok(())

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Task, TaskError};
+use crate::backup::DeletionHold;
 use crate::consume::SAMPLES_CONSUMER;
 use crate::intake::{Intake, Trimmed};
 use crate::store::Store;
@@ -21,6 +22,7 @@ pub(super) struct Trimming {
     samples: Arc<muster_samples::Store>,
     state_applied: watch::Receiver<i64>,
     store: Store,
+    hold: DeletionHold,
 }
 
 impl Trimming {
@@ -29,12 +31,14 @@ impl Trimming {
         samples: Arc<muster_samples::Store>,
         state_applied: watch::Receiver<i64>,
         store: Store,
+        hold: DeletionHold,
     ) -> Self {
         Self {
             intake,
             samples,
             state_applied,
             store,
+            hold,
         }
     }
 }
@@ -50,6 +54,9 @@ impl Task for Trimming {
     }
 
     async fn run(&self, now_ms: i64) -> Result<(), TaskError> {
+        let Some(_may_delete) = self.hold.may_delete() else {
+            return Ok(());
+        };
         // Only what is written down counts: the sample store's own position is forgotten with the process.
         let samples_passed = self.store.consumer_position(SAMPLES_CONSUMER).await?;
         let passed = samples_passed
@@ -90,6 +97,7 @@ mod tests {
             Arc::clone(&whole.samples),
             whole.consumers.state_applied.clone(),
             whole.store.clone(),
+            DeletionHold::default(),
         );
         define(&whole.intake, 1, vec![series("test_a")]).await;
         for sequence in 1..=5 {
