@@ -161,7 +161,9 @@ impl Store {
             source,
         };
         schema::check(path).await?;
-        let writer = Database::connect(options(path, 1, Access::Write)).await.map_err(open)?;
+        let writer = Database::connect(options(path, 1, Access::Write))
+            .await
+            .map_err(open)?;
         schema::migrate(&writer, path, keeps_snapshot).await?;
         let reader = Database::connect(options(path, READERS, Access::Read))
             .await

@@ -60,10 +60,16 @@ async fn backups_made_under_load_hold_everything_acknowledged_before_they_began(
     let journal_file = world.dir().join("journal");
     let mut made = Vec::new();
     for number in 0..backups {
-        let seen = made.last().map_or(0, |(_, acked): &(PathBuf, Vec<_>)| acked.len());
+        let seen = made
+            .last()
+            .map_or(0, |(_, acked): &(PathBuf, Vec<_>)| acked.len());
         let acked = eventually(Duration::from_secs(60), async || {
             let acked = journal::read(&journal_file)?;
-            ensure!(seen + AGENTS * 10 <= acked.len(), "{} reports acknowledged", acked.len());
+            ensure!(
+                seen + AGENTS * 10 <= acked.len(),
+                "{} reports acknowledged",
+                acked.len()
+            );
             Ok(acked)
         })
         .await?;
@@ -81,7 +87,9 @@ async fn backups_made_under_load_hold_everything_acknowledged_before_they_began(
     }
     let all: usize = made.iter().map(|(_, acked)| acked.len() * SERIES).sum();
     ensure!(checked == all, "{checked} of {all}");
-    println!("O2: {backups}/{backups} backups under load restored, {checked} samples acknowledged before them all there");
+    println!(
+        "O2: {backups}/{backups} backups under load restored, {checked} samples acknowledged before them all there"
+    );
     Ok(())
 }
 
@@ -97,7 +105,10 @@ async fn a_backup_replaces_nothing_and_a_restore_takes_no_running_controller() -
         ["restore", text(&file), "--data-dir", text(&data)],
     ] {
         let output = run_to_end("muster-controller", &args)?;
-        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{args:?}");
+        ensure!(
+            output.status.code() == Some(1) && output.stdout.is_empty(),
+            "{args:?}"
+        );
     }
     ensure!(std::fs::read(&file)? == whole, "an existing backup was changed");
     // Without a controller, the command makes it itself.
@@ -129,7 +140,11 @@ async fn a_controller_restored_to_an_older_state_is_a_new_epoch_and_agents_go_on
         let before = journal::read(&journal_file).map_or(0, |lines| lines.len());
         eventually(Duration::from_secs(60), async || {
             let lines = journal::read(&journal_file)?;
-            ensure!(before + by <= lines.len(), "{} lines, {before} before", lines.len());
+            ensure!(
+                before + by <= lines.len(),
+                "{} lines, {before} before",
+                lines.len()
+            );
             Ok(lines)
         })
         .await
@@ -145,7 +160,9 @@ async fn a_controller_restored_to_an_older_state_is_a_new_epoch_and_agents_go_on
     world.start_controller().await?;
 
     // What was handed out is void.
-    let (status, _) = old_session.ask("GET", "/api/infrastructure/servers", None).await?;
+    let (status, _) = old_session
+        .ask("GET", "/api/infrastructure/servers", None)
+        .await?;
     ensure!(status == 401, "{status}");
     ensure!(!world.enroll("late", &old_token)?.status.success());
     // What was acknowledged before the backup is there, and agents deliver again.
@@ -153,7 +170,10 @@ async fn a_controller_restored_to_an_older_state_is_a_new_epoch_and_agents_go_on
     journal::check(&api, &before_backup, 5).await?;
     let stored = reports_stored(&api).await?;
     grown(30).await?;
-    ensure!(stored + 15 < reports_stored(&api).await?, "no news after the restore");
+    ensure!(
+        stored + 15 < reports_stored(&api).await?,
+        "no news after the restore"
+    );
     let status = sim.stop(Duration::from_secs(60))?;
     ensure!(status.success(), "{}", sim.printed());
     Ok(())

@@ -42,7 +42,8 @@ impl<W: Write> ArchiveWriter<W> {
         let file = File::open(path)?;
         let size_bytes = file.metadata()?.len();
         let mut hashing = Hashing::new(file.take(size_bytes));
-        self.tar.append_data(&mut header(size_bytes), name, &mut hashing)?;
+        self.tar
+            .append_data(&mut header(size_bytes), name, &mut hashing)?;
         self.files.push(FileEntry {
             name: name.to_owned(),
             size_bytes,

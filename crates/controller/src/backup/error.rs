@@ -65,7 +65,9 @@ pub enum BackupError {
         what: &'static str,
     },
     /// A newer controller made it.
-    #[error("the backup was made by version {version} of the controller, and this one knows no such form: restore it with that version")]
+    #[error(
+        "the backup was made by version {version} of the controller, and this one knows no such form: restore it with that version"
+    )]
     NewerFormat {
         /// The version that made it.
         version: String,

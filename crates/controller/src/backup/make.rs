@@ -37,7 +37,10 @@ pub fn make<W: Write>(
     clear_leftovers(data_dir)?;
     let staging = data_dir.join(STAGING);
     let making = BackupError::io("make", &staging);
-    fs::DirBuilder::new().mode(0o700).create(&staging).map_err(making)?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&staging)
+        .map_err(making)?;
     let mut copier = Copier {
         data_dir,
         copy: staging.join("copy.db"),
@@ -120,7 +123,11 @@ impl<W: Write> Copier<'_, W> {
             .archive
             .add(name, path, is_damaged)
             .map_err(BackupError::Write)?;
-        let note = if is_damaged { ", damaged and taken as it is" } else { "" };
+        let note = if is_damaged {
+            ", damaged and taken as it is"
+        } else {
+            ""
+        };
         (self.progress)(&format!("{name}: {} bytes{note}", entry.size_bytes));
         remove_if_there(&self.copy)
     }

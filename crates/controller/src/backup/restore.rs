@@ -127,7 +127,8 @@ async fn prepare(
     }
     let samples = staging.join(SAMPLES_DIR);
     if samples.exists() {
-        let opening = move || muster_samples::Store::open(&samples, muster_samples::Options::default()).map(drop);
+        let opening =
+            move || muster_samples::Store::open(&samples, muster_samples::Options::default()).map(drop);
         match tokio::task::spawn_blocking(opening).await {
             Ok(opened) => opened?,
             Err(panicked) => return Err(BackupError::Unreadable(io::Error::other(panicked))),

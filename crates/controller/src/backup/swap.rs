@@ -132,8 +132,14 @@ mod tests {
         found.sort();
         assert_eq!(found, ["intake.db", "samples/b.db", "secret.key", "state.db"]);
         assert_eq!(fs::read_to_string(data_dir.join("state.db")).unwrap(), "new");
-        assert_eq!(fs::read_to_string(data_dir.join("replaced/state.db-wal")).unwrap(), "old");
-        assert_eq!(fs::read_to_string(data_dir.join("replaced/samples/a.db")).unwrap(), "old");
+        assert_eq!(
+            fs::read_to_string(data_dir.join("replaced/state.db-wal")).unwrap(),
+            "old"
+        );
+        assert_eq!(
+            fs::read_to_string(data_dir.join("replaced/samples/a.db")).unwrap(),
+            "old"
+        );
     }
 
     fn walk(folder: &Utf8Path) -> Vec<String> {
@@ -142,7 +148,11 @@ mod tests {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
                 let inner = walk(entry.path());
-                found.extend(inner.into_iter().map(|name| format!("{}/{name}", entry.file_name())));
+                found.extend(
+                    inner
+                        .into_iter()
+                        .map(|name| format!("{}/{name}", entry.file_name())),
+                );
             } else {
                 found.push(entry.file_name().to_owned());
             }

@@ -9,7 +9,9 @@ use muster_base::clock::WallClock;
 use super::*;
 use crate::app::{self, Settings};
 use crate::intake::FILE_NAME;
-use crate::intake::tests::{EPOCH, NOW, agent, define, open_in, quick, report_of, series, submit, with_samples};
+use crate::intake::tests::{
+    EPOCH, NOW, agent, define, open_in, quick, report_of, series, submit, with_samples,
+};
 use crate::run::STATE_FILE;
 use crate::store::Store;
 
@@ -94,13 +96,22 @@ async fn what_was_backed_up_is_what_is_restored_under_a_new_epoch() {
     assert_eq!(restored.sessions_void, 1);
 
     let store = Store::open(&bench.path("data").join(STATE_FILE)).await.unwrap();
-    let described = crate::store::describe(&bench.path("data").join(STATE_FILE)).await.unwrap();
+    let described = crate::store::describe(&bench.path("data").join(STATE_FILE))
+        .await
+        .unwrap();
     assert_eq!(described.installation.store_epoch, restored.store_epoch);
     assert_eq!(described.installation.store_id, manifest.store_id);
     store.close().await.unwrap();
     let intake = open_in(&bench.path("data"), quick());
     let cursors = intake.cursors(agent(), vec![EPOCH]).await.unwrap();
-    assert_eq!(cursors[0].ranges.iter().map(|range| range.last).collect::<Vec<_>>(), [3]);
+    assert_eq!(
+        cursors[0]
+            .ranges
+            .iter()
+            .map(|range| range.last)
+            .collect::<Vec<_>>(),
+        [3]
+    );
     intake.close().await;
 }
 
@@ -178,7 +189,10 @@ async fn a_backup_of_a_newer_controller_is_refused() {
     manifest.format += 1;
     manifest.controller_version = "99.1".to_owned();
     let out = fs::File::create(bench.path("newer")).unwrap();
-    archive::ArchiveWriter::new(out).unwrap().finish(manifest).unwrap();
+    archive::ArchiveWriter::new(out)
+        .unwrap()
+        .finish(manifest)
+        .unwrap();
     let error = bench.restore("newer").await.unwrap_err();
     assert!(error.to_string().contains("99.1"), "{error}");
 }
@@ -187,7 +201,13 @@ async fn a_backup_of_a_newer_controller_is_refused() {
 async fn names_that_no_backup_has_are_refused() {
     let bench = Bench::new().await;
     let manifest = bench.back_up().await;
-    for name in ["../state.db", "secret.key", "samples/../x.db", "samples/.x.db", "/etc/x.db"] {
+    for name in [
+        "../state.db",
+        "secret.key",
+        "samples/../x.db",
+        "samples/.x.db",
+        "/etc/x.db",
+    ] {
         let out = fs::File::create(bench.path("odd")).unwrap();
         let mut encoder = zstd::Encoder::new(out, 1).unwrap();
         {

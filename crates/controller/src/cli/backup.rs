@@ -178,7 +178,13 @@ impl Target {
         let Self { file, partial, path } = self;
         file.sync_all().with_context(|| format!("sync {partial}"))?;
         let from = partial.as_std_path();
-        match renameat2(AT_FDCWD, from, AT_FDCWD, path.as_std_path(), RenameFlags::RENAME_NOREPLACE) {
+        match renameat2(
+            AT_FDCWD,
+            from,
+            AT_FDCWD,
+            path.as_std_path(),
+            RenameFlags::RENAME_NOREPLACE,
+        ) {
             Ok(()) => {}
             // Not every filesystem can do that.
             Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS) => {

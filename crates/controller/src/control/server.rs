@@ -190,7 +190,10 @@ fn make_backup(
     now_ms: i64,
     held: Held,
 ) -> Result<(), String> {
-    let mut news = stream.try_clone().map(Sender::new).map_err(|error| error.to_string())?;
+    let mut news = stream
+        .try_clone()
+        .map(Sender::new)
+        .map_err(|error| error.to_string())?;
     let sender = Sender::new(stream);
     let progress = |line: &str| {
         // Whoever does not take this does not take the backup either, and that is where it is told.

@@ -134,9 +134,15 @@ pub fn receive(
         from.read_exact(&mut content).map_err(TransferError::Broken)?;
         match kind {
             DATA => out.write_all(&content).map_err(TransferError::Write)?,
-            PROGRESS => progress(&String::from_utf8_lossy(&content)),
+            PROGRESS => {
+                progress(&String::from_utf8_lossy(&content));
+            }
             DONE => return serde_json::from_slice(&content).map_err(|_| TransferError::Unreadable),
-            _ => return Err(TransferError::Refused(String::from_utf8_lossy(&content).into_owned())),
+            _ => {
+                return Err(TransferError::Refused(
+                    String::from_utf8_lossy(&content).into_owned(),
+                ));
+            }
         }
     }
 }
@@ -167,7 +173,10 @@ mod tests {
         sender.write_all(&content[100_000..]).unwrap();
         sender.done(&manifest()).unwrap();
         let (mut got, mut lines) = (Vec::new(), Vec::new());
-        let told = receive(sender.out.as_slice(), &mut got, |line| lines.push(line.to_owned())).unwrap();
+        let told = receive(sender.out.as_slice(), &mut got, |line| {
+            lines.push(line.to_owned());
+        })
+        .unwrap();
         assert!(got == content, "{} bytes of {}", got.len(), content.len());
         assert_eq!((told, lines), (manifest(), vec!["half".to_owned()]));
     }
@@ -181,6 +190,9 @@ mod tests {
         assert!(matches!(receive(&sender.out), TransferError::Broken(_)));
         sender.failed("no room").unwrap();
         assert_eq!(receive(&sender.out).to_string(), "no room");
-        assert!(matches!(receive(b"{\"error\":\"what?\"}"), TransferError::Unreadable));
+        assert!(matches!(
+            receive(b"{\"error\":\"what?\"}"),
+            TransferError::Unreadable
+        ));
     }
 }

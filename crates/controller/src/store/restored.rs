@@ -44,7 +44,9 @@ pub(crate) async fn describe(path: &Utf8Path) -> Result<Description, StoreError>
         path: path.to_owned(),
         source,
     };
-    let database = Database::connect(options(path, 1, Access::Look)).await.map_err(open)?;
+    let database = Database::connect(options(path, 1, Access::Look))
+        .await
+        .map_err(open)?;
     let row = installation::Entity::find().one(&database).await.doing(DOING)?;
     database.close().await.doing(DOING)?;
     let row = row.ok_or_else(|| corrupt("installation", ""))?;
@@ -66,7 +68,10 @@ impl Store {
         const DOING: &str = "begin a restored store";
         let transaction = self.begin(DOING).await?;
         installation::Entity::update_many()
-            .col_expr(installation::Column::StoreEpoch, Expr::value(store_epoch.cast_signed()))
+            .col_expr(
+                installation::Column::StoreEpoch,
+                Expr::value(store_epoch.cast_signed()),
+            )
             .exec(&transaction)
             .await
             .doing(DOING)?;

@@ -51,7 +51,9 @@ pub(super) async fn applied_in(path: &Utf8Path) -> Result<Vec<String>, StoreErro
         path: path.to_owned(),
         source,
     };
-    let database = Database::connect(options(path, 1, Access::Look)).await.map_err(failed)?;
+    let database = Database::connect(options(path, 1, Access::Look))
+        .await
+        .map_err(failed)?;
     let applied = applied(&database).await;
     database.close().await.map_err(failed)?;
     applied.map_err(failed)
@@ -60,12 +62,16 @@ pub(super) async fn applied_in(path: &Utf8Path) -> Result<Vec<String>, StoreErro
 async fn applied(database: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     let has_table = "SELECT count(*) AS found FROM sqlite_schema WHERE name = 'seaql_migrations'";
     let backend = database.get_database_backend();
-    let row = database.query_one_raw(Statement::from_string(backend, has_table)).await?;
+    let row = database
+        .query_one_raw(Statement::from_string(backend, has_table))
+        .await?;
     if row.map_or(Ok(0), |row| row.try_get::<i64>("", "found"))? == 0 {
         return Ok(Vec::new());
     }
     let steps = "SELECT version FROM seaql_migrations ORDER BY version";
-    let rows = database.query_all_raw(Statement::from_string(backend, steps)).await?;
+    let rows = database
+        .query_all_raw(Statement::from_string(backend, steps))
+        .await?;
     rows.iter().map(|row| row.try_get("", "version")).collect()
 }
 
@@ -118,10 +124,12 @@ async fn take_snapshot(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    copy_to(writer, &partial).await.map_err(|source| StoreError::Snapshot {
-        path: snapshot.clone(),
-        source: Box::new(source),
-    })?;
+    copy_to(writer, &partial)
+        .await
+        .map_err(|source| StoreError::Snapshot {
+            path: snapshot.clone(),
+            source: Box::new(source),
+        })?;
     let keep = || {
         fs::File::open(&partial)?.sync_all()?;
         fs::rename(&partial, &snapshot)?;

@@ -99,7 +99,10 @@ async fn a_newer_database_is_refused_untouched_with_the_copy_of_before_the_upgra
     let folder = Folder::new();
     let path = folder.old_database(3).await;
     Store::open(&path).await.unwrap().close().await.unwrap();
-    let snapshot = folder.path.join(SNAPSHOTS_DIR).join(format!("state-{}.db", known()[2]));
+    let snapshot = folder
+        .path
+        .join(SNAPSHOTS_DIR)
+        .join(format!("state-{}.db", known()[2]));
     assert_eq!(applied_in(&snapshot).await.unwrap(), known()[..3]);
 
     let writer = Database::connect(options(&path, 1, Access::Write)).await.unwrap();
