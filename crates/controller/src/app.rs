@@ -170,6 +170,8 @@ pub struct App {
     /// Bounds how many password hashes are computed at once: each takes 19 MiB.
     hashers: Arc<Semaphore>,
     revoked_tx: broadcast::Sender<AgentId>,
+    /// Told of every server whose cadence was set.
+    cadence_tx: broadcast::Sender<(ServerId, live::Cadence)>,
     /// Names and tags of servers; emptied by whatever changes one.
     names: Mutex<Option<Arc<HashMap<ServerId, servers::ServerName>>>>,
 }
@@ -206,6 +208,7 @@ impl App {
             settings,
             hashers: Arc::new(Semaphore::new(auth::HASHERS)),
             revoked_tx: broadcast::Sender::new(REVOCATIONS_HELD),
+            cadence_tx: broadcast::Sender::new(REVOCATIONS_HELD),
             names: Mutex::default(),
         }
     }

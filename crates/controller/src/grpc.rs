@@ -59,10 +59,13 @@ pub struct Options {
     pub connections_max: usize,
     /// Most TLS handshakes at a time; beyond it those that have begun wait.
     pub handshakes_max: usize,
-    /// How long a handshake may take, and after it the first bytes of HTTP.
+    /// How long a handshake may take, and how long a connection without an agent's stream may be silent after it.
     pub handshake_timeout: Duration,
-    /// How long a connection without a valid client certificate may live: enrolling or renewing takes a moment.
-    pub anonymous_lifetime: Duration,
+    /// How long a connection without an agent's stream may live: enrolling or renewing takes a moment.
+    pub unattended_lifetime: Duration,
+    /// Most connections of one address (of one /64 with IPv6) that have shown no valid certificate; a newer one takes
+    /// the place of the oldest.
+    pub strangers_per_address_max: usize,
 }
 
 impl Default for Options {
@@ -71,7 +74,8 @@ impl Default for Options {
             connections_max: 20_000,
             handshakes_max: 64,
             handshake_timeout: Duration::from_secs(10),
-            anonymous_lifetime: Duration::from_secs(30),
+            unattended_lifetime: Duration::from_secs(30),
+            strangers_per_address_max: 512,
         }
     }
 }
@@ -131,6 +135,11 @@ pub async fn serve(parts: Parts, metrics: GrpcMetrics, stop: CancellationToken) 
         agents.clone(),
         stop.clone(),
     ));
+    let following = tokio::spawn(link::follow_cadences(
+        Arc::clone(&app),
+        agents.clone(),
+        stop.clone(),
+    ));
     let enrolment = EnrollmentServer::new(enrolment::EnrolmentService::new(Arc::clone(&app)))
         .max_decoding_message_size(ENROLMENT_BYTES_MAX);
     let link = AgentLinkServer::new(link::LinkService::new(
@@ -161,6 +170,7 @@ pub async fn serve(parts: Parts, metrics: GrpcMetrics, stop: CancellationToken) 
     };
     accepting.abort();
     revoking.abort();
+    following.abort();
     result.map_err(ServeError)
 }
 

@@ -340,6 +340,18 @@ impl Intake {
         &self.inner.metrics
     }
 
+    /// Bytes of reports that may wait for their commit.
+    #[must_use]
+    pub fn queue_bytes_max(&self) -> usize {
+        self.inner.room_max as usize
+    }
+
+    /// Bytes of committed reports in memory that some consumer has not passed.
+    #[must_use]
+    pub fn lag_bytes(&self) -> usize {
+        self.inner.feed.bytes()
+    }
+
     /// Bytes of reports that wait for their commit.
     #[must_use]
     pub fn queue_bytes(&self) -> usize {

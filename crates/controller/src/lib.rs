@@ -10,6 +10,7 @@ pub mod config;
 pub mod consume;
 pub mod control;
 pub mod grpc;
+mod guard;
 pub mod http;
 pub mod identity;
 pub mod intake;

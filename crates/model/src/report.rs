@@ -86,6 +86,18 @@ impl SampleBlock {
         &self.values
     }
 
+    /// Moves every time by `shift_ms`.
+    pub fn shift(&mut self, shift_ms: i64) {
+        for time in &mut self.times_ms {
+            *time = time.saturating_add(shift_ms);
+        }
+    }
+
+    /// All values, to be changed where they are.
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.values
+    }
+
     /// Each time with its values, which stand in the order of [`SampleBlock::series`].
     pub fn rows(&self) -> impl Iterator<Item = (i64, &[f64])> + '_ {
         // A block without series has no rows; chunks of at least one keep `chunks` from panicking.

@@ -5,16 +5,31 @@
 //! frames or streams. Who sends is a [`Source`], made from a certificate, never from a body.
 
 mod judge;
+mod timeline;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_base::clock::WallClock;
 use muster_base::id::{AgentId, ServerId};
 use muster_model::{Clock, Report, limits};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::intake::{
     self, Answer, EpochCursor, IncomingDefinitions, IncomingReport, Intake, IntakeError, RecordKind, ReplyTo,
 };
+
+pub use self::timeline::{Basis, DISAGREEMENT_MS, Placement, Reading, Timeline};
+
+/// Share of the intake's queue, in percent, that backlog may take.
+const BACKLOG_PERCENT: usize = 30;
+/// Backlog waits while consumers have not passed this many bytes: what is live stands behind it in the log.
+const LAG_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often it is looked whether consumers have caught up.
+const LAG_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Consumers that stand still slow the backlog down and do not stop it: the intake has its own bound.
+const LAG_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Who sends, as its certificate says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +55,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             series_per_agent: limits::SERIES_PER_AGENT_MAX as u32,
-            ahead_ms: 10 * 60 * 1_000,
+            // A clock that is ten minutes ahead is believed, and a report takes a moment.
+            ahead_ms: DISAGREEMENT_MS + 30_000,
             behind_ms: 7 * 24 * 3_600 * 1_000,
         }
     }
@@ -63,20 +79,41 @@ pub struct Ingest {
     intake: Intake,
     clock: WallClock,
     limits: Limits,
+    backlog: Arc<Semaphore>,
+    backlog_max: usize,
 }
 
 impl Ingest {
     /// Reports go to `intake` under `limits`.
     #[must_use]
     pub fn new(intake: Intake, clock: WallClock, limits: Limits) -> Self {
+        let backlog_max = intake.queue_bytes_max() / 100 * BACKLOG_PERCENT;
         Self {
+            backlog: Arc::new(Semaphore::new(backlog_max)),
+            backlog_max,
             intake,
             clock,
             limits,
         }
     }
 
-    /// Hands in a report; `plain` is the serialised message it came in. Waits while the intake's queue is full.
+    /// Room for `size_bytes` of backlog; waits while backlog has its share of the queue, or consumers are behind.
+    /// To be given back with the answer.
+    ///
+    /// # Errors
+    /// [`IntakeError::Closed`] when shutting down.
+    pub async fn room_for_backlog(&self, size_bytes: usize) -> Result<OwnedSemaphorePermit, IntakeError> {
+        let waited_until = Instant::now() + LAG_WAIT_MAX;
+        while LAG_BYTES_MAX < self.intake.lag_bytes() && Instant::now() < waited_until {
+            tokio::time::sleep(LAG_LOOK_EVERY).await;
+        }
+        let wanted = u32::try_from(size_bytes.clamp(1, self.backlog_max.max(1))).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.backlog).acquire_many_owned(wanted).await;
+        room.map_err(|_| IntakeError::Closed)
+    }
+
+    /// Hands in a report; `plain` is the serialised message it came in, and `placement` says how its times are to be
+    /// read. Waits while the intake's queue is full.
     ///
     /// # Errors
     /// [`IntakeError::Closed`] when shutting down.
@@ -85,11 +122,18 @@ impl Ingest {
         source: Source,
         report: Report,
         plain: Vec<u8>,
+        placement: Placement,
         reply_to: ReplyTo,
     ) -> Result<(), IntakeError> {
         let received_ms = self.clock.now_ms();
-        let judged = judge::judge(report, &self.limits, received_ms);
+        let judged = judge::judge(report, &self.limits, received_ms, placement);
         let metrics = self.intake.metrics();
+        match placement.basis {
+            Basis::Wall => {}
+            Basis::Boot => metrics.add(&metrics.reports_time_rebuilt, 1),
+            Basis::Unknown => metrics.add(&metrics.reports_time_unknown, 1),
+        }
+        metrics.add(&metrics.samples_not_finite, judged.not_finite);
         metrics.add(&metrics.samples_refused_series, judged.refused.series);
         metrics.add(&metrics.samples_refused_ahead, judged.refused.ahead);
         metrics.add(&metrics.samples_refused_old, judged.refused.old);

@@ -13,6 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Requests that may wait for one agent.
 const REQUESTS_MAX: usize = 16;
 
+/// Cadences set lately that are remembered, for the same reason.
+const CADENCES_MAX: usize = 1_024;
+
 /// Identities revoked lately that are remembered; admission takes far less time than that many revocations.
 const REVOKED_MAX: usize = 1_024;
 
@@ -25,6 +28,15 @@ pub enum Ending {
     Revoked,
     /// The agent should come again.
     Again,
+}
+
+/// How often a server is to collect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cadence {
+    /// Time between collections, if someone set one, in seconds.
+    pub interval_s: Option<u32>,
+    /// Nothing is collected; the agent only answers pings.
+    pub heartbeat_only: bool,
 }
 
 /// What an agent says when a collection that was asked for is over.
@@ -75,6 +87,8 @@ pub struct Agents {
 struct Inner {
     streams: HashMap<ServerId, Stream>,
     count: u64,
+    /// Cadences set lately: an agent that was admitted just before has read the one before.
+    cadences: VecDeque<(ServerId, Cadence)>,
     /// Identities revoked lately: one that was admitted just before has no stream yet when it is revoked.
     revoked: VecDeque<AgentId>,
 }
@@ -85,6 +99,7 @@ struct Stream {
     agent: AgentId,
     request_tx: mpsc::Sender<AgentRequest>,
     ending_tx: watch::Sender<Option<Ending>>,
+    cadence_tx: watch::Sender<Option<Cadence>>,
 }
 
 /// A stream's place in the registry; dropping it ends that.
@@ -97,6 +112,8 @@ pub struct Registration {
     pub requests: mpsc::Receiver<AgentRequest>,
     /// Turns to `Some` when the stream is to be closed.
     pub ending: watch::Receiver<Option<Ending>>,
+    /// Turns to `Some` when the server's cadence is set, and with each further change.
+    pub cadence: watch::Receiver<Option<Cadence>>,
 }
 
 impl Agents {
@@ -107,6 +124,9 @@ impl Agents {
         let mut inner = self.lock();
         let is_revoked = inner.revoked.contains(&agent);
         let (ending_tx, ending) = watch::channel(is_revoked.then_some(Ending::Revoked));
+        let known = inner.cadences.iter().rfind(|(of, _)| *of == server);
+        let (cadence_tx, mut cadence) = watch::channel(known.map(|(_, cadence)| *cadence));
+        cadence.mark_changed();
         inner.count += 1;
         let id = inner.count;
         let older = inner.streams.insert(
@@ -116,6 +136,7 @@ impl Agents {
                 agent,
                 request_tx,
                 ending_tx,
+                cadence_tx,
             },
         );
         drop(inner);
@@ -128,6 +149,7 @@ impl Agents {
             id,
             requests,
             ending,
+            cadence,
         }
     }
 
@@ -161,6 +183,19 @@ impl Agents {
         }
         for stream in inner.streams.values().filter(|stream| stream.agent == agent) {
             stream.ending_tx.send_replace(Some(Ending::Revoked));
+        }
+    }
+
+    /// Tells the agent of a server how often to collect from now on.
+    pub fn set_cadence(&self, server: ServerId, cadence: Cadence) {
+        let mut inner = self.lock();
+        inner.cadences.retain(|(of, _)| *of != server);
+        inner.cadences.push_back((server, cadence));
+        if CADENCES_MAX < inner.cadences.len() {
+            inner.cadences.pop_front();
+        }
+        if let Some(stream) = inner.streams.get(&server) {
+            stream.cadence_tx.send_replace(Some(cadence));
         }
     }
 
@@ -247,6 +282,24 @@ mod tests {
             *agents.register(SERVER, agent(1)).ending.borrow(),
             Some(Ending::Revoked)
         );
+    }
+
+    #[test]
+    fn a_cadence_reaches_the_stream_that_is_there_and_the_one_that_is_just_coming() {
+        let agents = Agents::default();
+        let cadence = Cadence {
+            interval_s: Some(60),
+            heartbeat_only: true,
+        };
+        let there = agents.register(SERVER, agent(1));
+        assert_eq!(*there.cadence.borrow(), None);
+        agents.set_cadence(SERVER, cadence);
+        assert_eq!(*there.cadence.borrow(), Some(cadence));
+        assert_eq!(*agents.register(SERVER, agent(1)).cadence.borrow(), Some(cadence));
+        for n in 0..2 * CADENCES_MAX as i64 {
+            agents.set_cadence(ServerId(n), cadence);
+        }
+        assert_eq!(agents.lock().cadences.len(), CADENCES_MAX);
     }
 
     #[test]

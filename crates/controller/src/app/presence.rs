@@ -8,6 +8,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use muster_base::id::ServerId;
 
+/// A clock that is off by more is shown.
+const SKEW_SHOWN_MS: u64 = 5_000;
+
+/// Whether a clock is wrong enough to be shown.
+#[must_use]
+pub const fn is_skewed(skew_ms: i64) -> bool {
+    SKEW_SHOWN_MS < skew_ms.unsigned_abs()
+}
+
 /// What is known of one server's stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Live {
@@ -19,6 +28,8 @@ pub struct Live {
     pub last_pong_ms: i64,
     /// When the oldest ping without an answer was sent, Unix ms.
     pub unanswered_since_ms: Option<i64>,
+    /// How far the server's clock is ahead of ours, ms; `None` until it was read on this stream.
+    pub clock_skew_ms: Option<i64>,
     connection: u64,
 }
 
@@ -54,6 +65,7 @@ impl Presence {
                 last_frame_ms: now_ms,
                 last_pong_ms: 0,
                 unanswered_since_ms: None,
+                clock_skew_ms: None,
                 connection: id,
             },
         );
@@ -79,6 +91,17 @@ impl Presence {
             live.last_pong_ms = now_ms;
             live.unanswered_since_ms = None;
         });
+    }
+
+    /// The server's clock was read.
+    pub fn clock_read(&self, connection: Connection, skew_ms: i64) {
+        self.change(connection, |live| live.clock_skew_ms = Some(skew_ms));
+    }
+
+    /// How many servers were connected since the controller started.
+    #[must_use]
+    pub fn known_count(&self) -> usize {
+        self.lock().servers.len()
     }
 
     /// The stream has ended. Returns whether it was still the server's current one.

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use muster_base::id::{AgentId, ServerId};
 use muster_model::ResourceKind;
 
+use tokio::sync::broadcast;
+
 use super::enrolment::{CreatedToken, NewToken};
+use super::live::Cadence;
 use super::status::{Evidence, ServerStatus};
 use super::{App, AppError, Page, PageRequest, page};
 use crate::store::{ServerFields, ServerRow};
@@ -42,6 +45,8 @@ pub struct ServerView {
     pub status: ServerStatus,
     /// When it was last heard.
     pub last_seen_ms: Option<i64>,
+    /// How far its clock is ahead of ours, ms, if it is connected.
+    pub clock_skew_ms: Option<i64>,
     /// What fails, if something does.
     pub last_error: Option<String>,
     /// Its agent's identity, if it has a valid one.
@@ -226,6 +231,8 @@ impl App {
             .update_server(id, now_ms, |fields| patch.apply(fields))
             .await?;
         let row = row.ok_or_else(|| no_server(id))?;
+        // Nobody listens while the agent port is not served; agents then read it when they connect.
+        let _ = self.cadence_tx.send((id, row.fields.cadence()));
         self.forget_names().await;
         tracing::info!(server.id = id.0, user = by, "server changed");
         self.view(row).await
@@ -266,6 +273,12 @@ impl App {
         let read = Arc::new(read);
         *names = Some(Arc::clone(&read));
         Ok(read)
+    }
+
+    /// Hears of every server whose cadence is set from now on.
+    #[must_use]
+    pub fn cadences(&self) -> broadcast::Receiver<(ServerId, Cadence)> {
+        self.cadence_tx.subscribe()
     }
 
     /// To be called after every change of a server's name or tags.
@@ -326,6 +339,7 @@ impl App {
                 collection_interval: fields.collection_interval_s,
                 status: evidence.status(now_ms),
                 last_seen_ms: evidence.last_heard_ms(),
+                clock_skew_ms: evidence.clock_skew_ms(),
                 last_error,
                 agent_id,
                 agent_version: agent_version.flatten(),

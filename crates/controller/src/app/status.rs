@@ -72,6 +72,14 @@ impl Evidence {
         self.last_seen_ms.max(live)
     }
 
+    /// How far the server's clock is ahead of ours, ms, while it is connected.
+    #[must_use]
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        self.live
+            .filter(|live| live.connected)
+            .and_then(|live| live.clock_skew_ms)
+    }
+
     /// The status at `now_ms`.
     #[must_use]
     pub fn status(&self, now_ms: i64) -> ServerStatus {

@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Options;
 use super::connection::{Connection, Peer};
+use crate::guard::{Crowd, Newcomer};
 use crate::identity::PeerCertificate;
 
 /// Pause after `accept` failed, which it does when there are no file descriptors left.
@@ -37,6 +38,8 @@ pub struct AcceptMetrics {
     pub handshakes_failed: AtomicU64,
     /// Handshakes that took too long.
     pub handshakes_timed_out: AtomicU64,
+    /// Connections that had not shown who they are and made room for newer ones of the same address.
+    pub evicted: AtomicU64,
     /// Connections open now.
     pub open: AtomicU64,
 }
@@ -66,6 +69,7 @@ type ConnectionTx = mpsc::Sender<Result<Connection, Infallible>>;
 impl Acceptor {
     pub(super) async fn run(self, connection_tx: ConnectionTx, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.options.connections_max));
+        let crowd = Crowd::new(self.options.strangers_per_address_max);
         let handshakes = Arc::new(Semaphore::new(self.options.handshakes_max));
         loop {
             let accepted = tokio::select! {
@@ -86,7 +90,11 @@ impl Acceptor {
                 continue;
             };
             add(&self.metrics.open);
-            let newcomer = Newcomer {
+            let (place_of_strangers, has_evicted) = crowd.enter(remote.ip());
+            if has_evicted {
+                add(&self.metrics.evicted);
+            }
+            let stranger = Stranger {
                 stream,
                 remote,
                 open: Open {
@@ -96,23 +104,25 @@ impl Acceptor {
                 tls: Arc::clone(&self.tls),
                 clock: self.clock.clone(),
                 options: self.options,
+                newcomer: place_of_strangers,
             };
-            tokio::spawn(newcomer.introduce(Arc::clone(&handshakes), connection_tx.clone()));
+            tokio::spawn(stranger.introduce(Arc::clone(&handshakes), connection_tx.clone()));
         }
     }
 }
 
 /// A connection of which nothing is known yet.
-struct Newcomer {
+struct Stranger {
     stream: TcpStream,
     remote: SocketAddr,
     open: Open,
     tls: Arc<ServerConfig>,
     clock: WallClock,
     options: Options,
+    newcomer: Newcomer,
 }
 
-impl Newcomer {
+impl Stranger {
     /// The handshake, and what it leads to.
     async fn introduce(self, handshakes: Arc<Semaphore>, connection_tx: ConnectionTx) {
         let Self {
@@ -122,10 +132,15 @@ impl Newcomer {
             tls,
             clock,
             options,
+            newcomer,
         } = self;
+        let cut = newcomer.evicted();
         // Frames are written whole; waiting to fill a packet only delays an ack.
         let _ = stream.set_nodelay(true);
-        let shaken = tokio::time::timeout(options.handshake_timeout, shake(stream, tls, &handshakes)).await;
+        let shaking = tokio::time::timeout(options.handshake_timeout, shake(stream, tls, &handshakes));
+        let Some(shaken) = cut.run_until_cancelled(shaking).await else {
+            return;
+        };
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -151,10 +166,12 @@ impl Newcomer {
                 return;
             }
         };
-        let peer = Peer { remote, certificate };
+        let peer = Peer::new(remote, certificate, cut);
+        // Whoever has shown a valid certificate is no stranger any more.
+        let newcomer = Some(newcomer).filter(|_| !peer.is_valid());
         // If nobody takes it any more, the port is closing.
         let _ = connection_tx
-            .send(Ok(Connection::new(stream, peer, &options, open)))
+            .send(Ok(Connection::new(stream, peer, &options, (open, newcomer))))
             .await;
     }
 }

@@ -38,6 +38,7 @@ impl LinkService {
                 ingest,
                 agents,
                 metrics,
+                backlogs: Arc::default(),
                 stop,
             }),
         }
@@ -53,23 +54,47 @@ impl AgentLink for LinkService {
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
-        let Some(Peer {
-            remote,
-            certificate: Some(certificate),
-        }) = peer
+        let Some(
+            ref peer @ Peer {
+                remote,
+                certificate: Some(ref certificate),
+                ..
+            },
+        ) = peer
         else {
             return Err(status::certificate_required());
         };
-        let admitted = self.context.app.admit(&certificate).await.map_err(|error| {
+        let admitted = self.context.app.admit(certificate).await.map_err(|error| {
             tracing::warn!(remote = %remote, agent.id = %certificate.agent, error = %error, "agent not admitted");
             self.context.metrics.count_refused();
             status::of_admit(&error)
         })?;
         let (frame_tx, frames) = mpsc::channel(OUTBOUND_MAX);
-        let session =
-            session::Session::new(Arc::clone(&self.context), admitted, certificate, remote, frame_tx);
+        let session = session::Session::new(
+            Arc::clone(&self.context),
+            (admitted, certificate.clone()),
+            peer,
+            frame_tx,
+        );
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(frames)))
+    }
+}
+
+/// Tells agents of the cadences that people set.
+pub(super) async fn follow_cadences(app: Arc<App>, agents: Agents, stop: CancellationToken) {
+    let mut cadences = app.cadences();
+    loop {
+        let set = tokio::select! {
+            () = stop.cancelled() => return,
+            set = cadences.recv() => set,
+        };
+        match set {
+            Ok((server, cadence)) => agents.set_cadence(server, cadence),
+            // Some were missed: every agent has to come again, and reads its cadence then.
+            Err(RecvError::Lagged(_)) => agents.close_all(),
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! reason, and what came before the breach stays valid.
 
 mod acks;
+mod backlog;
 mod conversation;
 mod metrics;
 mod note;
@@ -20,24 +21,28 @@ use std::time::Duration;
 
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
+use muster_model::Clock;
 use muster_proto::PROTOCOL_VERSION;
 use muster_proto::convert::ranges_to_wire;
 use muster_proto::v1::controller_frame::Body;
 use muster_proto::v1::{
-    AgentFrame, Close, CloseReason, ControllerFrame, EpochState, Hello, Welcome, agent_frame,
+    AgentFrame, Close, CloseReason, ControllerFrame, EpochState, Hello, Interval, Welcome, agent_frame,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
 use self::conversation::Conversation;
+use self::metrics::{Breach, Skewed};
+use super::connection::{Attended, Peer};
 use crate::app::App;
 use crate::app::enrolment::Admitted;
-use crate::app::ingest::{Ingest, Source};
-use crate::app::live::{Agents, Registration};
+use crate::app::ingest::{Ingest, Source, Timeline};
+use crate::app::live::{Agents, Cadence, Registration};
 use crate::app::presence;
 use crate::identity::PeerCertificate;
 
+pub(super) use backlog::Backlogs;
 pub use metrics::SessionMetrics;
 
 /// Bytes of report messages that an agent may have unacknowledged.
@@ -50,6 +55,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 const EPOCHS_MAX: usize = 64;
 /// After a failure of ours, the agent should wait this long.
 const RETRY_AFTER_MS: u32 = 5_000;
+/// A restart takes about this long; then agents come back, spread over a time that the fleet's size gives.
+const RESTART_MS: u32 = 1_000;
+/// How long the last frame may wait.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all sessions share.
 pub(super) struct Context {
@@ -57,7 +66,16 @@ pub(super) struct Context {
     pub(super) ingest: Ingest,
     pub(super) agents: Agents,
     pub(super) metrics: Arc<SessionMetrics>,
+    pub(super) backlogs: Arc<Backlogs>,
     pub(super) stop: CancellationToken,
+}
+
+impl Context {
+    /// How many agents there are, as far as they were seen.
+    fn fleet_size(&self) -> u32 {
+        // Whoever asks is one of them.
+        u32::try_from(self.app.presence().known_count().max(1)).unwrap_or(u32::MAX)
+    }
 }
 
 /// How a stream ends.
@@ -65,6 +83,8 @@ pub(super) struct Context {
 enum End {
     /// With a Close of ours.
     Close(Close),
+    /// With a Close for what came in.
+    Breach(Breach, Close),
     /// The agent went, or can't be reached.
     Gone(&'static str),
 }
@@ -76,22 +96,27 @@ pub(super) struct Session {
     admitted: Admitted,
     certificate: PeerCertificate,
     remote: SocketAddr,
+    /// Ends the connection below.
+    cut: CancellationToken,
+    _attended: Attended,
     frame_tx: FrameTx,
 }
 
 impl Session {
-    pub(super) const fn new(
+    /// A stream of `peer`, which was admitted with this certificate.
+    pub(super) fn new(
         context: Arc<Context>,
-        admitted: Admitted,
-        certificate: PeerCertificate,
-        remote: SocketAddr,
+        (admitted, certificate): (Admitted, PeerCertificate),
+        peer: &Peer,
         frame_tx: FrameTx,
     ) -> Self {
         Self {
             context,
             admitted,
             certificate,
-            remote,
+            remote: peer.remote,
+            cut: peer.cut.clone(),
+            _attended: peer.attend(),
             frame_tx,
         }
     }
@@ -112,18 +137,31 @@ impl Session {
     async fn serve(self, mut inbound: Streaming<AgentFrame>) {
         let frame_tx = self.frame_tx.clone();
         let metrics = Arc::clone(&self.context.metrics);
+        let cut = self.cut.clone();
         let end = match self.first_frame(&mut inbound).await {
             Ok(hello) => self.attend(hello, inbound).await,
             Err(end) => end,
         };
+        if let End::Breach(breach, _) = &end {
+            metrics.count_breach(*breach);
+        }
         match end {
-            End::Close(close) => {
+            End::Close(close) | End::Breach(_, close) => {
                 tracing::info!(reason = ?close.reason(), explanation = close.message, sequence = close.sequence, "agent stream closed");
                 metrics.count_close(close.reason());
                 // The peer may not be reading any more; the stream ends either way.
-                let _ = send(&frame_tx, Body::Close(close)).await;
+                if tokio::time::timeout(CLOSE_TIMEOUT, send(&frame_tx, Body::Close(close)))
+                    .await
+                    .is_err()
+                {
+                    cut.cancel();
+                }
             }
-            End::Gone(why) => tracing::info!(why, "agent stream ended"),
+            End::Gone(why) => {
+                tracing::info!(why, "agent stream ended");
+                // Whoever does not read holds what it was sent as long as the connection lives.
+                cut.cancel();
+            }
         }
     }
 
@@ -136,16 +174,16 @@ impl Session {
             Ok(Ok(Some(AgentFrame {
                 body: Some(agent_frame::Body::Hello(hello)),
             }))) => hello,
-            Ok(Ok(Some(_))) => return Err(bad_frame("the first frame must be Hello", 0)),
+            Ok(Ok(Some(_))) => return Err(bad_frame(Breach::Hello, "the first frame must be Hello", 0)),
             Ok(Ok(None)) => return Err(End::Gone("before its Hello")),
             Ok(Err(status)) => return Err(reader::unreadable(&status)),
-            Err(_) => return Err(bad_frame("no Hello came", 0)),
+            Err(_) => return Err(bad_frame(Breach::Hello, "no Hello came", 0)),
         };
         if hello.protocol == 0 {
-            return Err(bad_frame("protocol 0 is not spoken here", 0));
+            return Err(bad_frame(Breach::Hello, "protocol 0 is not spoken here", 0));
         }
         if EPOCHS_MAX < hello.epochs.len() {
-            return Err(bad_frame("Hello lists too many epochs", 0));
+            return Err(bad_frame(Breach::Hello, "Hello lists too many epochs", 0));
         }
         Ok(hello)
     }
@@ -213,11 +251,27 @@ impl Session {
                     definitions: cursor.definitions,
                 })
                 .collect(),
-            // Cadences are the agent's own until an operator can set them per collector.
-            intervals: Vec::new(),
+            intervals: vec![interval(self.cadence())],
+            heartbeat_only: self.cadence().heartbeat_only,
             credit_bytes: CREDIT_BYTES,
-            ..Welcome::default()
+            // One report may always be on its way; whoever sends it gets a share.
+            backlog_bytes: Some(0),
+            fleet_size: self.context.fleet_size(),
         })
+    }
+
+    const fn cadence(&self) -> Cadence {
+        Cadence {
+            interval_s: self.admitted.collection_interval_s,
+            heartbeat_only: !self.admitted.monitoring_enabled,
+        }
+    }
+
+    /// What is known of the agent's clocks at the start.
+    fn timeline(hello: &Hello, now_ms: i64) -> Timeline {
+        let lasts = hello.epochs.iter().filter_map(|held| held.last_clock.clone());
+        let lasts: Vec<Clock> = lasts.filter_map(|clock| Clock::try_from(clock).ok()).collect();
+        Timeline::new(hello.built_ms, &lasts, now_ms)
     }
 
     async fn converse(
@@ -230,21 +284,33 @@ impl Session {
         let (answer_tx, answers) = mpsc::unbounded_channel();
         let (event_tx, events) = mpsc::channel(reader::EVENTS_MAX);
         let progress = Arc::new(reader::Progress::new());
-        let reader = reader::Reader {
-            context: Arc::clone(&self.context),
-            source: Source {
+        let (source, now_ms) = (
+            Source {
                 agent: self.admitted.agent,
                 server: self.admitted.server,
             },
+            self.context.app.clock().now_ms(),
+        );
+        let rooms = reader::Rooms::new();
+        let ingest = self.context.ingest.clone();
+        let mut reader = reader::Reader {
+            context: Arc::clone(&self.context),
+            source,
             epochs: vec![hello.epoch],
             presence,
             progress: Arc::clone(&progress),
-            room: Arc::new(Semaphore::new(reader::UNANSWERED_BYTES_MAX)),
+            rooms: rooms.clone(),
+            timeline: Self::timeline(hello, now_ms),
+            skewed: Skewed::new(&self.context.metrics),
+            backlog: reader::Backlog::new(ingest, source, answer_tx.clone()),
             answer_tx,
             event_tx,
         };
+        if let Some(clock) = hello.clock.clone().and_then(|clock| Clock::try_from(clock).ok()) {
+            reader.clock(&clock, now_ms);
+        }
         let reading = tokio::spawn(reader.run(inbound).in_current_span());
-        let conversation = Conversation::new(self, presence, progress, self.frame_tx.clone());
+        let conversation = Conversation::new(self, presence, progress, rooms, self.frame_tx.clone());
         conversation.run(registration, answers, events, reading).await
     }
 }
@@ -267,8 +333,22 @@ fn close(reason: CloseReason, message: &str, sequence: u64, retry_after_ms: u32)
     })
 }
 
-fn bad_frame(message: &str, sequence: u64) -> End {
-    close(CloseReason::BadFrame, message, sequence, 0)
+fn bad_frame(breach: Breach, message: &str, sequence: u64) -> End {
+    let close = Close {
+        reason: CloseReason::BadFrame.into(),
+        message: message.to_owned(),
+        sequence,
+        retry_after_ms: 0,
+    };
+    End::Breach(breach, close)
+}
+
+/// One interval for all collectors; 0 leaves it to the agent.
+fn interval(cadence: Cadence) -> Interval {
+    Interval {
+        collector: String::new(),
+        interval_ms: cadence.interval_s.unwrap_or(0).saturating_mul(1_000),
+    }
 }
 
 fn overloaded(message: &str, sequence: u64) -> End {
@@ -276,5 +356,10 @@ fn overloaded(message: &str, sequence: u64) -> End {
 }
 
 fn shutdown() -> End {
-    close(CloseReason::Shutdown, "the controller is shutting down", 0, 0)
+    close(
+        CloseReason::Shutdown,
+        "the controller is restarting or shutting down",
+        0,
+        RESTART_MS,
+    )
 }

@@ -24,6 +24,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
@@ -35,7 +36,13 @@ use crate::app::{self, Settings};
 use crate::consume;
 use crate::intake::{self, Intake};
 
+mod abuse;
+mod bad_input;
+mod clocks;
+mod exactly_once;
+mod lanes;
 mod renewal;
+mod slow;
 
 const NOW: i64 = 1_800_000_000_000;
 const EPOCH: u64 = 77;
@@ -155,9 +162,7 @@ impl World {
 
     /// A channel that shows `identity`, or no certificate.
     async fn channel(&self, identity: Option<&AgentIdentity>) -> std::io::Result<Channel> {
-        let tcp = TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
-        let tls = TlsConnector::from(self.tls(identity)).connect(name, tcp).await?;
+        let tls = self.shake(identity).await?;
         let mut only = Some(TokioIo::new(tls));
         let connector = tower::service_fn(move |_| {
             std::future::ready(only.take().ok_or_else(|| std::io::Error::other("used before")))
@@ -166,6 +171,19 @@ impl World {
             .connect_with_connector(connector)
             .await
             .map_err(std::io::Error::other)
+    }
+
+    /// TLS that shows `identity`, and nothing said on it.
+    async fn shake(&self, identity: Option<&AgentIdentity>) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
+        TlsConnector::from(self.tls(identity)).connect(name, tcp).await
+    }
+
+    /// Streams closed for what came in on them, by reason.
+    fn breaches(&self, reason: &str) -> u64 {
+        let mut breaches = self.metrics.session.breaches();
+        count(breaches.find(|(name, _)| *name == reason).unwrap().1)
     }
 
     async fn token(&self) -> String {
@@ -276,11 +294,15 @@ impl Stream {
     }
 
     async fn hello(&self) {
-        let clock = Clock {
+        self.hello_at(Clock {
             wall_ms: NOW,
             boottime_ms: 5_000,
             boot_id: "boot".to_owned(),
-        };
+        })
+        .await;
+    }
+
+    async fn hello_at(&self, clock: Clock) {
         let hello = Hello {
             protocol: 1,
             agent_version: "0.1.0".to_owned(),
@@ -299,10 +321,26 @@ impl Stream {
     }
 
     async fn message(&self, body: MessageBody, sequence: u64) {
+        self.message_on(Lane::Live, body, sequence).await;
+    }
+
+    async fn message_on(&self, lane: Lane, body: MessageBody, sequence: u64) {
         let message = AgentMessage { body: Some(body) };
-        for fragment in framing::cut(&message, Lane::Live, sequence).unwrap() {
+        for fragment in framing::cut(&message, lane, sequence).unwrap() {
             self.send(agent_frame::Body::Fragment(fragment)).await;
         }
+    }
+
+    /// Bytes as they are, as a whole message.
+    async fn raw(&self, data: Vec<u8>, sequence: u64) {
+        let fragment = Fragment {
+            lane: Lane::Live.into(),
+            data,
+            last: true,
+            compression: muster_proto::v1::Compression::None.into(),
+            sequence,
+        };
+        self.send(agent_frame::Body::Fragment(fragment)).await;
     }
 
     async fn report(&self, report: Report) {
@@ -379,7 +417,7 @@ fn series(name: &str) -> SeriesDef {
 fn report(sequence: u64, series: Vec<u32>) -> Report {
     let clock = Clock {
         wall_ms: NOW,
-        boottime_ms: 1,
+        boottime_ms: 5_000,
         boot_id: "boot".to_owned(),
     };
     let mut report = Report::empty(EPOCH, sequence, clock);
@@ -748,77 +786,13 @@ async fn a_collection_whose_stream_ends_is_not_waited_for() {
     world.end().await;
 }
 
-/// Waits until the other side has closed the connection.
-async fn cut(mut stream: impl tokio::io::AsyncRead + Unpin) {
-    let reading = async {
-        let mut buffer = [0; 1024];
-        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await {}
-    };
-    tokio::time::timeout(Duration::from_secs(30), reading)
-        .await
-        .expect("the connection is still open");
-}
-
 fn count(counter: &std::sync::atomic::AtomicU64) -> u64 {
     counter.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-#[tokio::test]
-async fn a_connection_that_gets_nowhere_is_cut() {
-    let (_folder, dir) = folder();
-    let limits = Options {
-        handshake_timeout: Duration::from_millis(300),
-        anonymous_lifetime: Duration::from_millis(300),
-        ..Options::default()
-    };
-    let world = World::start_with(&dir, limits).await;
-    cut(TcpStream::connect(world.address).await.unwrap()).await;
-    assert_eq!(count(&world.metrics.accept.handshakes_timed_out), 1);
-    // Nor does a handshake without a certificate give the right to stay.
-    let tcp = TcpStream::connect(world.address).await.unwrap();
-    let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
-    cut(TlsConnector::from(world.tls(None))
-        .connect(name, tcp)
-        .await
-        .unwrap())
-    .await;
-    assert_eq!(count(&world.metrics.accept.handshakes_timed_out), 1);
-    world.end().await;
-}
-
-#[tokio::test]
-async fn silent_connections_take_no_place_of_those_who_shake_hands() {
-    let (_folder, dir) = folder();
-    let world = World::start_with(
-        &dir,
-        Options {
-            handshakes_max: 1,
-            ..Options::default()
-        },
-    )
-    .await;
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        silent.push(TcpStream::connect(world.address).await.unwrap());
-    }
-    world.enrol().await;
-    assert_eq!(count(&world.metrics.accept.handshakes_timed_out), 0);
-    world.end().await;
-}
-
-#[tokio::test]
-async fn beyond_the_bound_connections_are_dropped_at_once() {
-    let (_folder, dir) = folder();
-    let world = World::start_with(
-        &dir,
-        Options {
-            connections_max: 1,
-            ..Options::default()
-        },
-    )
-    .await;
-    let _first = TcpStream::connect(world.address).await.unwrap();
-    cut(TcpStream::connect(world.address).await.unwrap()).await;
-    assert_eq!(count(&world.metrics.accept.dropped_full), 1);
-    world.end().await;
+/// Memory of this process.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
+    pages * 4_096
 }

@@ -1,10 +1,10 @@
 //! Accepting HTTP connections: their number, their slowness and their end.
 //!
-//! Owns the accept loop. Knows no route: it drives any router. A connection whose head does not arrive in time is closed;
-//! at shutdown no connection is taken any more and open ones may finish what they began.
+//! Owns the accept loop. Knows no route: it drives any router. A connection whose head does not arrive in time is closed,
+//! and before that if many newer ones of its address come; at shutdown no connection is taken any more and open ones may finish what they began.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,8 +20,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::guard::{Crowd, Guarded, Newcomer};
+
 /// Most open connections; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1_024;
+/// Most connections of one address that have not asked for anything yet; a newer one takes the place of the oldest.
+const STRANGERS_PER_ADDRESS_MAX: usize = 256;
 /// Longest time for a TLS handshake, and for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may go on after shutdown began.
@@ -47,6 +51,7 @@ pub async fn serve(
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let crowd = Crowd::new(STRANGERS_PER_ADDRESS_MAX);
     let tasks = TaskTracker::new();
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
@@ -64,8 +69,9 @@ pub async fn serve(
             },
         };
         let (acceptor, router, shutdown) = (acceptor.clone(), router.clone(), shutdown.clone());
+        let (newcomer, _) = crowd.enter(address.ip());
         tasks.spawn(async move {
-            handle(stream, address, acceptor, router, shutdown).await;
+            handle(stream, newcomer, address, acceptor, router, shutdown).await;
             drop(permit);
         });
     }
@@ -78,6 +84,7 @@ pub async fn serve(
 
 async fn handle(
     stream: TcpStream,
+    newcomer: Newcomer,
     address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     router: Router,
@@ -91,20 +98,24 @@ async fn handle(
         is_tls: acceptor.is_some(),
     };
     let Some(acceptor) = acceptor else {
-        return drive(stream, peer, router, shutdown).await;
+        return drive(stream, newcomer, peer, router, shutdown).await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => drive(stream, peer, router, shutdown).await,
+        Ok(Ok(stream)) => drive(stream, newcomer, peer, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(peer = %address, error = %error, "TLS handshake failed"),
         Err(_elapsed) => tracing::debug!(peer = %address, "TLS handshake timed out"),
     }
 }
 
-async fn drive<I>(stream: I, peer: Peer, router: Router, shutdown: CancellationToken)
+async fn drive<I>(stream: I, newcomer: Newcomer, peer: Peer, router: Router, shutdown: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let evicted = newcomer.evicted();
+    let newcomer = Arc::new(Mutex::new(Some(newcomer)));
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        // Whoever asks for something is no stranger any more.
+        drop(newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
         request.extensions_mut().insert(peer);
         request
     });
@@ -121,10 +132,14 @@ where
         .max_header_list_size(64 * 1024)
         .keep_alive_interval(Some(HEAD_TIMEOUT * 2))
         .keep_alive_timeout(HEAD_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection = builder.serve_connection(
+        TokioIo::new(Guarded::new(stream)),
+        TowerToHyperService::new(service),
+    );
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = evicted.cancelled() => return,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

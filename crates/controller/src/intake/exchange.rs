@@ -109,6 +109,8 @@ pub struct ReplyTo {
     answer_tx: Option<UnboundedSender<Answer>>,
     /// Room of the asker's that is given back with the answer.
     _credit: Option<OwnedSemaphorePermit>,
+    /// Room shared with others that is given back as well.
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl ReplyTo {
@@ -118,6 +120,21 @@ impl ReplyTo {
         Self {
             answer_tx: Some(answer_tx),
             _credit: credit,
+            _share: None,
+        }
+    }
+
+    /// As [`ReplyTo::new`]; `share` is given back as well.
+    #[must_use]
+    pub const fn sharing(
+        answer_tx: UnboundedSender<Answer>,
+        credit: OwnedSemaphorePermit,
+        share: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            answer_tx: Some(answer_tx),
+            _credit: Some(credit),
+            _share: Some(share),
         }
     }
 

@@ -94,6 +94,11 @@ impl Feed {
         {}
     }
 
+    /// Bytes of what is held.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// No record comes up to `position`, other than those that are here.
     pub(super) fn begin_after(&self, position: i64) {
         self.committed_tx

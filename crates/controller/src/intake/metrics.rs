@@ -19,6 +19,12 @@ pub struct IntakeMetrics {
     pub samples_refused_ahead: AtomicU64,
     /// Samples refused because they are too old.
     pub samples_refused_old: AtomicU64,
+    /// Values that are no numbers and were left out.
+    pub samples_not_finite: AtomicU64,
+    /// Reports that came with a wrong clock, whose times were rebuilt from the time since boot.
+    pub reports_time_rebuilt: AtomicU64,
+    /// Reports whose time is not known.
+    pub reports_time_unknown: AtomicU64,
     /// Definitions stored.
     pub definitions_stored: AtomicU64,
     /// Definitions beyond the agent's limit.

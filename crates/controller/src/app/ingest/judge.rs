@@ -2,10 +2,14 @@
 //!
 //! Samples outside the limits are cut out of their blocks, with a gap and a problem that say so; everything else of
 //! the report is kept. Facts that claim to be from the future would outlive every later observation, so their times
-//! are held at the time of receipt.
+//! are held at the time of receipt. Values that are no numbers become the mark of "no value here": a rectangle has no
+//! holes.
 
-use muster_model::{Clock, Gap, GapReason, Problem, Report, SampleBlock, SequenceRange, limits};
+use muster_model::{
+    Clock, Gap, GapReason, Problem, Report, STALE_NAN, SampleBlock, SequenceRange, is_stale, limits,
+};
 
+use super::timeline::{Basis, Placement};
 use super::{Limits, Unacceptable};
 
 /// The collector under whose name the controller's own problems with a report stand.
@@ -29,14 +33,16 @@ pub(super) struct RefusedSamples {
 pub(super) struct Judged {
     pub(super) report: Report,
     pub(super) refused: RefusedSamples,
+    /// Values that are no numbers.
+    pub(super) not_finite: u64,
     /// Whether it differs from what came.
     pub(super) is_changed: bool,
     /// Whether something of it was refused.
     pub(super) is_refused: bool,
 }
 
-/// Judges a report received at `received_ms`.
-pub(super) fn judge(mut report: Report, limits: &Limits, received_ms: i64) -> Judged {
+/// Judges a report received at `received_ms`, whose times are to be read by `placement`.
+pub(super) fn judge(mut report: Report, limits: &Limits, received_ms: i64, placement: Placement) -> Judged {
     if GAPS_MAX < report.gaps.len() {
         let reason = format!(
             "{} gaps in one report, and {GAPS_MAX} are allowed",
@@ -51,10 +57,13 @@ pub(super) fn judge(mut report: Report, limits: &Limits, received_ms: i64) -> Ju
         return Judged {
             report,
             refused: RefusedSamples::default(),
+            not_finite: 0,
             is_changed: true,
             is_refused: true,
         };
     }
+    place(&mut report, placement);
+    let not_finite = mark_not_finite(&mut report);
     let allowed = received_ms.saturating_sub(limits.behind_ms)..=received_ms.saturating_add(limits.ahead_ms);
     let held_back = hold_back(&mut report, *allowed.end(), received_ms);
     let mut refused = RefusedSamples::default();
@@ -86,10 +95,18 @@ pub(super) fn judge(mut report: Report, limits: &Limits, received_ms: i64) -> Ju
             format!("{held_back} times ahead of the controller's clock were held at the time of receipt");
         add_problem(&mut report, message);
     }
+    if 0 < not_finite {
+        add_problem(
+            &mut report,
+            format!("{not_finite} values are not finite numbers and were left out"),
+        );
+    }
+    let is_placed = placement.basis != Basis::Wall;
     Judged {
         report,
         refused,
-        is_changed: 0 < count || 0 < held_back,
+        not_finite,
+        is_changed: 0 < count || 0 < held_back || 0 < not_finite || is_placed,
         is_refused: 0 < count,
     }
 }
@@ -113,6 +130,55 @@ pub(super) fn refusal(unacceptable: Unacceptable, clock: Clock) -> Report {
     });
     add_problem(&mut report, format!("report refused: {reason}"));
     report
+}
+
+/// Moves the times of a report whose clock was wrong, and says so. The clock itself stays as the agent read it.
+fn place(report: &mut Report, placement: Placement) {
+    let shift_ms = placement.shift_ms;
+    let message = match placement.basis {
+        Basis::Wall => return,
+        Basis::Boot => format!(
+            "the agent's clock is wrong by {} min: times were rebuilt from the time since boot",
+            shift_ms.unsigned_abs() / 60_000
+        ),
+        Basis::Unknown => {
+            "time_unknown: the agent's clock shows what cannot be, and its boot was never heard of; \
+                           times were laid out by the time since boot"
+                .to_owned()
+        }
+    };
+    for block in &mut report.blocks {
+        block.shift(shift_ms);
+    }
+    let inventories = report
+        .inventories
+        .iter_mut()
+        .map(|inventory| &mut inventory.observed_ms);
+    let runs = report.runs.iter_mut().map(|run| &mut run.started_ms);
+    for time in std::iter::once(&mut report.observed_ms)
+        .chain(inventories)
+        .chain(runs)
+    {
+        *time = time.saturating_add(shift_ms);
+    }
+    add_problem(report, message);
+}
+
+/// Turns what is no number into the mark of "no value here". Returns how many there were.
+fn mark_not_finite(report: &mut Report) -> u64 {
+    let mut count = 0;
+    for block in &mut report.blocks {
+        if block.values().iter().all(|value| value.is_finite()) {
+            continue;
+        }
+        for value in block.values_mut() {
+            if !value.is_finite() && !is_stale(*value) {
+                *value = STALE_NAN;
+                count += 1;
+            }
+        }
+    }
+    count
 }
 
 /// Holds times of facts at the time of receipt if they are beyond `end`. Returns how many were.
@@ -230,7 +296,7 @@ mod tests {
     #[test]
     fn what_is_at_the_limits_is_taken_as_it_is() {
         let times = vec![NOW - LIMITS.behind_ms, NOW, NOW + LIMITS.ahead_ms];
-        let judged = judge(report(times, vec![1, 3]), &LIMITS, NOW);
+        let judged = judge(report(times, vec![1, 3]), &LIMITS, NOW, Placement::AS_SENT);
         assert!(!judged.is_changed && !judged.is_refused);
         assert_eq!(judged.report.sample_count(), 6);
     }
@@ -238,7 +304,7 @@ mod tests {
     #[test]
     fn samples_out_of_time_are_cut_out_and_counted_as_a_gap() {
         let times = vec![NOW - LIMITS.behind_ms - 1, NOW, NOW + LIMITS.ahead_ms + 1];
-        let judged = judge(report(times, vec![1, 2]), &LIMITS, NOW);
+        let judged = judge(report(times, vec![1, 2]), &LIMITS, NOW, Placement::AS_SENT);
         assert_eq!(
             judged.refused,
             RefusedSamples {
@@ -259,7 +325,12 @@ mod tests {
 
     #[test]
     fn series_beyond_the_limit_lose_their_columns_only() {
-        let judged = judge(report(vec![NOW, NOW + 1], vec![1, 4, 2]), &LIMITS, NOW);
+        let judged = judge(
+            report(vec![NOW, NOW + 1], vec![1, 4, 2]),
+            &LIMITS,
+            NOW,
+            Placement::AS_SENT,
+        );
         assert_eq!(
             judged.refused,
             RefusedSamples {
@@ -274,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_block_of_which_nothing_is_left_disappears() {
-        let judged = judge(report(vec![0], vec![1, 4]), &LIMITS, NOW);
+        let judged = judge(report(vec![0], vec![1, 4]), &LIMITS, NOW, Placement::AS_SENT);
         assert!(judged.report.blocks.is_empty());
         assert_eq!(judged.refused.old, 2);
     }
@@ -290,7 +361,7 @@ mod tests {
             outcome: muster_model::RunOutcome::Facts,
             message: String::new(),
         });
-        let judged = judge(future, &LIMITS, NOW);
+        let judged = judge(future, &LIMITS, NOW, Placement::AS_SENT);
         assert_eq!(
             (judged.report.observed_ms, judged.report.runs[0].started_ms),
             (NOW, NOW)
@@ -302,7 +373,12 @@ mod tests {
     #[test]
     fn the_extremes_of_time_overflow_nothing() {
         for now in [i64::MIN, 0, i64::MAX] {
-            judge(report(vec![i64::MIN, i64::MAX], vec![1]), &LIMITS, now);
+            judge(
+                report(vec![i64::MIN, i64::MAX], vec![1]),
+                &LIMITS,
+                now,
+                Placement::AS_SENT,
+            );
         }
     }
 
@@ -316,7 +392,7 @@ mod tests {
             reason: GapReason::Other,
         };
         flood.gaps = vec![gap; GAPS_MAX + 1];
-        let judged = judge(flood, &LIMITS, NOW);
+        let judged = judge(flood, &LIMITS, NOW, Placement::AS_SENT);
         assert!(judged.is_refused && judged.report.blocks.is_empty());
         assert_eq!(judged.report.gaps.len(), 1);
     }
@@ -330,8 +406,43 @@ mod tests {
             line: None,
         };
         full.problems = vec![problem; limits::PROBLEMS_PER_REPORT_MAX];
-        let judged = judge(full, &LIMITS, NOW);
+        let judged = judge(full, &LIMITS, NOW, Placement::AS_SENT);
         assert_eq!(judged.report.problems.len(), limits::PROBLEMS_PER_REPORT_MAX);
         assert_eq!(judged.report.problems.last().unwrap().collector, CONTROLLER);
+    }
+
+    #[test]
+    fn a_wrong_clock_moves_every_time_and_keeps_the_clock() {
+        let mut wrong = report(vec![1_000, 2_000], vec![1]);
+        wrong.clock.wall_ms = 2_000;
+        wrong.observed_ms = 1_500;
+        let placement = Placement {
+            basis: Basis::Boot,
+            shift_ms: NOW - 2_000,
+        };
+        let judged = judge(wrong, &LIMITS, NOW, placement);
+        assert_eq!(judged.report.blocks[0].times_ms(), [NOW - 1_000, NOW]);
+        assert_eq!(
+            (judged.report.observed_ms, judged.report.clock.wall_ms),
+            (NOW - 500, 2_000)
+        );
+        assert!(judged.is_changed && !judged.is_refused);
+        assert_eq!(judged.report.problems.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_number_is_marked_and_counted_and_its_neighbours_stay() {
+        let mut odd = report(vec![NOW], vec![1, 2, 3]);
+        odd.blocks[0]
+            .values_mut()
+            .copy_from_slice(&[f64::NAN, 7.0, f64::NEG_INFINITY]);
+        let judged = judge(odd, &LIMITS, NOW, Placement::AS_SENT);
+        let values = judged.report.blocks[0].values();
+        assert!(is_stale(values[0]) && is_stale(values[2]));
+        assert_eq!((values[1], judged.not_finite), (7.0, 2));
+        let mut gone = report(vec![NOW], vec![1]);
+        gone.blocks[0].values_mut()[0] = STALE_NAN;
+        let judged = judge(gone, &LIMITS, NOW, Placement::AS_SENT);
+        assert_eq!((judged.not_finite, judged.is_changed), (0, false));
     }
 }

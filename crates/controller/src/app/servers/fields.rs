@@ -1,6 +1,7 @@
 //! What people may set of a server: its bounds, and how a change is applied.
 
 use super::ServerPatch;
+use crate::app::live::Cadence;
 use crate::app::{AppError, FieldProblem};
 use crate::store::ServerFields;
 
@@ -80,5 +81,15 @@ pub(super) fn check(fields: &ServerFields) -> Result<(), AppError> {
         Ok(())
     } else {
         Err(AppError::Invalid(problems))
+    }
+}
+
+impl ServerFields {
+    /// How often the server is to collect.
+    pub(in crate::app) const fn cadence(&self) -> Cadence {
+        Cadence {
+            interval_s: self.collection_interval_s,
+            heartbeat_only: !self.monitoring_enabled,
+        }
     }
 }

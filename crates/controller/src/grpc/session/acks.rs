@@ -29,15 +29,13 @@ struct Told {
 }
 
 impl Acks {
-    /// The frames for these answers.
-    ///
-    /// # Errors
-    /// The end of the stream, if something was not stored that the agent has to send again.
+    /// The frames for these answers, and the end of the stream, if something was not stored that the agent has to send
+    /// again.
     pub(super) fn frames(
         &mut self,
         answers: impl Iterator<Item = Answer>,
         now: Instant,
-    ) -> Result<Vec<Body>, End> {
+    ) -> (Vec<Body>, Option<End>) {
         let mut epochs: BTreeMap<u64, Told> = BTreeMap::new();
         let mut frames = Vec::new();
         let mut end = None;
@@ -64,10 +62,6 @@ impl Acks {
                 }
             }
         }
-        if let Some(end) = end {
-            // What is stored is told with the next Welcome.
-            return Err(end);
-        }
         let acks = epochs.into_iter().map(|(epoch, told)| {
             Body::Ack(Ack {
                 epoch,
@@ -76,7 +70,7 @@ impl Acks {
             })
         });
         frames.extend(acks);
-        Ok(frames)
+        (frames, end)
     }
 
     fn ask(&mut self, epoch: u64, from_id: u32, now: Instant) -> Option<Body> {
@@ -114,9 +108,8 @@ mod tests {
             },
             stored(8, 9),
         ];
-        let frames = Acks::default()
-            .frames(answers.into_iter(), Instant::now())
-            .unwrap();
+        let (frames, end) = Acks::default().frames(answers.into_iter(), Instant::now());
+        assert!(end.is_none());
         let [Body::Ack(seven), Body::Ack(eight)] = &frames[..] else {
             panic!("{frames:?}")
         };
@@ -132,27 +125,22 @@ mod tests {
         let mut acks = Acks::default();
         let need = || std::iter::repeat_n(Answer::NeedDefinitions { epoch: 1, from_id: 4 }, 50);
         let start = Instant::now();
-        assert_eq!(acks.frames(need(), start).unwrap().len(), 1);
-        assert_eq!(
-            acks.frames(need(), start + Duration::from_secs(1)).unwrap().len(),
-            0
-        );
-        assert_eq!(acks.frames(need(), start + ASK_AGAIN_AFTER).unwrap().len(), 1);
+        let mut asked = |at| acks.frames(need(), at).0.len();
+        assert_eq!(asked(start), 1);
+        assert_eq!(asked(start + Duration::from_secs(1)), 0);
+        assert_eq!(asked(start + ASK_AGAIN_AFTER), 1);
     }
 
     #[test]
-    fn what_could_not_be_stored_ends_the_stream() {
+    fn what_could_not_be_stored_ends_the_stream_and_what_was_is_told() {
         let answers = [stored(1, 1), Answer::Failed];
-        assert!(
-            Acks::default()
-                .frames(answers.into_iter(), Instant::now())
-                .is_err()
-        );
+        let (frames, end) = Acks::default().frames(answers.into_iter(), Instant::now());
+        assert!(matches!(frames[..], [Body::Ack(_)]) && end.is_some());
         let holes = Answer::TooManyHoles {
             epoch: 1,
             lowest_hole: 44,
         };
-        let Err(End::Close(close)) = Acks::default().frames([holes].into_iter(), Instant::now()) else {
+        let (_, Some(End::Close(close))) = Acks::default().frames([holes].into_iter(), Instant::now()) else {
             panic!("the stream goes on")
         };
         assert_eq!(close.sequence, 44);

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_proto::v1::controller_frame::Body;
-use muster_proto::v1::{CloseReason, CollectDone, CollectNow, Ping};
+use muster_proto::v1::{CloseReason, CollectDone, CollectNow, Credits, Ping, RenewHint, SetIntervals};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::reader::{Event, Progress};
-use super::{End, FrameTx, Session, acks, close, send, shutdown};
-use crate::app::live::{AgentRequest, Collected, Ending, Registration};
+use super::backlog::Share;
+use super::reader::{Event, Progress, Rooms};
+use super::{CREDIT_BYTES, End, FrameTx, RETRY_AFTER_MS, Session, acks, close, interval, send, shutdown};
+use crate::app::live::{AgentRequest, Cadence, Collected, Ending, Registration};
 use crate::app::presence;
 use crate::intake::Answer;
 
-/// How often the agent is pinged.
-const PING_EVERY: Duration = Duration::from_secs(10);
-/// Without any frame for this long the stream is dead.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked after the stream.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The agent is pinged at every second look: every 10 s.
+const LOOKS_PER_PING: u32 = 2;
+/// Without an answer to a ping for this long the stream is dead; with the time to the next look, 30 s.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
+/// An agent that does not renew its certificate is reminded this often.
+const HINT_EVERY: Duration = Duration::from_secs(600);
 /// Collections that may be under way on one stream.
 const COLLECTIONS_MAX: usize = 32;
 /// Answers that are made into frames at once.
@@ -33,6 +38,10 @@ pub(super) struct Conversation<'a> {
     presence: presence::Connection,
     progress: Arc<Progress>,
     frame_tx: FrameTx,
+    rooms: Rooms,
+    share: Share,
+    hinted: Option<Instant>,
+    looks: u32,
     acks: acks::Acks,
     /// Who waits for which collection.
     collections: HashMap<u64, oneshot::Sender<Collected>>,
@@ -45,6 +54,7 @@ impl<'a> Conversation<'a> {
         session: &'a Session,
         presence: presence::Connection,
         progress: Arc<Progress>,
+        rooms: Rooms,
         frame_tx: FrameTx,
     ) -> Self {
         Self {
@@ -52,6 +62,10 @@ impl<'a> Conversation<'a> {
             presence,
             progress,
             frame_tx,
+            rooms,
+            share: Share::new(Arc::clone(&session.context.backlogs)),
+            hinted: None,
+            looks: 0,
             acks: acks::Acks::default(),
             collections: HashMap::new(),
             numbers: 0,
@@ -67,18 +81,22 @@ impl<'a> Conversation<'a> {
         reading: JoinHandle<()>,
     ) -> End {
         let stop = self.session.context.stop.clone();
-        let mut ping = tokio::time::interval(PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut answered = Vec::new();
         let end = loop {
             let step = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(shutdown()),
                 ending = ending(&mut registration.ending) => Err(ending),
-                event = events.recv() => self.attend(event.unwrap_or(Event::End(End::Gone("reading ended")))),
+                event = events.recv() => self.attend(event.unwrap_or(Event::End(End::Gone("reading ended")))).await,
                 _ = answers.recv_many(&mut answered, ANSWERS_MAX), if !answers.is_closed() => self.answer(&mut answered).await,
                 Some(request) = registration.requests.recv() => self.ask(request).await,
-                _ = ping.tick() => self.ping().await,
+                Ok(()) = registration.cadence.changed() => {
+                    let cadence = *registration.cadence.borrow_and_update();
+                    self.set_cadence(cadence).await
+                }
+                _ = look.tick() => self.look().await,
             };
             if let Err(end) = step {
                 break end;
@@ -104,14 +122,21 @@ impl<'a> Conversation<'a> {
 
     /// Makes frames of what the intake has answered.
     async fn answer(&mut self, answers: &mut Vec<Answer>) -> Result<(), End> {
-        for body in self.acks.frames(answers.drain(..), Instant::now())? {
+        let count = answers.len();
+        let (frames, end) = self.acks.frames(answers.drain(..), Instant::now());
+        for body in frames {
             send(&self.frame_tx, body).await?;
         }
-        Ok(())
+        self.rooms.untold.add_permits(count);
+        end.map_or(Ok(()), Err)
     }
 
-    fn attend(&mut self, event: Event) -> Result<(), End> {
+    async fn attend(&mut self, event: Event) -> Result<(), End> {
         match event {
+            Event::Backlog => {
+                self.share.came();
+                self.grant().await
+            }
             Event::CollectDone(done) => {
                 self.collected(done);
                 Ok(())
@@ -152,14 +177,53 @@ impl<'a> Conversation<'a> {
         .await
     }
 
-    /// Pings, and looks whether the stream is still what it should be.
-    async fn ping(&mut self) -> Result<(), End> {
+    /// Tells the agent how much backlog it may send, if that has changed.
+    async fn grant(&mut self) -> Result<(), End> {
+        let Some(backlog_bytes) = self.share.news() else {
+            return Ok(());
+        };
+        let credits = Credits {
+            credit_bytes: CREDIT_BYTES,
+            backlog_bytes: Some(backlog_bytes),
+        };
+        send(&self.frame_tx, Body::Credits(credits)).await
+    }
+
+    async fn set_cadence(&self, cadence: Option<Cadence>) -> Result<(), End> {
+        let Some(cadence) = cadence else {
+            return Ok(());
+        };
+        let set = SetIntervals {
+            intervals: vec![interval(cadence)],
+            heartbeat_only: cadence.heartbeat_only,
+        };
+        send(&self.frame_tx, Body::SetIntervals(set)).await
+    }
+
+    /// Reminds an agent whose certificate is well past half of its life. Agents renew by themselves at half, give or
+    /// take a tenth, unless their clock is wrong.
+    async fn hint(&mut self, now_ms: i64) -> Result<(), End> {
+        let life = self.session.context.app.settings().agent_certificate_ttl;
+        let left_ms = self.session.certificate.not_after_ms.saturating_sub(now_ms);
+        let is_due = u128::try_from(left_ms).is_ok_and(|left_ms| left_ms < life.as_millis() * 2 / 5);
+        if !is_due || self.hinted.is_some_and(|hinted| hinted.elapsed() < HINT_EVERY) {
+            return Ok(());
+        }
+        self.hinted = Some(Instant::now());
+        let hint = RenewHint {
+            before_ms: self.session.certificate.not_after_ms,
+        };
+        send(&self.frame_tx, Body::RenewHint(hint)).await
+    }
+
+    /// Looks whether the stream is still what it should be, and pings.
+    async fn look(&mut self) -> Result<(), End> {
         if self
             .progress
             .silence()
             .is_some_and(|silence| SILENCE_MAX <= silence)
         {
-            return Err(End::Gone("silent for too long"));
+            return Err(End::Gone("no answer to pings for too long"));
         }
         let app = &self.session.context.app;
         let now_ms = app.clock().now_ms();
@@ -171,6 +235,13 @@ impl<'a> Conversation<'a> {
                 0,
             ));
         }
+        self.grant().await?;
+        self.hint(now_ms).await?;
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks % LOOKS_PER_PING != 1 {
+            return Ok(());
+        }
+        let app = &self.session.context.app;
         app.presence().pinged(self.presence, now_ms);
         self.numbers += 1;
         send(
@@ -178,7 +249,7 @@ impl<'a> Conversation<'a> {
             Body::Ping(Ping {
                 id: self.numbers,
                 wall_ms: now_ms,
-                fleet_size: 0,
+                fleet_size: self.session.context.fleet_size(),
             }),
         )
         .await
@@ -194,7 +265,7 @@ async fn ending(ending: &mut watch::Receiver<Option<Ending>>) -> End {
         .and_then(|ending| *ending);
     match wanted {
         Some(Ending::Revoked) => close(CloseReason::Revoked, "the identity was revoked", 0, 0),
-        Some(Ending::Again) => close(CloseReason::Overloaded, "connect again", 0, 0),
+        Some(Ending::Again) => close(CloseReason::Overloaded, "connect again", 0, RETRY_AFTER_MS),
         Some(Ending::Replaced) | None => close(
             CloseReason::Replaced,
             "a newer stream of this agent has come",

@@ -81,3 +81,15 @@ impl News {
             .await
     }
 }
+
+/// Writes down the offset of a boot, which is news. What is not written is read again with the next ping that has
+/// news.
+pub(super) async fn keep_offset(app: &App, agent: AgentId, boot_id: &str, offset_ms: i64, now_ms: i64) {
+    let kept = app
+        .store()
+        .set_boot_offset(agent, boot_id, offset_ms, now_ms)
+        .await;
+    if let Err(error) = kept {
+        tracing::warn!(error = %ErrorChain(&error), "agent's clock not noted");
+    }
+}

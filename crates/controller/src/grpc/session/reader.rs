@@ -1,74 +1,155 @@
 //! The reading half of a stream: frames, messages, and into the intake.
 //!
 //! It stops reading, and so the agent sending, while as much is unanswered as may be or the intake has no room.
+//! Reports of the backlog lane are handed in by a task of their own, so that their waiting for room holds up nothing
+//! that is live on the same stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use muster_base::ErrorChain;
+use muster_model::{Clock, Report};
 use muster_proto::convert;
-use muster_proto::framing::{Joined, Joiner};
+use muster_proto::framing::{FramingError, Joined, Joiner};
 use muster_proto::v1::agent_message::Body as MessageBody;
-use muster_proto::v1::{self, AgentFrame, CollectDone, agent_frame};
-use tokio::sync::{Semaphore, mpsc};
+use muster_proto::v1::{self, AgentFrame, CollectDone, Lane, agent_frame};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, Streaming};
 
-use super::{Context, EPOCHS_MAX, End, bad_frame};
-use crate::app::ingest::{Source, Unacceptable};
-use crate::app::presence;
+use super::metrics::{Breach, Skewed};
+use super::{Context, EPOCHS_MAX, End, bad_frame, note};
+use crate::app::ingest::{Ingest, Placement, Source, Timeline, Unacceptable};
+use crate::app::presence::{self, is_skewed};
 use crate::intake::{Answer, IntakeError, ReplyTo};
 
 /// Events that may wait for the answering half.
 pub(super) const EVENTS_MAX: usize = 16;
-/// Bytes of messages, decompressed, that may be unanswered. The agent counts its credit as it likes, so this is
-/// more than what it is promised.
-pub(super) const UNANSWERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of messages, decompressed, that may be unanswered: of what is live, with definitions, and of backlog. An
+/// agent that keeps to its credit never gets there; one that does not is read no further.
+const LIVE_BYTES_MAX: usize = 2 * 1024 * 1024;
+const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+/// Messages whose answers are not sent yet: what a peer that sends and does not read makes us keep.
+const UNTOLD_MAX: usize = 16 * 1024;
+/// How often the answering half is told that there is backlog.
+const BACKLOG_TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// What the answering half is told.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A collection that was asked for is over.
     CollectDone(CollectDone),
+    /// Backlog comes.
+    Backlog,
     /// Nothing more will be read.
     End(End),
 }
 
-/// When the last frame came, and whether we are the ones who do not read.
+/// When the last answer to a ping came, and whether we are the ones who do not read.
 #[derive(Debug)]
 pub(super) struct Progress {
     started: Instant,
-    last_frame_ms: AtomicU64,
+    last_pong_ms: AtomicU64,
+    /// Since when we wait for room, if we do.
+    waiting_since_ms: AtomicU64,
     is_waiting: AtomicBool,
+    /// How long we have waited since the last answer.
+    waited_ms: AtomicU64,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
-            last_frame_ms: AtomicU64::new(0),
+            last_pong_ms: AtomicU64::new(0),
+            waiting_since_ms: AtomicU64::new(0),
             is_waiting: AtomicBool::new(false),
+            waited_ms: AtomicU64::new(0),
         }
     }
 
-    fn frame(&self) {
-        let since_start = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_frame_ms.store(since_start, Ordering::Relaxed);
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn pong(&self) {
+        self.last_pong_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.waited_ms.store(0, Ordering::Relaxed);
     }
 
     fn wait(&self, is_waiting: bool) {
-        self.frame();
+        let now_ms = self.now_ms();
+        if is_waiting {
+            self.waiting_since_ms.store(now_ms, Ordering::Relaxed);
+        } else {
+            let since_ms = self.waiting_since_ms.load(Ordering::Relaxed);
+            self.waited_ms
+                .fetch_add(now_ms.saturating_sub(since_ms), Ordering::Relaxed);
+        }
         self.is_waiting.store(is_waiting, Ordering::Relaxed);
     }
 
-    /// How long the agent has been silent; `None` while it is us who do not read.
+    /// How long the agent has answered no ping while we were listening; `None` while it is us who do not read. Other
+    /// frames are no answer: a peer that sends and never reads is as good as gone.
     pub(super) fn silence(&self) -> Option<Duration> {
         if self.is_waiting.load(Ordering::Relaxed) {
             return None;
         }
-        let last = Duration::from_millis(self.last_frame_ms.load(Ordering::Relaxed));
-        Some(self.started.elapsed().saturating_sub(last))
+        let last_ms = self.last_pong_ms.load(Ordering::Relaxed);
+        let waited_ms = self.waited_ms.load(Ordering::Relaxed);
+        let silence_ms = self.now_ms().saturating_sub(last_ms).saturating_sub(waited_ms);
+        Some(Duration::from_millis(silence_ms))
+    }
+}
+
+/// What a stream may make us keep.
+#[derive(Debug, Clone)]
+pub(super) struct Rooms {
+    live: Arc<Semaphore>,
+    backlog: Arc<Semaphore>,
+    /// Given back by whoever tells the answers.
+    pub(super) untold: Arc<Semaphore>,
+}
+
+impl Rooms {
+    pub(super) fn new() -> Self {
+        Self {
+            live: Arc::new(Semaphore::new(LIVE_BYTES_MAX)),
+            backlog: Arc::new(Semaphore::new(BACKLOG_BYTES_MAX)),
+            untold: Arc::new(Semaphore::new(UNTOLD_MAX)),
+        }
+    }
+}
+
+/// A report of the backlog lane that waits to be handed in.
+struct Late {
+    what: Result<(Report, Placement), Unacceptable>,
+    plain: Vec<u8>,
+    credit: OwnedSemaphorePermit,
+}
+
+/// Hands in backlog as there is room for it.
+async fn feed(
+    ingest: Ingest,
+    source: Source,
+    mut late_rx: mpsc::UnboundedReceiver<Late>,
+    answer_tx: mpsc::UnboundedSender<Answer>,
+) {
+    while let Some(Late { what, plain, credit }) = late_rx.recv().await {
+        // What is let go here is not answered, and so sent again.
+        let Ok(share) = ingest.room_for_backlog(plain.len()).await else {
+            return;
+        };
+        let reply_to = ReplyTo::sharing(answer_tx.clone(), credit, share);
+        let handed_in = match what {
+            Ok((report, placement)) => ingest.report(source, report, plain, placement, reply_to).await,
+            Err(unacceptable) => ingest.refuse(source, unacceptable, reply_to).await,
+        };
+        if handed_in.is_err() {
+            return;
+        }
     }
 }
 
@@ -79,9 +160,31 @@ pub(super) struct Reader {
     pub(super) epochs: Vec<u64>,
     pub(super) presence: presence::Connection,
     pub(super) progress: Arc<Progress>,
-    pub(super) room: Arc<Semaphore>,
+    pub(super) rooms: Rooms,
+    pub(super) timeline: Timeline,
+    pub(super) skewed: Skewed,
     pub(super) answer_tx: mpsc::UnboundedSender<Answer>,
     pub(super) event_tx: mpsc::Sender<Event>,
+    pub(super) backlog: Backlog,
+}
+
+/// The way of the backlog lane.
+pub(super) struct Backlog {
+    late_tx: mpsc::UnboundedSender<Late>,
+    told: Option<Instant>,
+    _feeding: AbortOnDropHandle<()>,
+}
+
+impl Backlog {
+    pub(super) fn new(ingest: Ingest, source: Source, answer_tx: mpsc::UnboundedSender<Answer>) -> Self {
+        // Bounded by the room that each of them takes.
+        let (late_tx, late_rx) = mpsc::unbounded_channel();
+        Self {
+            late_tx,
+            told: None,
+            _feeding: AbortOnDropHandle::new(tokio::spawn(feed(ingest, source, late_rx, answer_tx))),
+        }
+    }
 }
 
 impl Reader {
@@ -94,7 +197,6 @@ impl Reader {
                 Ok(None) => break End::Gone("the agent closed it"),
                 Err(status) => break unreadable(&status),
             };
-            self.progress.frame();
             self.context.metrics.count_frame();
             if let Err(end) = self.take(frame, &mut joiner).await {
                 break end;
@@ -110,26 +212,63 @@ impl Reader {
         match frame.body {
             Some(agent_frame::Body::Fragment(fragment)) => {
                 app.presence().frame(self.presence, now_ms);
-                let sequence = fragment.sequence;
+                let (lane, sequence) = (fragment.lane(), fragment.sequence);
                 match joiner.push(fragment) {
-                    Ok(Some(joined)) => self.message(joined, sequence).await,
+                    Ok(Some(joined)) => self.message(joined, lane, sequence).await,
                     Ok(None) => Ok(()),
-                    Err(error) => Err(bad_frame(&ErrorChain(&error).to_string(), sequence)),
+                    Err(error) => {
+                        let breach = breach_of(&error);
+                        Err(bad_frame(breach, &ErrorChain(&error).to_string(), sequence))
+                    }
                 }
             }
-            Some(agent_frame::Body::Pong(_)) => {
+            Some(agent_frame::Body::Pong(pong)) => {
+                self.progress.pong();
                 app.presence().ponged(self.presence, now_ms);
+                if let Some(clock) = pong.clock.and_then(|clock| Clock::try_from(clock).ok()) {
+                    self.clock(&clock, now_ms);
+                }
                 Ok(())
             }
-            Some(agent_frame::Body::Hello(_)) => Err(bad_frame("Hello came twice", 0)),
+            Some(agent_frame::Body::Hello(_)) => Err(bad_frame(Breach::Hello, "Hello came twice", 0)),
             // A kind of frame of a newer agent; it knows from Welcome that we may not understand it.
             None => Ok(()),
         }
     }
 
-    async fn message(&mut self, joined: Joined, sequence: u64) -> Result<(), End> {
+    /// Takes a reading of the agent's clocks.
+    pub(super) fn clock(&mut self, clock: &Clock, now_ms: i64) {
+        let app = &self.context.app;
+        let reading = self.timeline.read(clock, now_ms);
+        app.presence().clock_read(self.presence, reading.skew_ms);
+        self.skewed.set(is_skewed(reading.skew_ms));
+        if let Some(offset_ms) = reading.news_ms {
+            let (app, agent, boot_id) = (Arc::clone(app), self.source.agent, clock.boot_id.clone());
+            tokio::spawn(async move { note::keep_offset(&app, agent, &boot_id, offset_ms, now_ms).await });
+        }
+    }
+
+    /// How the times of a report are to be read.
+    async fn place(&self, clock: &Clock) -> Placement {
+        if self.timeline.is_to_be_asked(&clock.boot_id) {
+            let store = self.context.app.store();
+            match store.boot_offset(self.source.agent, &clock.boot_id).await {
+                Ok(known) => {
+                    if let Some(offset_ms) = known {
+                        self.timeline.remember(&clock.boot_id, offset_ms);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %ErrorChain(&error), "clock of an earlier boot not read");
+                }
+            }
+        }
+        self.timeline.place(clock, self.context.app.clock().now_ms())
+    }
+
+    async fn message(&mut self, joined: Joined, lane: Lane, sequence: u64) -> Result<(), End> {
         match joined.message.body {
-            Some(MessageBody::Report(report)) => self.report(report, joined.plain, sequence).await,
+            Some(MessageBody::Report(report)) => self.report(report, joined.plain, lane, sequence).await,
             Some(MessageBody::Definitions(definitions)) => self.definitions(definitions, joined.plain).await,
             Some(MessageBody::CollectDone(done)) => {
                 let told = self.event_tx.send(Event::CollectDone(done)).await;
@@ -141,44 +280,78 @@ impl Reader {
         }
     }
 
-    async fn report(&mut self, report: v1::Report, plain: Vec<u8>, sequence: u64) -> Result<(), End> {
+    async fn report(
+        &mut self,
+        report: v1::Report,
+        plain: Vec<u8>,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<(), End> {
         self.context.metrics.count_report();
         if report.sequence == 0 {
-            return Err(bad_frame("a report without a number", sequence));
+            return Err(bad_frame(Breach::Numbers, "a report without a number", sequence));
         }
         self.know_epoch(report.epoch, report.sequence)?;
         let (epoch, number) = (report.epoch, report.sequence);
-        let reply_to = self.wait_for_room(plain.len()).await?;
-        let handed_in = match convert::report_from_wire(report) {
+        let what = match convert::report_from_wire(report) {
             Ok(report) => {
-                self.context
-                    .ingest
-                    .report(self.source, report, plain, reply_to)
-                    .await
+                let placement = self.place(&report.clock).await;
+                Ok((report, placement))
             }
             Err(error) => {
                 // It can be read, so sending it again would change nothing: it is refused once and for all.
-                let reason = ErrorChain(&error).to_string();
-                let unacceptable = Unacceptable {
+                self.context.metrics.count_unacceptable();
+                Err(Unacceptable {
                     epoch,
                     sequence: number,
-                    reason,
-                };
-                self.context
-                    .ingest
-                    .refuse(self.source, unacceptable, reply_to)
+                    reason: ErrorChain(&error).to_string(),
+                })
+            }
+        };
+        if lane == Lane::Backlog {
+            return self.late(what, plain).await;
+        }
+        let credit = self.wait_for_room(&self.rooms.live, plain.len()).await?;
+        let reply_to = ReplyTo::new(self.answer_tx.clone(), Some(credit));
+        let ingest = &self.context.ingest;
+        let handed_in = match what {
+            Ok((report, placement)) => {
+                ingest
+                    .report(self.source, report, plain, placement, reply_to)
                     .await
             }
+            Err(unacceptable) => ingest.refuse(self.source, unacceptable, reply_to).await,
         };
         self.handed_in(handed_in)
     }
 
+    async fn late(
+        &mut self,
+        what: Result<(Report, Placement), Unacceptable>,
+        plain: Vec<u8>,
+    ) -> Result<(), End> {
+        self.context.metrics.count_backlog();
+        let is_told = self
+            .backlog
+            .told
+            .is_some_and(|told| told.elapsed() < BACKLOG_TOLD_EVERY);
+        if !is_told {
+            self.backlog.told = Some(Instant::now());
+            let told = self.event_tx.send(Event::Backlog).await;
+            told.map_err(|_| End::Gone("already closed"))?;
+        }
+        let credit = self.wait_for_room(&self.rooms.backlog, plain.len()).await?;
+        let late = Late { what, plain, credit };
+        self.handed_in(self.backlog.late_tx.send(late).map_err(|_| IntakeError::Closed))
+    }
+
     async fn definitions(&mut self, definitions: v1::Definitions, plain: Vec<u8>) -> Result<(), End> {
         if definitions.first_id == 0 {
-            return Err(bad_frame("definitions begin with id 1", 0));
+            return Err(bad_frame(Breach::Numbers, "definitions begin with id 1", 0));
         }
         self.know_epoch(definitions.epoch, 0)?;
-        let reply_to = self.wait_for_room(plain.len()).await?;
+        let credit = self.wait_for_room(&self.rooms.live, plain.len()).await?;
+        let reply_to = ReplyTo::new(self.answer_tx.clone(), Some(credit));
         let (first_id, count) = (definitions.first_id, definitions.series.len());
         let ingest = &self.context.ingest;
         let handed_in = ingest
@@ -193,19 +366,25 @@ impl Reader {
             return Ok(());
         }
         if EPOCHS_MAX <= self.epochs.len() {
-            return Err(bad_frame("reports of too many epochs", sequence));
+            return Err(bad_frame(Breach::Numbers, "reports of too many epochs", sequence));
         }
         self.epochs.push(epoch);
         Ok(())
     }
 
-    /// Waits until less is unanswered. What is taken here is given back with the answer.
-    async fn wait_for_room(&self, size_bytes: usize) -> Result<ReplyTo, End> {
+    /// Waits until less is unanswered, and less answered and not told. What is taken here is given back with the
+    /// answer.
+    async fn wait_for_room(
+        &self,
+        room: &Arc<Semaphore>,
+        size_bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, End> {
+        let closed = |_| End::Gone("already closed");
+        // Who does not listen to answers gets no patience for it.
+        self.rooms.untold.acquire().await.map_err(closed)?.forget();
         self.progress.wait(true);
-        let wanted = u32::try_from(size_bytes.min(UNANSWERED_BYTES_MAX)).unwrap_or(u32::MAX);
-        let credit = Arc::clone(&self.room).acquire_many_owned(wanted).await;
-        let credit = credit.map_err(|_| End::Gone("already closed"))?;
-        Ok(ReplyTo::new(self.answer_tx.clone(), Some(credit)))
+        let wanted = u32::try_from(size_bytes.clamp(1, BACKLOG_BYTES_MAX)).unwrap_or(u32::MAX);
+        Arc::clone(room).acquire_many_owned(wanted).await.map_err(closed)
     }
 
     fn handed_in(&self, result: Result<(), IntakeError>) -> Result<(), End> {
@@ -218,9 +397,24 @@ impl Reader {
 /// is the connection.
 pub(super) fn unreadable(status: &Status) -> End {
     match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => bad_frame("a frame is longer than a frame may be", 0),
-        Code::Internal if status.message().contains("decode") => bad_frame("a frame is no message", 0),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            bad_frame(Breach::FrameTooLong, "a frame is longer than a frame may be", 0)
+        }
+        Code::Internal if status.message().contains("decode") => {
+            bad_frame(Breach::FrameUnreadable, "a frame is no message", 0)
+        }
         _ => End::Gone("connection lost"),
+    }
+}
+
+const fn breach_of(error: &FramingError) -> Breach {
+    match error {
+        FramingError::MessageTooLong { .. } => Breach::MessageTooLong,
+        FramingError::FrameTooLong { .. } => Breach::FrameTooLong,
+        FramingError::Header(_) => Breach::Header,
+        FramingError::Decompress(_) | FramingError::Compress(_) | FramingError::Decode(_) => {
+            Breach::MessageUnreadable
+        }
     }
 }
 
@@ -237,6 +431,19 @@ mod tests {
         tokio::time::advance(Duration::from_secs(90)).await;
         assert_eq!(progress.silence(), None);
         progress.wait(false);
+        assert_eq!(progress.silence(), Some(Duration::from_secs(31)));
+        progress.pong();
         assert_eq!(progress.silence(), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_no_answer_to_pings() {
+        let progress = Progress::new();
+        for _ in 0..25 {
+            progress.wait(true);
+            progress.wait(false);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(progress.silence(), Some(Duration::from_secs(25)));
     }
 }

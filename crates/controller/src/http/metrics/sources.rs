@@ -100,6 +100,21 @@ const INTAKE: &[Count<OfIntake>] = &[
         |m| &m.samples_refused_old,
     ),
     (
+        "muster_intake_samples_not_finite",
+        "Values that are no numbers and were left out",
+        |m| &m.samples_not_finite,
+    ),
+    (
+        "muster_intake_reports_time_rebuilt",
+        "Reports with a wrong clock, whose times were rebuilt",
+        |m| &m.reports_time_rebuilt,
+    ),
+    (
+        "muster_intake_reports_time_unknown",
+        "Reports whose time is not known",
+        |m| &m.reports_time_unknown,
+    ),
+    (
         "muster_intake_definitions_stored",
         "Definitions of series stored",
         |m| &m.definitions_stored,
@@ -280,6 +295,11 @@ const ACCEPTED: &[Count<crate::grpc::AcceptMetrics>] = &[
         "Connections dropped for being too many",
         |m| &m.dropped_full,
     ),
+    (
+        "muster_connections_evicted",
+        "Connections that had not shown who they are and made room for newer ones",
+        |m| &m.evicted,
+    ),
     ("muster_handshakes_failed", "TLS handshakes that failed", |m| {
         &m.handshakes_failed
     }),
@@ -295,6 +315,16 @@ const SESSIONS: &[Count<crate::grpc::SessionMetrics>] = &[
     ("muster_sessions_refused", "Streams refused", |m| &m.refused),
     ("muster_session_frames", "Frames received", |m| &m.frames),
     ("muster_session_reports", "Reports received", |m| &m.reports),
+    (
+        "muster_session_reports_backlog",
+        "Reports received on the backlog lane",
+        |m| &m.reports_backlog,
+    ),
+    (
+        "muster_session_reports_refused",
+        "Reports that no report may say, kept as a gap",
+        |m| &m.reports_refused,
+    ),
 ];
 
 fn of_agent_port(grpc: &GrpcMetrics) -> Vec<Figure> {
@@ -317,6 +347,15 @@ fn of_agent_port(grpc: &GrpcMetrics) -> Vec<Figure> {
     ];
     figures.extend(counters(ACCEPTED, &**accept));
     figures.extend(counters(SESSIONS, &**session));
+    figures.push(Figure::gauge(
+        "muster_servers_clock_skewed",
+        "Connected servers whose clock is off by more than 5 s",
+        now(get(&session.skewed)),
+    ));
+    figures.extend(session.breaches().map(|(reason, counter)| {
+        let help = "Streams closed for what came in on them";
+        Figure::counter("muster_sessions_breached", help, get(counter)).with("reason", reason)
+    }));
     figures.extend([
         closed(&session.closed_bad_frame, "bad_frame"),
         closed(&session.closed_replaced, "replaced"),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use crate::app::presence::is_skewed;
 use crate::app::servers::{CreatedServer, NewServer, ServerPatch, ServerView};
 use crate::http::extract::rfc3339;
 
@@ -31,6 +32,10 @@ pub(in crate::http) struct ServerBody {
     monitoring_enabled: bool,
     /// When it was last heard.
     last_seen: Option<String>,
+    /// Seconds that its clock is ahead of the controller's, while it is connected.
+    clock_skew_seconds: Option<f64>,
+    /// Whether that is more than five either way.
+    clock_skewed: bool,
     /// What fails, if something does.
     last_error: Option<String>,
     /// Free text.
@@ -68,6 +73,8 @@ impl From<ServerView> for ServerBody {
             status: view.status.as_str(),
             monitoring_enabled: view.monitoring_enabled,
             last_seen: view.last_seen_ms.map(rfc3339),
+            clock_skew_seconds: view.clock_skew_ms.map(|skew_ms| skew_ms as f64 / 1_000.0),
+            clock_skewed: view.clock_skew_ms.is_some_and(is_skewed),
             last_error: view.last_error,
             description: view.description,
             tags: view.tags,
