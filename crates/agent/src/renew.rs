@@ -124,7 +124,7 @@ impl Renewer {
         let answer = renewal::call(&self.controller, &self.credentials, request.der().to_vec()).await?;
         let next = self.next_identity(answer, &key)?;
         // Tried before it counts: an identity that TLS does not take must not replace one that it does.
-        let prepared = Credentials::prepare(&next)?;
+        let prepared = self.credentials.prepare(&next)?;
         let next = on_disk(self.dir.clone(), move |dir| {
             dir.switch(&next, &key).map(|()| next)
         })

@@ -154,8 +154,9 @@ impl Parts {
             controller: controller.clone(),
             hostname: hostname(&host).await,
         };
-        let uplink =
-            Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?.with_control(control_tx);
+        let uplink = Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?
+            .with_control(control_tx)
+            .with_good_time(options.data_dir.join("last-good-time"), &identity);
         let figures = keeper.as_ref().map(Keeper::figures).unwrap_or_default();
         let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures);
         let (heartbeat_tx, heartbeat_only) = watch::channel(false);

@@ -17,12 +17,14 @@ mod outgoing;
 mod pace;
 pub(crate) mod renewal;
 mod session;
+mod time;
 mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use camino::Utf8PathBuf;
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_proto::v1::CloseReason;
@@ -140,7 +142,7 @@ impl Uplink {
     ) -> Result<Self, TlsError> {
         Ok(Self {
             config,
-            credentials: Credentials::of(identity)?,
+            credentials: Credentials::of(identity, time::GoodTime::new(clocks.clone()))?,
             outbox,
             clocks,
             control_tx: None,
@@ -154,6 +156,15 @@ impl Uplink {
     #[must_use]
     pub fn with_control(mut self, control_tx: mpsc::Sender<Control>) -> Self {
         self.control_tx = Some(control_tx);
+        self
+    }
+
+    /// Keeps the last time that a controller has named in `path`, so that a wall clock that is lost with the next boot
+    /// does not keep the agent away; `identity` is the one it was made with.
+    #[must_use]
+    pub fn with_good_time(self, path: Utf8PathBuf, identity: &Identity) -> Self {
+        let expires_ms = identity.validity().map(|(_, expires_ms)| expires_ms);
+        self.credentials.time().keep_in(path, expires_ms);
         self
     }
 

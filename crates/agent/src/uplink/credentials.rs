@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use tokio::sync::{Notify, watch};
 
+use super::time::GoodTime;
 use super::tls::{self, TlsError};
 use crate::identity::Identity;
 
@@ -13,22 +14,24 @@ use crate::identity::Identity;
 pub struct Credentials {
     tls: watch::Sender<Arc<ClientConfig>>,
     hint: Arc<Notify>,
+    time: GoodTime,
 }
 
 /// Credentials that were found to be usable.
 pub(crate) struct Prepared(Arc<ClientConfig>);
 
 impl Credentials {
-    pub(super) fn of(identity: &Identity) -> Result<Self, TlsError> {
+    pub(super) fn of(identity: &Identity, time: GoodTime) -> Result<Self, TlsError> {
         Ok(Self {
-            tls: watch::Sender::new(tls::of_identity(identity)?),
+            tls: watch::Sender::new(tls::of_identity(identity, &time)?),
             hint: Arc::default(),
+            time,
         })
     }
 
     /// Makes an identity ready to be put in use.
-    pub(crate) fn prepare(identity: &Identity) -> Result<Prepared, TlsError> {
-        tls::of_identity(identity).map(Prepared)
+    pub(crate) fn prepare(&self, identity: &Identity) -> Result<Prepared, TlsError> {
+        tls::of_identity(identity, &self.time).map(Prepared)
     }
 
     /// From now on connections are made with these.
@@ -39,6 +42,11 @@ impl Credentials {
     /// Waits until the controller wants the certificate renewed, or finds that it has expired.
     pub(crate) async fn hinted(&self) {
         self.hint.notified().await;
+    }
+
+    /// The time by which certificates are judged.
+    pub(super) const fn time(&self) -> &GoodTime {
+        &self.time
     }
 
     pub(super) fn hint(&self) {

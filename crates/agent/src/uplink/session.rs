@@ -332,6 +332,7 @@ impl<'a> Session<'a> {
     }
 
     fn pong(&mut self, ping: &Ping) -> Result<(), SessionError> {
+        self.uplink.credentials.time().learn_and_keep(ping.wall_ms);
         if ping.fleet_size != 0 {
             self.fleet_size = ping.fleet_size;
         }

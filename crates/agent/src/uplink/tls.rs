@@ -9,12 +9,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use super::time::GoodTime;
 use crate::identity::Identity;
 
 /// Why TLS could not be set up from an identity.
@@ -28,12 +30,12 @@ pub struct TlsError(#[from] rustls::Error);
 pub struct WrongController;
 
 /// TLS of an enrolled agent: shows its certificate, and trusts the identity's roots and nothing else.
-pub(super) fn of_identity(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+pub(super) fn of_identity(identity: &Identity, time: &GoodTime) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     for root in &identity.roots {
         roots.add(root.clone())?;
     }
-    let config = builder()?
+    let config = builder(Arc::new(time.clone()))?
         .with_root_certificates(roots)
         .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?;
     Ok(finish(config))
@@ -45,7 +47,8 @@ pub(super) fn of_pin(pin: [u8; 32]) -> Result<Arc<ClientConfig>, TlsError> {
         pin,
         provider: provider(),
     };
-    let config = builder()?
+    // It has talked to no controller yet, and certificates of one are not older than the program by much.
+    let config = builder(Arc::new(rustls::time_provider::DefaultTimeProvider))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
@@ -56,8 +59,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
-    Ok(ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?)
+fn builder(
+    time: Arc<dyn TimeProvider>,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
+    let builder = ClientConfig::builder_with_details(provider(), time);
+    Ok(builder.with_protocol_versions(&[&rustls::version::TLS13])?)
 }
 
 fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
