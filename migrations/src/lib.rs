@@ -12,6 +12,7 @@ mod m20261122_000006_collections;
 mod m20261122_000007_positions;
 mod m20261122_000008_renewals;
 mod m20261122_000009_audit;
+mod m20261122_000010_access;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_positions::Migration),
             Box::new(m20261122_000008_renewals::Migration),
             Box::new(m20261122_000009_audit::Migration),
+            Box::new(m20261122_000010_access::Migration),
         ]
     }
 }

@@ -18,6 +18,8 @@ pub mod resources;
 pub mod series;
 pub mod servers;
 pub mod status;
+pub mod tokens;
+pub mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use camino::Utf8Path;
 use muster_base::clock::WallClock;
 use muster_base::id::{AgentId, ServerId};
 use thiserror::Error;
-use tokio::sync::{Mutex, Semaphore, broadcast};
+use tokio::sync::{Mutex, broadcast};
 
 use crate::identity::{Identity, IdentityError, Installation, Seal};
 use crate::store::{Store, StoreError};
@@ -52,7 +54,8 @@ const TOKENS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 pub struct Settings {
     /// How long an access token lives.
     pub session_ttl: Duration,
-    /// Login attempts a minute, per account and per address.
+    /// Login attempts a minute: for an account from one address, for an account from all addresses it never logged in
+    /// from, and for such an address over all accounts.
     pub login_per_min: u32,
     /// Enrolments a second from one address.
     pub enrolment_per_address_per_s: f64,
@@ -62,6 +65,8 @@ pub struct Settings {
     pub enrolment_per_s: f64,
     /// How long an enrolment token lives unless its maker says otherwise.
     pub token_ttl: Duration,
+    /// What hashing a password costs.
+    pub hash_cost: auth::HashCost,
     /// How long entries of the audit log are kept.
     pub audit_retention: Duration,
     /// How long an agent's certificate is valid.
@@ -79,6 +84,7 @@ impl Default for Settings {
             enrolment_burst: 20,
             enrolment_per_s: 20.0,
             token_ttl: Duration::from_secs(30 * 60),
+            hash_cost: auth::HashCost::default(),
             audit_retention: audit::RETENTION_DEFAULT,
             agent_certificate_ttl: Duration::from_secs(7 * 24 * 3_600),
             agent_address: "127.0.0.1:8481".to_owned(),
@@ -163,12 +169,11 @@ pub struct App {
     presence: Arc<presence::Presence>,
     settings: Settings,
     started_ms: i64,
-    login_limit: limit::RateLimit<String>,
+    guard: auth::Guard,
+    hasher: auth::Hasher,
     enrolment_limit: limit::RateLimit<std::net::IpAddr>,
     enrolment_limit_all: limit::RateLimit<()>,
     renewal_limit: limit::RateLimit<AgentId>,
-    /// Bounds how many password hashes are computed at once: each takes 19 MiB.
-    hashers: Arc<Semaphore>,
     revoked_tx: broadcast::Sender<AgentId>,
     /// Told of every server whose cadence was set.
     cadence_tx: broadcast::Sender<(ServerId, live::Cadence)>,
@@ -186,9 +191,9 @@ impl App {
         clock: WallClock,
         settings: Settings,
     ) -> Self {
-        let per_login_s = f64::from(settings.login_per_min) / 60.0;
         Self {
-            login_limit: limit::RateLimit::new(per_login_s, settings.login_per_min),
+            guard: auth::Guard::new(settings.login_per_min),
+            hasher: auth::Hasher::new(settings.hash_cost),
             enrolment_limit: limit::RateLimit::new(
                 settings.enrolment_per_address_per_s,
                 settings.enrolment_burst,
@@ -206,7 +211,6 @@ impl App {
             clock,
             presence: Arc::default(),
             settings,
-            hashers: Arc::new(Semaphore::new(auth::HASHERS)),
             revoked_tx: broadcast::Sender::new(REVOCATIONS_HELD),
             cadence_tx: broadcast::Sender::new(REVOCATIONS_HELD),
             names: Mutex::default(),
@@ -266,6 +270,9 @@ impl App {
         self.store.put_secrets(&fresh, now_ms).await?;
         self.store
             .forget_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
+            .await?;
+        self.store
+            .forget_api_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
             .await?;
         self.audit.retain(self.settings.audit_retention).await?;
         Ok(())

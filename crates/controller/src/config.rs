@@ -10,6 +10,7 @@ mod enrolment;
 mod intake;
 mod log;
 mod network;
+mod proxies;
 mod samples;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use self::enrolment::Enrolment;
 pub use self::intake::Intake;
 pub use self::log::Log;
 pub use self::network::{Agents, Http};
+pub use self::proxies::Network;
 pub use self::samples::Samples;
 
 /// Where the settings are unless told otherwise; absent means all defaults.

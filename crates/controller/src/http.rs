@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod auth;
+mod client;
 mod collect;
 mod collectors;
 mod error;
@@ -24,6 +25,8 @@ mod serve;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod users;
 
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +41,10 @@ use crate::app::collect::Collecting;
 use crate::app::enrolment::EnrolError;
 use crate::app::series::{Series, SeriesError};
 use crate::app::servers::{ServerFilter, ServerView};
+use crate::app::tokens::TokenError;
+use crate::app::users::UserError;
 use crate::app::{App, AppError, PAGE_LIMIT_MAX, PageRequest};
+use crate::config::Network;
 use access::{Access, Declared, Routes};
 use error::{Code, Problem};
 use metrics::Metrics;
@@ -57,6 +63,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Whether both ports accept and queries are complete.
     pub ready: watch::Receiver<Readiness>,
+    /// Reverse proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// What handlers share. Cheap to clone.
@@ -68,6 +76,7 @@ struct HttpState {
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
     requests: Arc<Semaphore>,
+    trusted_proxies: Arc<[Network]>,
     /// Set once all routes are known.
     openapi: Arc<OnceLock<String>>,
 }
@@ -80,6 +89,7 @@ impl HttpState {
             collect: parts.collect,
             metrics: parts.metrics,
             ready: parts.ready,
+            trusted_proxies: parts.trusted_proxies.into(),
             requests: Arc::new(Semaphore::new(middleware::REQUESTS_MAX)),
             openapi: Arc::default(),
         }
@@ -119,15 +129,15 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Public, routes!(probes::readyz))
         .add(Access::Public, routes!(auth::token))
         .add(look, routes!(auth::me))
-        .add(look, routes!(auth::logout))
+        .change(look, "auth.logout", routes!(auth::logout))
         .add(look, routes!(openapi::openapi))
         .add(look, routes!(servers::list))
-        .add(administer, routes!(servers::create))
+        .change(administer, "server.create", routes!(servers::create))
         .add(look, routes!(servers::get))
-        .add(administer, routes!(servers::patch))
-        .add(administer, routes!(servers::delete))
-        .add(act, routes!(collect::all))
-        .add(act, routes!(collect::one))
+        .change(administer, "server.change", routes!(servers::patch))
+        .change(administer, "server.delete", routes!(servers::delete))
+        .change(act, "collect.all", routes!(collect::all))
+        .change(act, "collect.one", routes!(collect::one))
         .add(look, routes!(resources::list))
         .add(look, routes!(resources::devices))
         .add(look, routes!(resources::device))
@@ -136,9 +146,23 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(collectors::errors))
         .add(look, routes!(collectors::stats))
         .add(look, routes!(range::range))
-        .add(look, routes!(federate::federate))
-        .add(look, routes!(metrics::metrics))
+        .add(Access::Metrics, routes!(federate::federate))
+        .add(Access::Metrics, routes!(metrics::metrics))
         .add(administer, routes!(audit::list))
+        .add(look, routes!(users::me))
+        .change(
+            look,
+            "user.change_own_password",
+            routes!(users::change_own_password),
+        )
+        .add(administer, routes!(users::list))
+        .change(administer, "user.create", routes!(users::create))
+        .add(administer, routes!(users::get))
+        .change(administer, "user.change", routes!(users::put))
+        .change(administer, "user.delete", routes!(users::delete))
+        .add(look, routes!(tokens::list))
+        .change(look, "api_token.create", routes!(tokens::create))
+        .change(look, "api_token.delete", routes!(tokens::delete))
         .page(Access::Public, Method::GET, "/login", page::login_form)
         .page(Access::Public, Method::POST, "/login", page::login)
         .page(Access::Public, Method::GET, "/static/style.css", page::style)
@@ -176,16 +200,7 @@ impl From<AppError> for Problem {
         match error {
             AppError::NotFound { what: "server", id } => Self::no_server(id),
             AppError::NotFound { what, id } => Self::new(Code::NotFound, format!("there is no {what} {id}")),
-            AppError::Invalid(problems) => match problems.as_slice() {
-                [only] => Self::field(only.field, &only.message),
-                several => {
-                    let all: Vec<_> = several
-                        .iter()
-                        .map(|problem| format!("{}: {}", problem.field, problem.message))
-                        .collect();
-                    Self::new(Code::InvalidBody, all.join("; "))
-                }
-            },
+            AppError::Invalid(problems) => Self::fields(&problems),
             AppError::Cursor => {
                 Self::parameter("cursor", "it is not one that an earlier answer gave in next")
             }
@@ -212,6 +227,35 @@ impl From<AuthError> for Problem {
             @ (AuthError::Hash(_) | AuthError::Random(_) | AuthError::Keep(_) | AuthError::Store(_)) => {
                 Self::internal(&error)
             }
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::NotFound(id) => Self::new(Code::UserNotFound, format!("there is no user {id}")),
+            UserError::NameTaken(_) => Self::new(Code::UsernameTaken, "choose another name"),
+            UserError::LastAdmin => Self::new(Code::LastAdmin, "make or enable another admin first"),
+            UserError::NeedsSession => Self::new(Code::SessionNeeded, "log in to change the password"),
+            UserError::WrongPassword => Self::field("current_password", "it is wrong"),
+            UserError::TooMany => Self::new(Code::LimitReached, error.to_string()),
+            UserError::Invalid(problems) => Self::fields(&problems),
+            UserError::Auth(error) => error.into(),
+            UserError::Store(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotFound(id) => Self::new(Code::TokenNotFound, format!("there is no API token {id}")),
+            TokenError::NeedsSession => Self::new(Code::SessionNeeded, "log in to make an API token"),
+            TokenError::TooMany => Self::new(Code::LimitReached, error.to_string()),
+            TokenError::Invalid(problems) => Self::fields(&problems),
+            TokenError::Auth(error) => error.into(),
+            TokenError::Store(_) => Self::internal(&error),
         }
     }
 }

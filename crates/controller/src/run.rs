@@ -22,7 +22,7 @@ use tokio::task::JoinError;
 
 use self::data::Data;
 use self::serving::Serving;
-use crate::app::auth::AuthError;
+use crate::app::auth::{AuthError, HashCost};
 use crate::app::{KeepError, Settings};
 use crate::backup::{self, BackupError};
 use crate::config::Config;
@@ -172,6 +172,7 @@ pub fn app_settings(config: &Config, agents: SocketAddr) -> Settings {
         enrolment_burst: config.enrolment.burst,
         enrolment_per_s: config.enrolment.per_s,
         token_ttl: config.enrolment.token_ttl,
+        hash_cost: HashCost::default(),
         audit_retention: config.audit.retention,
         agent_certificate_ttl: config.enrolment.agent_certificate_ttl,
         agent_address: config

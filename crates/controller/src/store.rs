@@ -19,6 +19,7 @@ mod resources;
 mod restored;
 mod schema;
 mod servers;
+mod tokens;
 
 use std::time::Duration;
 
@@ -31,9 +32,10 @@ use thiserror::Error;
 
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use identities::{IdentityRow, NewIdentity, Redeem, Redeemed, Renewal, RenewalOutcome, TokenRow};
-pub(crate) use people::{AccountRow, NewSession};
+pub(crate) use people::{AccountChange, AccountRow, Changed, NewSession};
 pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};
+pub(crate) use tokens::{ApiTokenRow, NewApiToken};
 
 /// Connections that only read.
 const READERS: u32 = 4;

@@ -1,30 +1,40 @@
 //! Who people are: logging in, access tokens, roles.
 //!
-//! An access token is 256 random bits; the store has only its SHA-256. Passwords are argon2id hashes, computed off the
-//! async threads and few at a time. An unknown account costs as much as a wrong password.
+//! An access token is 256 random bits, of a session or of an API token (`tokens`); the store has only SHA-256 hashes. Who
+//! a token belongs to and what that account may do is read at each request, so every change holds at once. Passwords are
+//! argon2id hashes (`hashing`); an unknown account costs as much as a wrong password. Guessing is slowed down (`guard`).
+
+mod guard;
+mod hashing;
+mod network;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use argon2::Argon2;
-use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+pub(super) use self::guard::Guard;
+pub use self::hashing::HashCost;
+pub(super) use self::hashing::Hasher;
+use self::network::network_of;
 use super::App;
-use crate::identity::{IdentityError, random};
+use super::audit::{Actor, Entry};
+use super::tokens::{PREFIX, TokenText, is_metrics_only, role_of_scopes};
+use crate::identity::{IdentityError, is_same_secret, random};
 use crate::store::{AccountRow, NewSession, StoreError};
 
-/// Password hashes computed at the same time; each takes 19 MiB and a few 10 ms.
-pub(super) const HASHERS: usize = 2;
 /// The account that is made at the first start.
 pub const FIRST_ADMIN: &str = "admin";
 const USERNAME_BYTES_MAX: usize = 255;
 const PASSWORD_BYTES_MAX: usize = 1_024;
+/// The audit log's word for logging in.
+const LOGIN: &str = "auth.login";
 const TOKEN_BYTES_MAX: usize = 256;
+/// How exactly it is known when an API token was used last.
+const USED_EVERY_MS: i64 = 60_000;
 
 /// What a person may do; each role may do all that a lesser one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +48,20 @@ pub enum Role {
     Admin,
 }
 
+/// How somebody showed who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// By logging in.
+    Session,
+    /// By an API token.
+    ApiToken {
+        /// Its id.
+        id: i64,
+        /// Whether it is good for nothing but reading metrics.
+        is_metrics_only: bool,
+    },
+}
+
 /// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -45,8 +69,40 @@ pub struct Principal {
     pub user_id: i64,
     /// Name of the account.
     pub username: String,
-    /// Its role.
+    /// What it may do: its account's role, or less if its API token's scopes are less.
     pub role: Role,
+    /// How it showed who it is.
+    pub credential: Credential,
+}
+
+impl Principal {
+    /// Whether it may do what needs this role.
+    #[must_use]
+    pub fn may(&self, role: Role) -> bool {
+        let is_metrics_only = matches!(
+            self.credential,
+            Credential::ApiToken {
+                is_metrics_only: true,
+                ..
+            }
+        );
+        !is_metrics_only && role <= self.role
+    }
+
+    /// As whom the audit log knows it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self.credential {
+            Credential::Session => Actor::User {
+                id: self.user_id,
+                name: self.username.clone(),
+            },
+            Credential::ApiToken { id, .. } => Actor::ApiToken {
+                id,
+                user: self.username.clone(),
+            },
+        }
+    }
 }
 
 /// A fresh access token.
@@ -100,7 +156,9 @@ impl Role {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    /// The role of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
         [Self::Viewer, Self::Operator, Self::Admin]
             .into_iter()
             .find(|role| role.as_str() == word)
@@ -113,31 +171,88 @@ impl App {
     /// # Errors
     /// [`AuthError::BadCredentials`], [`AuthError::TooMany`], or a failure of the database.
     pub async fn login(&self, username: &str, password: &str, peer: IpAddr) -> Result<Session, AuthError> {
-        self.limit_logins(username, peer)?;
+        let account = self.store.account(username).await?;
+        // People type passwords into the wrong field: a name is written down only if it is one.
+        let known = account.as_ref().map(|account| account.username.clone());
+        let target = known.clone().unwrap_or_else(|| "an unknown account".to_owned());
+        let refused = |reason| Entry::refused(Actor::Nobody, LOGIN, target, reason).from_peer(peer);
+        match self.try_login(account, username, password, peer).await {
+            Ok(session) => {
+                tracing::info!(user = username, peer = %peer, "login");
+                let entry = Entry::allowed(session.principal.actor(), LOGIN, username).from_peer(peer);
+                self.audit.note(entry).await;
+                Ok(session)
+            }
+            Err(error) => {
+                tracing::warn!(user = known, peer = %peer, error = %error, "login refused");
+                match error {
+                    AuthError::BadCredentials => self.audit.note(refused("bad_credentials")).await,
+                    AuthError::TooMany { .. } => self.audit.note(refused("too_many_attempts")).await,
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_login(
+        &self,
+        account: Option<AccountRow>,
+        username: &str,
+        password: &str,
+        peer: IpAddr,
+    ) -> Result<Session, AuthError> {
+        let is_known = self.limit_logins(account.as_ref(), username, peer).await?;
         // What is too long to be a name or password of ours is not worth a hash.
         if USERNAME_BYTES_MAX < username.len() || PASSWORD_BYTES_MAX < password.len() {
             return Err(AuthError::BadCredentials);
         }
-        let account = self.store.account(username).await?;
         let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let is_right = self.verify(stored, password.to_owned()).await?;
-        // People type passwords into the wrong field: a name is logged only if it is one.
-        let known = account.as_ref().map(|account| account.username.clone());
+        let is_right = self.hasher.verify(stored, password.to_owned(), is_known).await?;
         let Some(account) = account.filter(|account| is_right && !account.disabled) else {
-            tracing::warn!(user = known, peer = %peer, "login refused");
             return Err(AuthError::BadCredentials);
         };
-        tracing::info!(user = username, peer = %peer, "login");
+        let now_ms = self.clock.now_ms();
+        self.store
+            .add_origin(account.id, &network_of(peer), now_ms)
+            .await?;
+        self.renew_hash(&account, password).await?;
         self.begin_session(principal(account)?).await
     }
 
-    /// Finds out whose access token this is.
+    /// Finds out whose access token this is; `peer` is who shows it.
+    ///
+    /// # Errors
+    /// [`AuthError::BadToken`], [`AuthError::TooMany`] if too many were shown that are none, or a failure of the
+    /// database.
+    pub async fn authenticate(&self, bearer: &str, peer: IpAddr) -> Result<Principal, AuthError> {
+        if TOKEN_BYTES_MAX < bearer.len() {
+            return Err(AuthError::BadToken);
+        }
+        let (network, now_ms) = (network_of(peer), self.clock.now_ms());
+        let hash = Sha256::digest(bearer.as_bytes()).into();
+        self.guard.may_show(&network, &hash, now_ms)?;
+        match self.find_principal(bearer).await {
+            Ok(principal) => {
+                self.guard.shown(hash);
+                Ok(principal)
+            }
+            Err(error) => {
+                if matches!(error, AuthError::BadToken | AuthError::BadCredentials) {
+                    self.guard.guessed(network, now_ms);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds out whose access token this is, for whoever has shown it before.
     ///
     /// # Errors
     /// [`AuthError::BadToken`], or a failure of the database.
-    pub async fn authenticate(&self, bearer: &str) -> Result<Principal, AuthError> {
-        if TOKEN_BYTES_MAX < bearer.len() {
-            return Err(AuthError::BadToken);
+    pub async fn find_principal(&self, bearer: &str) -> Result<Principal, AuthError> {
+        if bearer.starts_with(PREFIX) {
+            return self.principal_of_api_token(bearer).await;
         }
         let found = self
             .store
@@ -146,7 +261,32 @@ impl App {
         principal(found.ok_or(AuthError::BadToken)?)
     }
 
-    /// Makes an access token worthless; one that is already so is no error.
+    async fn principal_of_api_token(&self, bearer: &str) -> Result<Principal, AuthError> {
+        let text = TokenText::parse(bearer).ok_or(AuthError::BadToken)?;
+        let now_ms = self.clock.now_ms();
+        let found = self.store.api_token_by_public_id(&text.public_id, now_ms).await?;
+        let (token, secret_sha256, account) = found.ok_or(AuthError::BadToken)?;
+        if !is_same_secret(&text.secret_sha256(), &secret_sha256) {
+            return Err(AuthError::BadToken);
+        }
+        if token
+            .last_used_ms
+            .is_none_or(|used_ms| USED_EVERY_MS <= now_ms.saturating_sub(used_ms))
+        {
+            self.store.api_token_used(token.id, now_ms).await?;
+        }
+        let of_account = principal(account)?;
+        Ok(Principal {
+            role: role_of_scopes(&token.scopes).min(of_account.role),
+            credential: Credential::ApiToken {
+                id: token.id,
+                is_metrics_only: is_metrics_only(&token.scopes),
+            },
+            ..of_account
+        })
+    }
+
+    /// Ends a session; one that has ended is no error.
     ///
     /// # Errors
     /// A failure of the database.
@@ -154,14 +294,16 @@ impl App {
         Ok(self.store.end_session(&token_hash(bearer)).await?)
     }
 
-    /// An access token of the first admin, for whoever may open the control socket.
+    /// An access token of the first admin, for whoever may use the data folder; `uid` is who that is on this machine.
     ///
     /// # Errors
     /// [`AuthError::BadCredentials`] if no enabled admin is left, or a failure of the database.
-    pub async fn local_session(&self) -> Result<Session, AuthError> {
+    pub async fn local_session(&self, uid: u32) -> Result<Session, AuthError> {
         let admin = self.store.first_account(Role::Admin.as_str()).await?;
         let principal = principal(admin.ok_or(AuthError::BadCredentials)?)?;
-        tracing::info!(user = principal.username, "local session");
+        tracing::info!(user = principal.username, uid, "local session");
+        let entry = Entry::allowed(Actor::Local { uid }, LOGIN, &principal.username);
+        self.audit.note(entry).await;
         self.begin_session(principal).await
     }
 
@@ -179,27 +321,44 @@ impl App {
         }
         let password = BASE64.encode(random::<18>().map_err(AuthError::Random)?);
         keep(&password).map_err(AuthError::Keep)?;
-        let hash = self.hash(password).await?;
+        let hash = self.hasher.hash(password, true).await?;
         let now_ms = self.clock.now_ms();
         self.store
             .add_account(FIRST_ADMIN, &hash, Role::Admin.as_str(), now_ms)
             .await?;
         tracing::info!(user = FIRST_ADMIN, "first admin made");
+        self.audit
+            .note(Entry::allowed(Actor::System, "user.create", FIRST_ADMIN))
+            .await;
         Ok(())
     }
 
-    fn limit_logins(&self, username: &str, peer: IpAddr) -> Result<(), AuthError> {
+    /// Counts a try. Returns whether the account has logged in from there before.
+    pub(super) async fn limit_logins(
+        &self,
+        account: Option<&AccountRow>,
+        username: &str,
+        peer: IpAddr,
+    ) -> Result<bool, AuthError> {
+        let network = network_of(peer);
+        // Asked also for no account at all, so that it takes as long.
+        let id = account.map_or(0, |account| account.id);
+        let is_known = self.store.is_known_origin(id, &network).await?;
         let now_ms = self.clock.now_ms();
-        // Behind a reverse proxy on this machine everybody has the same address: there only the account counts.
-        let address = (!peer.is_loopback()).then(|| format!("address {peer}"));
-        let account = format!("account {}", token_hash(username));
-        for key in address.into_iter().chain([account]) {
-            self.login_limit
-                .take(key, now_ms)
-                .map_err(|wait_ms| AuthError::TooMany {
-                    retry_after_s: wait_ms.div_ceil(1_000),
-                })?;
+        self.guard
+            .may_try(&token_hash(username), peer, network, is_known, now_ms)?;
+        Ok(is_known)
+    }
+
+    /// Hashes a password anew that was hashed by weaker rules.
+    async fn renew_hash(&self, account: &AccountRow, password: &str) -> Result<(), AuthError> {
+        if self.hasher.is_current(&account.password_hash) {
+            return Ok(());
         }
+        let hash = self.hasher.hash(password.to_owned(), true).await?;
+        self.store
+            .replace_hash(account.id, &account.password_hash, &hash)
+            .await?;
         Ok(())
     }
 
@@ -214,55 +373,12 @@ impl App {
             expires_ms: now_ms.saturating_add(ttl_ms),
         };
         self.store.add_session(session).await?;
+        self.guard.shown(Sha256::digest(access_token.as_bytes()).into());
         Ok(Session {
             access_token,
             expires_in_s: self.settings.session_ttl.as_secs(),
             principal,
         })
-    }
-
-    /// Whether the password fits; without a stored hash one is made all the same, so that it takes as long.
-    async fn verify(&self, stored: Option<String>, password: String) -> Result<bool, AuthError> {
-        let Some(stored) = stored else {
-            self.hash(password).await?;
-            return Ok(false);
-        };
-        self.hashing(
-            move || match Argon2::default().verify_password(password.as_bytes(), stored.as_str()) {
-                Ok(()) => Ok(true),
-                Err(password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(error) => Err(error.to_string()),
-            },
-        )
-        .await
-    }
-
-    async fn hash(&self, password: String) -> Result<String, AuthError> {
-        self.hashing(move || {
-            let hash = Argon2::default().hash_password(password.as_bytes());
-            hash.map(|hash| hash.to_string())
-                .map_err(|error| error.to_string())
-        })
-        .await
-    }
-
-    /// Runs work that takes long and much memory: off the async threads, few at a time.
-    async fn hashing<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<T, AuthError> {
-        let permit = Arc::clone(&self.hashers)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        // The permit goes along, so that a caller who gives up does not make room for more.
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await
-            .map_err(|error| AuthError::Hash(error.to_string()))?
-            .map_err(AuthError::Hash)
     }
 }
 
@@ -273,10 +389,12 @@ fn principal(account: AccountRow) -> Result<Principal, AuthError> {
         user_id: account.id,
         username: account.username,
         role,
+        credential: Credential::Session,
     })
 }
 
-fn token_hash(token: &str) -> String {
+/// What stands for a token in tables.
+pub(super) fn token_hash(token: &str) -> String {
     Sha256::digest(token.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -54,12 +54,29 @@ impl<K: Eq + Hash + Clone> RateLimit<K> {
         bucket.level = self.level(*bucket, now_ms);
         bucket.at_ms = now_ms;
         if bucket.level < 1.0 - ROUNDING {
-            let wait_ms = (1.0 - ROUNDING - bucket.level) / self.per_ms;
-            // A rate of zero gives infinity; an hour is as good as never and fits everywhere.
-            return Err(wait_ms.ceil().min(3_600_000.0) as u64);
+            return Err(self.until_one(bucket.level));
         }
         bucket.level -= 1.0;
         Ok(())
+    }
+
+    /// How many milliseconds until the key's bucket has one; takes nothing.
+    pub fn wait_ms(&self, key: &K, now_ms: i64) -> u64 {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let level = buckets
+            .get(key)
+            .map_or(self.burst, |bucket| self.level(*bucket, now_ms));
+        self.until_one(level)
+    }
+
+    /// How many milliseconds until a level has grown to one.
+    fn until_one(&self, level: f64) -> u64 {
+        let missing = 1.0 - ROUNDING - level;
+        if missing <= 0.0 {
+            return 0;
+        }
+        // A rate of zero gives infinity; an hour is as good as never and fits everywhere.
+        (missing / self.per_ms).ceil().min(3_600_000.0) as u64
     }
 
     fn level(&self, bucket: Bucket, now_ms: i64) -> f64 {
@@ -92,6 +109,7 @@ mod tests {
         }
         assert_eq!(limit.take("a", 0), Err(1_000));
         assert_eq!(limit.take("b", 0), Ok(()), "another key has its own bucket");
+        assert_eq!((limit.wait_ms(&"a", 999), limit.wait_ms(&"c", 999)), (1, 0));
         assert_eq!(limit.take("a", 999), Err(1));
         assert_eq!(limit.take("a", 1_000), Ok(()));
     }

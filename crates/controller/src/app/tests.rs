@@ -5,6 +5,17 @@ use super::*;
 /// 2027-01-15, so that certificates have ordinary dates.
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
 
+/// Settings under which passwords cost little; what they cost by default has its own test.
+pub(crate) fn quick() -> Settings {
+    Settings {
+        hash_cost: auth::HashCost {
+            memory_kib: 1_024,
+            passes: 1,
+        },
+        ..Settings::default()
+    }
+}
+
 /// Use-cases over a folder of their own and a clock that stands still.
 pub(crate) struct TestApp {
     pub(crate) app: Arc<App>,

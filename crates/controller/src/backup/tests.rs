@@ -35,7 +35,7 @@ impl Bench {
         .await
         .unwrap();
         app.ensure_first_admin(|_| Ok(())).await.unwrap();
-        app.local_session().await.unwrap();
+        app.local_session(0).await.unwrap();
         let intake = open_in(&data_dir, quick());
         define(&intake, 1, vec![series("a")]).await;
         for sequence in 1..=3 {

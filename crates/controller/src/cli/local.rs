@@ -36,7 +36,7 @@ pub(super) async fn create_token(
         Reached::Running(made) => made,
         Reached::Alone(lock) => {
             let app = open(config).await?;
-            let made = server::create_token(&app, ttl_s, uses, server_id).await?;
+            let made = server::create_token(&app, ttl_s, uses, server_id, own_uid()).await?;
             close(&app, lock).await?;
             made
         }
@@ -49,7 +49,7 @@ pub(super) async fn create_session(config: &Config) -> anyhow::Result<String> {
         Reached::Running(made) => made,
         Reached::Alone(lock) => {
             let app = open(config).await?;
-            let session = app.local_session().await?;
+            let session = app.local_session(own_uid()).await?;
             close(&app, lock).await?;
             MadeToken {
                 token: session.access_token,
@@ -75,6 +75,10 @@ pub(super) async fn verify_audit(config: &Config) -> anyhow::Result<audit::Verdi
     let verdict = audit::verify(&store, seal.mac_key(audit::KEY_PURPOSE), &config.data_dir).await?;
     store.close().await?;
     Ok(verdict)
+}
+
+fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
 }
 
 /// Who does it.

@@ -11,7 +11,8 @@ use super::Problems;
 pub struct Auth {
     /// How long an access token lives.
     pub session_ttl: Duration,
-    /// Login attempts a minute, per account and per address.
+    /// Login attempts a minute: for an account from one address, for an account from all addresses it never logged in
+    /// from, and for such an address over all accounts.
     pub login_per_min: u32,
 }
 
@@ -34,7 +35,8 @@ pub(super) fn default_text() -> String {
         "[auth]\n\
          # How long an access token lives.\n\
          # session_ttl = \"{}\"\n\
-         # Login attempts a minute, per account and per address.\n\
+         # Login attempts a minute: for an account from one address, for an account from all addresses together that\n\
+         # it never logged in from, and for such an address over all accounts.\n\
          # login_per_min = {}\n",
         humantime::format_duration(Auth::SESSION_TTL_DEFAULT),
         Auth::LOGIN_PER_MIN_DEFAULT

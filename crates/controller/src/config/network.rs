@@ -4,13 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::Deserialize;
 
-use super::Problems;
+use super::{Network, Problems};
 
 /// The port for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     /// Where it listens; loopback.
     pub address: SocketAddr,
+    /// Reverse proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Http {
@@ -41,6 +43,7 @@ impl Agents {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawHttp {
     address: Option<String>,
+    trusted_proxies: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,7 +59,11 @@ pub(super) fn default_text() -> String {
         "[http]\n\
          # Where people and programs connect. It speaks plain HTTP, so it has to be loopback; a reverse proxy gives it\n\
          # TLS and an address for others.\n\
-         # address = \"{}\"\n\n\
+         # address = \"{}\"\n\
+         # Addresses of reverse proxies, such as \"127.0.0.1\" or \"10.0.0.0/8\". Only what these write into\n\
+         # X-Forwarded-For is believed; without an entry here, all who come through a proxy count as one address when\n\
+         # logins are limited.\n\
+         # trusted_proxies = []\n\n\
          [agents]\n\
          # Where agents connect, always with TLS.\n\
          # address = \"{}\"\n\
@@ -84,7 +91,14 @@ impl RawHttp {
                 ),
             );
         }
-        Http { address }
+        let mut trusted_proxies = Vec::new();
+        for text in self.trusted_proxies {
+            trusted_proxies.extend(problems.check("http.trusted_proxies", text.parse::<Network>()));
+        }
+        Http {
+            address,
+            trusted_proxies,
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn every_commented_setting_of_the_default_text_is_one() {
 
 #[test]
 fn all_mistakes_are_told_at_once_with_their_keys() {
-    let text = "data_dir = \"x\"\nsecret_key_file = \"y\"\n[http]\naddress = \"here\"\n[agents]\nadvertised = \"a b:1\"\n\
+    let text = "data_dir = \"x\"\nsecret_key_file = \"y\"\n[http]\naddress = \"here\"\ntrusted_proxies = [\"here\"]\n[agents]\nadvertised = \"a b:1\"\n\
                 connections_max = 0\n[database]\nurl = \"postgres://u:secret@h/db\"\n[auth]\nsession_ttl = \"soon\"\n\
                 login_per_min = 0\n[enrolment]\nenrolment_per_s = -1.0\ntoken_ttl = \"2days\"\n[intake]\n\
                 size_bytes_max = 1\n[samples]\nretention = \"1s\"\n[log]\nformat = \"xml\"\n";
@@ -61,6 +61,7 @@ fn all_mistakes_are_told_at_once_with_their_keys() {
         "data_dir",
         "secret_key_file",
         "http.address",
+        "http.trusted_proxies",
         "agents.advertised",
         "agents.connections_max",
         "database.url",

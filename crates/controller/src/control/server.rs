@@ -145,7 +145,7 @@ async fn begin(stream: &mut UnixStream, app: &App) -> io::Result<Begun> {
             .await?;
         match serde_json::from_str(&line) {
             Ok(Request::Backup) => return Ok(Begun::Backup),
-            Ok(request) => answer(app, request).await,
+            Ok(request) => answer(app, request, peer).await,
             Err(error) => refusal(format!("the request cannot be read: {error}")),
         }
     } else {
@@ -211,19 +211,19 @@ fn make_backup(
     Err(told)
 }
 
-async fn answer(app: &App, request: Request) -> String {
+async fn answer(app: &App, request: Request, uid: u32) -> String {
     match request {
         Request::TokenCreate {
             ttl_s,
             uses,
             server_id,
         } => line(
-            create_token(app, ttl_s, uses, server_id)
+            create_token(app, ttl_s, uses, server_id, uid)
                 .await
                 .map_err(|error| ErrorChain(&error).to_string()),
         ),
         Request::SessionCreate => {
-            let session = app.local_session().await;
+            let session = app.local_session(uid).await;
             let made = session.map(|session| MadeToken {
                 token: session.access_token,
             });
@@ -239,7 +239,7 @@ async fn answer(app: &App, request: Request) -> String {
     }
 }
 
-/// Makes an enrolment token for whoever may use the data folder.
+/// Makes an enrolment token for whoever may use the data folder; `uid` is who that is.
 ///
 /// # Errors
 /// As [`App::create_token`].
@@ -248,6 +248,7 @@ pub async fn create_token(
     ttl_s: Option<u64>,
     uses: u32,
     server_id: Option<i64>,
+    uid: u32,
 ) -> Result<MadeToken, crate::app::enrolment::EnrolError> {
     let wanted = NewToken {
         ttl: ttl_s.map(Duration::from_secs),
@@ -256,6 +257,10 @@ pub async fn create_token(
         created_by: LOCAL.to_owned(),
     };
     let made = app.create_token(wanted).await?;
+    let bound = server_id.map_or_else(|| "any server".to_owned(), |id| format!("server {id}"));
+    let entry = Entry::allowed(Actor::Local { uid }, "enrolment_token.create", &made.public_id)
+        .with_detail(format!("{bound}, {uses} uses"));
+    app.audit().note(entry).await;
     Ok(MadeToken { token: made.text })
 }
 

@@ -49,7 +49,7 @@ async fn tokens_and_sessions_are_made_over_the_socket() {
         running
             .test
             .app
-            .authenticate(&session.token)
+            .find_principal(&session.token)
             .await
             .unwrap()
             .username,

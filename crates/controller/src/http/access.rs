@@ -4,9 +4,16 @@
 //! does not compile. The check runs before any part of the request is read. The table of all decisions is kept for
 //! the coverage test, and each operation's decision is written into the OpenAPI document.
 //!
+//! A request under way, and an answer that streams, end within seconds when their caller may no longer have them. Every
+//! request that would change something is written to the audit log here, so that no handler can forget it.
+//!
 //! A caller shows a bearer token, or the page's cookie. A cookie is sent by browsers unasked, so a request that changes
 //! something and shows only a cookie must also show that it came from our own page.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
@@ -14,17 +21,23 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, on};
+use futures::StreamExt as _;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::HttpState;
+use super::client::Client;
 use super::error::{Code, Problem};
+use crate::app::audit::{Actor, Entry, Outcome};
 use crate::app::auth::{AuthError, Principal, Role};
 
 /// Name of the page's cookie.
 pub(super) const COOKIE: &str = "muster_session";
+/// How often it is asked whether whoever waits for an answer may still have it. Twice this and a moment is how long a
+/// change takes to hold everywhere.
+const ASKED_AGAIN_EVERY: Duration = Duration::from_secs(2);
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +46,21 @@ pub(super) enum Access {
     Public,
     /// Whoever has this role or a greater one.
     Needs(Role),
-    /// The same, for a page: whoever is not logged in is led to the login.
+    /// Whoever may look, and API tokens that are good for metrics alone.
+    Metrics,
+    /// As [`Access::Needs`], for a page: whoever is not logged in is led to the login.
     Page(Role),
+}
+
+impl Access {
+    /// Whether somebody may call the route.
+    fn allows(self, principal: &Principal) -> bool {
+        match self {
+            // Whatever an API token is good for, reading metrics is less.
+            Self::Public | Self::Metrics => true,
+            Self::Needs(role) | Self::Page(role) => principal.may(role),
+        }
+    }
 }
 
 /// One row of the table of decisions.
@@ -46,6 +72,9 @@ pub(super) struct Declared {
     pub(super) path: String,
     /// Who may call it.
     pub(super) access: Access,
+    /// As what the audit log knows it; every route that changes something has a word, but for logins, which write their
+    /// own entries.
+    pub(super) action: Option<&'static str>,
 }
 
 /// A router under construction.
@@ -65,10 +94,25 @@ impl Routes {
         }
     }
 
-    /// Adds documented routes.
-    pub(super) fn add(
+    /// Adds documented routes that change nothing, or are logins.
+    pub(super) fn add(self, access: Access, routes: UtoipaMethodRouter<HttpState>) -> Self {
+        self.routes(access, None, routes)
+    }
+
+    /// Adds a documented route that changes something: each call has an entry in the audit log under this action.
+    pub(super) fn change(
+        self,
+        access: Access,
+        action: &'static str,
+        routes: UtoipaMethodRouter<HttpState>,
+    ) -> Self {
+        self.routes(access, Some(action), routes)
+    }
+
+    fn routes(
         mut self,
         access: Access,
+        action: Option<&'static str>,
         (schemas, mut paths, methods): UtoipaMethodRouter<HttpState>,
     ) -> Self {
         for (path, item) in &mut paths.paths {
@@ -79,10 +123,11 @@ impl Routes {
                     method,
                     path: path.clone(),
                     access,
+                    action,
                 });
             }
         }
-        let guard = from_fn_with_state((self.state.clone(), access), check);
+        let guard = from_fn_with_state((self.state.clone(), access, action), check);
         self.inner = self.inner.routes((schemas, paths, methods.route_layer(guard)));
         self
     }
@@ -94,12 +139,16 @@ impl Routes {
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).expect("pages are read or posted to");
-        let guard = from_fn_with_state((self.state.clone(), access), check);
+        // The only thing that a page changes and that is no login is the end of a session.
+        let is_change = method != Method::GET && access != Access::Public;
+        let action = is_change.then_some("auth.logout");
+        let guard = from_fn_with_state((self.state.clone(), access, action), check);
         self.inner = self.inner.route(path, on(filter, handler).route_layer(guard));
         self.table.push(Declared {
             method,
             path: path.to_owned(),
             access,
+            action,
         });
         self
     }
@@ -127,6 +176,10 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
 fn declare(operation: &mut Operation, access: Access) {
     let (security, sentence) = match access {
         Access::Public => (SecurityRequirement::default(), "Needs no token.".to_owned()),
+        Access::Metrics => (
+            SecurityRequirement::new::<_, _, String>("bearer", []),
+            "Needs the role viewer, or an API token with the scope metrics.".to_owned(),
+        ),
         Access::Needs(role) | Access::Page(role) => (
             SecurityRequirement::new::<_, _, String>("bearer", []),
             format!("Needs the role {}.", role.as_str()),
@@ -190,38 +243,131 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-async fn check(
-    State((state, access)): State<(HttpState, Access)>,
+type Guarded = (HttpState, Access, Option<&'static str>);
+
+async fn check(State((state, access, action)): State<Guarded>, request: Request, next: Next) -> Response {
+    if access == Access::Public {
+        return next.run(request).await;
+    }
+    let Client(peer) = Client::of(&request);
+    let path = request.uri().path().to_owned();
+    let (actor, response) = match identify(&state, request.method(), &path, request.headers(), peer).await {
+        Ok(caller) => (
+            caller.principal.actor(),
+            guarded(&state, access, caller, request, next).await,
+        ),
+        Err(problem) if problem.code == Code::Unauthenticated && matches!(access, Access::Page(_)) => {
+            return Redirect::to("/login").into_response();
+        }
+        Err(problem) => (Actor::Nobody, problem.into_response()),
+    };
+    if let Some(action) = action {
+        let entry = audited(actor, action, path, &response).from_peer(peer);
+        state.app.audit().note(entry).await;
+    }
+    response
+}
+
+/// Runs a request for whoever may make it, and no longer than they may.
+async fn guarded(
+    state: &HttpState,
+    access: Access,
+    caller: Caller,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let role = match access {
-        Access::Public => return next.run(request).await,
-        Access::Needs(role) | Access::Page(role) => role,
+    if !access.allows(&caller.principal) {
+        return forbidden(access, &caller.principal).into_response();
+    }
+    let token = caller.token.clone();
+    request.extensions_mut().insert(caller);
+    let response = tokio::select! {
+        response = next.run(request) => response,
+        () = ended(state.clone(), token.clone(), access) => {
+            return Problem::unauthenticated().into_response();
+        }
     };
-    match identify(&state, request.method(), request.headers()).await {
-        Ok(caller) if role <= caller.principal.role => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    // A stream: it goes on only as long as its reader may read it.
+    let (parts, body) = response.into_parts();
+    let stream = body
+        .into_data_stream()
+        .take_until(Box::pin(ended(state.clone(), token, access)));
+    Response::from_parts(parts, Body::from_stream(stream))
+}
+
+/// Waits until the token is none any more, or may no longer call the route.
+async fn ended(state: HttpState, token: String, access: Access) {
+    let mut is_in_doubt = false;
+    loop {
+        tokio::time::sleep(ASKED_AGAIN_EVERY).await;
+        match state.app.find_principal(&token).await {
+            Ok(principal) if access.allows(&principal) => is_in_doubt = false,
+            // The database may be busy for once; who cannot be known twice in a row is nobody.
+            Err(AuthError::Store(_)) if !is_in_doubt => is_in_doubt = true,
+            Ok(_) | Err(_) => return,
         }
-        Ok(caller) => Problem::new(
-            Code::Forbidden,
-            format!(
-                "this needs the role {}, and {} has the role {}",
-                role.as_str(),
-                caller.principal.username,
-                caller.principal.role.as_str()
-            ),
-        )
-        .into_response(),
-        Err(problem) if problem.code == Code::Unauthenticated && matches!(access, Access::Page(_)) => {
-            Redirect::to("/login").into_response()
-        }
-        Err(problem) => problem.into_response(),
     }
 }
 
-async fn identify(state: &HttpState, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+fn forbidden(access: Access, principal: &Principal) -> Problem {
+    let (Access::Needs(role) | Access::Page(role)) = access else {
+        return Problem::new(Code::Forbidden, "this is not for you");
+    };
+    let detail = if role <= principal.role {
+        format!(
+            "this needs the role {}, and the API token is good for metrics alone",
+            role.as_str()
+        )
+    } else {
+        format!(
+            "this needs the role {}, and {} has the role {}",
+            role.as_str(),
+            principal.username,
+            principal.role.as_str()
+        )
+    };
+    Problem::new(Code::Forbidden, detail)
+}
+
+/// What the audit log keeps of a request that would change something.
+fn audited(actor: Actor, action: &'static str, path: String, response: &Response) -> Entry {
+    let status = response.status();
+    let reason = response
+        .extensions()
+        .get::<Problem>()
+        .map_or("not_taken", |problem| problem.code.as_str());
+    // What was made has an address of its own.
+    let made = response.headers().get(header::LOCATION);
+    let made = made.filter(|_| status == StatusCode::CREATED);
+    let target = made.and_then(|made| made.to_str().ok()).map(str::to_owned);
+    let detail = response.extensions().get::<Told>();
+    Entry {
+        outcome: if status.is_server_error() {
+            Outcome::Failed { reason }
+        } else if status.is_client_error() {
+            Outcome::Refused { reason }
+        } else {
+            Outcome::Allowed
+        },
+        ..Entry::allowed(actor, action, target.unwrap_or(path))
+    }
+    .with_detail(detail.map(|told| told.0.clone()).unwrap_or_default())
+}
+
+/// What a handler has to say to the audit log beside who, what and whether; never a secret.
+#[derive(Debug, Clone)]
+pub(super) struct Told(pub(super) String);
+
+async fn identify(
+    state: &HttpState,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    peer: IpAddr,
+) -> Result<Caller, Problem> {
     let (token, is_cookie) = match headers.get(header::AUTHORIZATION) {
         // Whoever sends this header means it: a bad one is never made good by a cookie.
         Some(value) => (
@@ -237,12 +383,16 @@ async fn identify(state: &HttpState, method: &Method, headers: &HeaderMap) -> Re
             "a cookie alone may only change something from this controller's own page",
         ));
     }
-    match state.app.authenticate(token).await {
+    match state.app.authenticate(token, peer).await {
         Ok(principal) => Ok(Caller {
             principal,
             token: token.to_owned(),
         }),
-        Err(AuthError::BadToken | AuthError::BadCredentials) => Err(Problem::unauthenticated()),
+        Err(AuthError::BadToken | AuthError::BadCredentials) => {
+            let entry = Entry::refused(Actor::Nobody, "auth.show_token", path, "bad_token");
+            state.app.audit().note(entry.from_peer(peer)).await;
+            Err(Problem::unauthenticated())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -255,7 +405,7 @@ fn bearer(value: &[u8]) -> Option<&str> {
 }
 
 /// The page's cookie.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(header::COOKIE)
         .iter()

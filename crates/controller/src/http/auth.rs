@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::HttpState;
-use super::access::{Caller, Site, site};
+use super::access::{Caller, Site, cookie, site};
+use super::client::Client;
 use super::error::{Code, Problem, ProblemBody};
 use super::extract::Json;
-use super::serve::Peer;
-use crate::app::auth::Session;
+use crate::app::auth::{Credential, Session};
 
 /// Name and password.
 #[derive(Deserialize, ToSchema)]
@@ -80,11 +80,8 @@ pub(super) async fn login(state: &HttpState, request: Request) -> Result<Session
             "logging in from another site's page is refused",
         ));
     }
-    let peer = request
-        .extensions()
-        .get::<Peer>()
-        .map(|peer| peer.address.ip())
-        .ok_or_else(|| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let Client(peer) = Client::of(&request);
+    let earlier = cookie(request.headers()).map(str::to_owned);
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -99,6 +96,10 @@ pub(super) async fn login(state: &HttpState, request: Request) -> Result<Session
         .app
         .login(&credentials.username, &credentials.password, peer)
         .await?;
+    // Whoever may have planted or seen the browser's earlier session has nothing of the new one.
+    if let Some(earlier) = earlier {
+        state.app.logout(&earlier).await?;
+    }
     Ok(session)
 }
 
@@ -118,7 +119,7 @@ pub(super) async fn me(caller: Caller) -> Json<MeBody> {
     })
 }
 
-/// Makes the access token worthless.
+/// Ends the session: its access token is worthless from now on.
 #[utoipa::path(
     post, path = "/api/auth/logout", tag = "auth",
     responses(
@@ -127,6 +128,12 @@ pub(super) async fn me(caller: Caller) -> Json<MeBody> {
     )
 )]
 pub(super) async fn logout(State(state): State<HttpState>, caller: Caller) -> Result<StatusCode, Problem> {
+    if caller.principal.credential != Credential::Session {
+        return Err(Problem::new(
+            Code::SessionNeeded,
+            "an API token ends with DELETE /api/tokens/{id}",
+        ));
+    }
     state.app.logout(&caller.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }

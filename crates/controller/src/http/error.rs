@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::app::FieldProblem;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident => $word:literal, $status:ident, $title:literal;)*) => {
         /// Every way in which a request can be refused.
@@ -53,6 +55,8 @@ codes! {
     Unauthenticated => "unauthenticated", UNAUTHORIZED, "A valid access token is needed";
     /// Name or password is wrong; which one is not said.
     InvalidCredentials => "invalid_credentials", UNAUTHORIZED, "User name or password is wrong";
+    /// Only somebody who logged in may do this, not an API token.
+    SessionNeeded => "session_needed", FORBIDDEN, "This needs a login instead of an API token";
     /// The caller's role is not enough.
     Forbidden => "forbidden", FORBIDDEN, "This needs another role";
     /// A cookie came with a request that another site may have made.
@@ -63,8 +67,18 @@ codes! {
     ServerNotFound => "server_not_found", NOT_FOUND, "There is no such server";
     /// No such device.
     DeviceNotFound => "device_not_found", NOT_FOUND, "There is no such device";
+    /// No such account.
+    UserNotFound => "user_not_found", NOT_FOUND, "There is no such user";
+    /// No such API token of the caller's.
+    TokenNotFound => "token_not_found", NOT_FOUND, "There is no such API token";
     /// The path exists, the method does not.
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "This address does not take this method";
+    /// Another account has this name.
+    UsernameTaken => "username_taken", CONFLICT, "The user name is taken";
+    /// The change would leave nobody who may administer.
+    LastAdmin => "last_admin", CONFLICT, "This is the last enabled admin";
+    /// There are as many of these as there may be.
+    LimitReached => "limit_reached", CONFLICT, "There are as many as there may be";
     /// The server's agent has no open session.
     AgentNotConnected => "agent_not_connected", CONFLICT, "The server's agent is not connected";
     /// The body is longer than 1 MiB.
@@ -150,6 +164,18 @@ impl Problem {
             parameter: Some(name.to_owned()),
             ..Self::new(Code::InvalidBody, format!("{name}: {detail}"))
         }
+    }
+
+    /// Wrong fields of a body.
+    #[must_use]
+    pub(super) fn fields(problems: &[FieldProblem]) -> Self {
+        if let [only] = problems {
+            return Self::field(only.field, &only.message);
+        }
+        let all = problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.field, problem.message));
+        Self::new(Code::InvalidBody, all.collect::<Vec<_>>().join("; "))
     }
 
     /// A failure of ours. Logs the whole chain here, once; the caller is only told where to look.

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use tracing::Instrument as _;
 
+use super::client::Client;
 use super::error::{Code, Problem};
 use super::{HttpState, page};
 
@@ -30,7 +31,9 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:
                       base-uri 'none'; frame-ancestors 'none'";
 
 /// Runs a request within its bounds.
-pub(super) async fn surround(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+pub(super) async fn surround(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
+    let client = Client::of_connection(&request, &state.trusted_proxies);
+    request.extensions_mut().insert(client);
     let request_id = uuid::Uuid::now_v7().simple().to_string();
     let method = request.method().clone();
     let route = request

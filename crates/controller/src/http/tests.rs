@@ -5,4 +5,6 @@ mod bounds;
 mod doors;
 mod harness;
 mod page;
+mod people;
 mod series;
+mod streams;

@@ -65,6 +65,7 @@ impl Serving {
             collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
             metrics,
             ready,
+            trusted_proxies: config.http.trusted_proxies.clone(),
         });
         let grpc_parts = grpc::Parts {
             listener: agents,

@@ -9,6 +9,8 @@
 pub(crate) mod installation;
 pub(crate) mod secret;
 
+pub(crate) mod api_token;
+pub(crate) mod login_origin;
 pub(crate) mod session;
 pub(crate) mod user_account;
 

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::entity::{enrolment_token, installation, session};
+use super::entity::{api_token, enrolment_token, installation, session};
 use super::{Access, Doing as _, Store, StoreError, commit, corrupt, options, schema};
 use crate::identity::Installation;
 
@@ -83,6 +83,11 @@ impl Store {
             .await
             .doing(DOING)?
             .rows_affected;
+        // One that was removed since the backup would be there again.
+        api_token::Entity::delete_many()
+            .exec(&transaction)
+            .await
+            .doing(DOING)?;
         let sessions_void = session::Entity::find()
             .filter(session::Column::ExpiresMs.gt(now_ms))
             .count(&transaction)

@@ -162,3 +162,115 @@ async fn a_router_is_served_over_tls_and_knows_it() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("true"), "{answer}");
 }
+
+/// Every body that no route takes, with what is wrong with it.
+fn bad_bodies() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let json = "application/json";
+    let form = "application/x-www-form-urlencoded";
+    let nested = |open: &str, close: &str| {
+        [open.repeat(100_000), close.repeat(100_000)]
+            .concat()
+            .into_bytes()
+    };
+    let mut bodies = vec![
+        ("nothing", json, Vec::new()),
+        ("half an object", json, b"{".to_vec()),
+        ("invalid UTF-8", json, b"{\"username\": \"\xff\xfe\", \"hostname\": \"\xff\"}".to_vec()),
+        ("an unpaired surrogate", json, br#"{"username": "\ud800", "hostname": "\ud800", "name": "\ud800"}"#.to_vec()),
+        ("deep arrays", json, nested("[", "]")),
+        ("deep objects", json, nested("{\"a\":", "}")),
+        ("2 MiB", json, format!("{{\"hostname\":\"{}\"}}", "x".repeat(2 * 1024 * 1024)).into_bytes()),
+        ("a byte order mark", json, b"\xef\xbb\xbf{}".to_vec()),
+        ("UTF-16", json, b"{\0}\0".to_vec()),
+        ("a number beyond all", json, br#"{"expires_in": 1e999, "ssh_port": 1e999, "disabled": 1e999, "username": 1e999, "current_password": 1e999}"#.to_vec()),
+        ("text", "text/plain", b"{}".to_vec()),
+        ("another media type", "application/xml", b"{}".to_vec()),
+        ("invalid UTF-8 in a form", form, b"username=%ff%fe&password=%c0%80".to_vec()),
+        ("a form with half a percent code", form, b"username=%&password=%z".to_vec()),
+    ];
+    for value in ["null", "true", "0", "-1", "1e308", "\"text\"", "[]", "[{}]"] {
+        bodies.push(("the wrong type", json, value.as_bytes().to_vec()));
+        let mistyped = format!(
+            "{{\"username\":[{value}],\"password\":{{\"a\":{value}}},\"hostname\":[{value}],\"name\":[{value}],\
+             \"role\":[{value}],\"scopes\":{{\"a\":{value}}},\"current_password\":[{value}],\"new_password\":[{value}],\
+             \"tags\":{{\"a\":{value}}}}}"
+        );
+        bodies.push(("wrong types inside", json, mistyped.into_bytes()));
+    }
+    bodies
+}
+
+#[tokio::test]
+async fn every_bad_body_is_refused_by_every_route_with_a_problem() {
+    let app = TestApp::start().await;
+    let token = app.login().await;
+    let takes_a_body = ["POST", "PUT", "PATCH"];
+    let mut refused = 0;
+    for declared in &app.table {
+        let method = declared.method.as_str();
+        // What takes no body looks at none, and pages answer people.
+        let takes_none = ["/logout", "/collect"]
+            .iter()
+            .any(|end| declared.path.ends_with(end));
+        if !takes_a_body.contains(&method) || takes_none || !declared.path.starts_with("/api") {
+            continue;
+        }
+        for (n, (what, content_type, body)) in bad_bodies().into_iter().enumerate() {
+            let uri = declared.path.replace("{id}", "1");
+            let mut request = app.as_bearer(method, &uri, &token);
+            request
+                .headers_mut()
+                .insert("content-type", content_type.parse().unwrap());
+            *request.body_mut() = Body::from(body);
+            let from = std::net::IpAddr::from([10, 2, 0, u8::try_from(n).unwrap()]);
+            let answer = app.send_from(from, request).await;
+            let place = format!("{method} {uri} with {what}: {} {}", answer.status, answer.text());
+            // A form is what a login takes: there the words in it are wrong.
+            assert!(answer.status.is_client_error(), "{place}");
+            assert_eq!(
+                answer.header("content-type"),
+                "application/problem+json",
+                "{place}"
+            );
+            assert!(!answer.code().is_empty(), "{place}");
+            refused += 1;
+        }
+    }
+    println!("bad bodies: {refused} refused, none of them by a 5xx");
+    assert!(100 < refused);
+}
+
+#[tokio::test]
+async fn ids_that_lead_elsewhere_name_nothing() {
+    let app = TestApp::start().await;
+    let ids = [
+        "..",
+        "%2e%2e",
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        "%ff%fe",
+        "1%00",
+        "1;",
+        "1'--",
+        "9223372036854775808",
+        "-1",
+        "0",
+        "1.0",
+        "%F0%9F%92%A9",
+    ];
+    for declared in &app.table {
+        if !declared.path.contains("{id}")
+            || declared.path.starts_with("/servers")
+            || declared.path.starts_with("/devices")
+        {
+            continue;
+        }
+        for id in ids {
+            let uri = declared.path.replace("{id}", id);
+            let answer = app.call(declared.method.as_str(), &uri).await;
+            let place = format!("{} {uri}: {} {}", declared.method, answer.status, answer.text());
+            assert!(answer.status.is_client_error(), "{place}");
+            assert!(!answer.code().is_empty(), "{place}");
+        }
+    }
+}

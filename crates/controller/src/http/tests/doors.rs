@@ -1,5 +1,7 @@
 //! Who gets in: every route without and with bad tokens, roles, cookies, foreign pages, guessing.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use serde_json::json;
@@ -34,11 +36,14 @@ async fn every_route_refuses_whoever_shows_no_token_or_a_bad_one() {
             if let Some(credential) = credential {
                 builder = builder.header(header::AUTHORIZATION, header_value(credential));
             }
-            let answer = app.send(builder.body(Body::empty()).unwrap()).await;
+            // From somewhere else each time: guessing from one place is stopped.
+            let [_, _, high, low] = u32::try_from(refused).unwrap().to_be_bytes();
+            let peer = IpAddr::from([10, 1, high, low]);
+            let answer = app.send_from(peer, builder.body(Body::empty()).unwrap()).await;
             let place = format!("{} {} with {credential:?}", declared.method, declared.path);
             match declared.access {
                 Access::Public => assert_ne!(answer.code(), "unauthenticated", "{place}"),
-                Access::Needs(_) => {
+                Access::Needs(_) | Access::Metrics => {
                     refused += 1;
                     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{place}");
                     assert_eq!(answer.code(), "unauthenticated", "{place}");
@@ -203,13 +208,14 @@ async fn a_logged_out_token_is_worthless() {
 #[tokio::test]
 async fn guessing_a_password_is_stopped_whatever_headers_say() {
     let app = TestApp::start().await;
+    let elsewhere = IpAddr::from([198, 51, 100, 9]);
     let mut statuses = Vec::new();
     for attempt in 0..30 {
         let body = json!({"username": "admin", "password": format!("guess{attempt}")}).to_string();
         let mut guess = request("POST", "/api/auth/token", "application/json", body);
         let address = format!("10.0.0.{attempt}").parse().unwrap();
         guess.headers_mut().insert("x-forwarded-for", address);
-        statuses.push(app.send(guess).await);
+        statuses.push(app.send_from(elsewhere, guess).await);
     }
     let judged = statuses
         .iter()
@@ -219,12 +225,14 @@ async fn guessing_a_password_is_stopped_whatever_headers_say() {
     let last = statuses.last().unwrap();
     assert_eq!(last.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(1 <= last.header("retry-after").parse::<u64>().unwrap());
-    // The right password does not help either while the door is locked.
-    let body = json!({"username": "admin", "password": app.password}).to_string();
-    let right = app
-        .send(request("POST", "/api/auth/token", "application/json", body))
-        .await;
-    assert_eq!(right.status, StatusCode::TOO_MANY_REQUESTS);
+    // The right password does not help either while the door is locked, but it is locked for nobody else.
+    let right = || {
+        let body = json!({"username": "admin", "password": app.password}).to_string();
+        request("POST", "/api/auth/token", "application/json", body)
+    };
+    let refused = app.send_from(elsewhere, right()).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(app.send(right()).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

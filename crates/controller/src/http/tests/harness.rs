@@ -123,7 +123,7 @@ impl TestApp {
         let clock = WallClock::fixed(NOW);
         let database = dir.join("state.db");
         let key_file = dir.join("secret.key");
-        let app = app::open(&database, &key_file, clock.clone(), app::Settings::default());
+        let app = app::open(&database, &key_file, clock.clone(), app::tests::quick());
         let app = Arc::new(app.await.unwrap());
         let mut password = String::new();
         let keep = |made: &str| {
@@ -142,6 +142,7 @@ impl TestApp {
             collect: Collecting::new(Agents::default(), intake, applied),
             metrics: Metrics::new(Vec::new()),
             ready: ready_rx,
+            trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
         };
         let state = HttpState::new(parts);
         let (router, table) = build(state.clone());
@@ -193,10 +194,15 @@ impl TestApp {
         token
     }
 
-    /// Sends a request as it is.
-    pub(super) async fn send(&self, mut request: Request<Body>) -> Answer {
+    /// Sends a request as it is, from the machine itself.
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_from(IpAddr::V4(Ipv4Addr::LOCALHOST), request).await
+    }
+
+    /// Sends a request as it is, over a connection from this address.
+    pub(super) async fn send_from(&self, peer: IpAddr, mut request: Request<Body>) -> Answer {
         request.extensions_mut().insert(Peer {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000),
+            address: SocketAddr::new(peer, 40_000),
             is_tls: false,
         });
         let response = self.router.clone().oneshot(request).await.unwrap();

@@ -12,6 +12,7 @@ pub struct Model {
     pub role: String,
     pub disabled: bool,
     pub created_ms: i64,
+    pub last_login_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
