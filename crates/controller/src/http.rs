@@ -124,7 +124,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
     let look = Access::Needs(Role::Viewer);
     let act = Access::Needs(Role::Operator);
     let administer = Access::Needs(Role::Admin);
-    let (router, openapi, table) = Routes::new(state.clone(), openapi::base())
+    let routes = Routes::new(state.clone(), openapi::base())
         .add(Access::Public, routes!(probes::healthz))
         .add(Access::Public, routes!(probes::readyz))
         .add(Access::Public, routes!(auth::token))
@@ -162,7 +162,25 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .change(administer, "user.delete", routes!(users::delete))
         .add(look, routes!(tokens::list))
         .change(look, "api_token.create", routes!(tokens::create))
-        .change(look, "api_token.delete", routes!(tokens::delete))
+        .change(look, "api_token.delete", routes!(tokens::delete));
+    let (router, openapi, table) = pages(routes).build();
+    let document = openapi
+        .to_json()
+        .expect("the document has only texts and numbers");
+    state
+        .openapi
+        .set(document)
+        .expect("a state is built into one router only");
+    let router = router
+        .layer(DefaultBodyLimit::max(middleware::BODY_BYTES_MAX))
+        .layer(layer::from_fn_with_state(state.clone(), middleware::surround))
+        .with_state(state);
+    (router, table)
+}
+
+/// What people see.
+fn pages(routes: Routes) -> Routes {
+    routes
         .page(Access::Public, Method::GET, "/login", page::login_form)
         .page(Access::Public, Method::POST, "/login", page::login)
         .page(Access::Public, Method::GET, "/static/style.css", page::style)
@@ -180,19 +198,6 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
             "/devices/{id}",
             page::device,
         )
-        .build();
-    let document = openapi
-        .to_json()
-        .expect("the document has only texts and numbers");
-    state
-        .openapi
-        .set(document)
-        .expect("a state is built into one router only");
-    let router = router
-        .layer(DefaultBodyLimit::max(middleware::BODY_BYTES_MAX))
-        .layer(layer::from_fn_with_state(state.clone(), middleware::surround))
-        .with_state(state);
-    (router, table)
 }
 
 impl From<AppError> for Problem {

