@@ -1,15 +1,17 @@
-//! Work that goes on by itself: sealing, retention, trimming, keeping what was heard.
+//! Work that goes on by itself: sealing, compaction, verification, retention, trimming, keeping what was heard.
 //!
 //! Owns the rhythm and the supervision: each kind of work has its own task, a panic or a failure is logged, counted
 //! and followed by the next run after a pause, and how the last run went can be asked for. What the work is lies in
 //! the files below; each is a thin call of the module that knows how.
 
 mod anchoring;
+mod compaction;
 mod presence;
 mod retention;
 mod sealing;
 mod trimming;
 mod upkeep;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,6 +131,8 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
     let clock = app.clock().clone();
     let tasks: Vec<Arc<dyn Task>> = vec![
         Arc::new(sealing::Sealing::new(Arc::clone(&samples), app.store().clone())),
+        Arc::new(compaction::Compaction::new(Arc::clone(&samples))),
+        Arc::new(verification::Verification::new(Arc::clone(&samples))),
         Arc::new(retention::Retention::new(Arc::clone(&samples), hold.clone())),
         Arc::new(trimming::Trimming::new(
             intake,

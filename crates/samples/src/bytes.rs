@@ -39,6 +39,13 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    /// Everything that is left; nothing is left then.
+    pub(crate) const fn rest(&mut self) -> &'a [u8] {
+        let rest = self.rest;
+        self.rest = &[];
+        rest
+    }
+
     /// The next `count` bytes.
     pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! format u8 · directory length u32 · directory CRC u32 · directory · parts
-//! directory: group · window start · columns
+//! directory: tier u8 · group · window start · columns
 //! column:    points · times part · series ids (ascending, as differences) · series per segment · segment parts
 //! part:      stored length · length once decompressed (0: stored plain) · CRC u32 of the stored bytes
 //! ```
@@ -10,7 +10,7 @@
 //! Series with the same times form a column and share them. Their values are compressed some series together
 //! (a *segment*): enough for `zstd` to find what is alike, few enough that reading one series stays cheap.
 //!
-//! The directory repeats group and window, so that a row of a damaged file cannot pass for another. Nothing is
+//! The directory repeats tier, group and window, so that a row of a damaged file cannot pass for another. Nothing is
 //! decoded before its CRC was checked; a damaged segment loses its series and no others.
 
 mod read;
@@ -20,20 +20,36 @@ use std::collections::HashMap;
 use crate::bytes::{put_varint, zigzag};
 use crate::codec;
 use crate::run::Run;
+use crate::tier::Tier;
 use crate::zstd_pool::ZstdPool;
 
-pub(crate) use read::Chunk;
+pub(crate) use read::{Chunk, Unreadable};
 
-/// The only format so far.
-const FORMAT: u8 = 1;
+/// The format that is written.
+const FORMAT: u8 = 2;
+/// Without the tier, and with times that do not say how they are written. Only read.
+const FORMAT_OF_SAMPLES: u8 = 1;
 /// Bytes before the directory.
 const HEAD_BYTES: usize = 9;
 /// Samples that are compressed together, if a single series has not more.
 const SEGMENT_SAMPLES: usize = 16_384;
+/// Columns that are long enough for each series to have statistics of its own.
+const PACKED_POINTS_MIN: usize = 512;
+
+/// How much work is put into a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For one that will be joined with others.
+    Quick,
+    /// For one that stays.
+    Dense,
+}
 
 /// Which chunk it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkKey {
+    /// How fine its numbers are.
+    pub(crate) tier: Tier,
     /// The group's id.
     pub(crate) group: u32,
     /// Begin of the window.
@@ -41,13 +57,15 @@ pub(crate) struct ChunkKey {
 }
 
 /// Makes a chunk of runs that are ascending in time, at most one a series, none empty.
-pub(crate) fn encode(key: ChunkKey, runs: &[Run], pool: &ZstdPool) -> Vec<u8> {
+pub(crate) fn encode(key: ChunkKey, runs: &[Run], pool: &ZstdPool, form: Form) -> Vec<u8> {
     let mut writer = Writer {
         pool,
+        form,
         directory: Vec::new(),
         parts: Vec::new(),
     };
     let columns = columns(runs);
+    writer.directory.push(key.tier.code());
     put_varint(&mut writer.directory, key.group.into());
     put_varint(&mut writer.directory, zigzag(key.start_ms));
     put_varint(&mut writer.directory, columns.len() as u64);
@@ -88,6 +106,7 @@ fn columns(runs: &[Run]) -> Vec<Vec<&Run>> {
 
 struct Writer<'a> {
     pool: &'a ZstdPool,
+    form: Form,
     directory: Vec<u8>,
     parts: Vec<u8>,
 }
@@ -96,17 +115,21 @@ impl Writer<'_> {
     fn column(&mut self, runs: &[&Run], scratch: &mut codec::Scratch) {
         let points = runs[0].times_ms.len();
         put_varint(&mut self.directory, points as u64);
-        let mut raw = Vec::new();
-        codec::times::encode(&runs[0].times_ms, &mut raw);
-        self.part(&raw);
+        let is_packed = self.form == Form::Dense && PACKED_POINTS_MIN <= points;
+        self.times(&runs[0].times_ms, is_packed);
         put_varint(&mut self.directory, runs.len() as u64);
         let mut previous = 0;
         for run in runs {
             put_varint(&mut self.directory, u64::from(run.series - previous));
             previous = run.series;
         }
-        let per_segment = (SEGMENT_SAMPLES / points).max(1);
+        let per_segment = if is_packed {
+            1
+        } else {
+            (SEGMENT_SAMPLES / points).max(1)
+        };
         put_varint(&mut self.directory, per_segment as u64);
+        let mut raw = Vec::new();
         let mut payload = Vec::new();
         for segment in runs.chunks(per_segment) {
             raw.clear();
@@ -117,19 +140,56 @@ impl Writer<'_> {
                 put_varint(&mut raw, (payload.len() - start) as u64);
             }
             raw.extend_from_slice(&payload);
-            self.part(&raw);
+            let packed = if is_packed {
+                packed_segment(segment[0], scratch)
+            } else {
+                None
+            };
+            self.shortest_part(&raw, packed);
         }
     }
 
-    fn part(&mut self, raw: &[u8]) {
+    fn times(&mut self, times_ms: &[i64], is_packed: bool) {
+        let mut raw = Vec::new();
+        codec::times::encode_tagged(times_ms, &mut raw);
+        let packed = if is_packed {
+            codec::times::encode_packed(times_ms)
+        } else {
+            None
+        };
+        self.shortest_part(&raw, packed);
+    }
+
+    /// Writes what may be compressed, or the same in a form that need not be, whichever is shorter.
+    fn shortest_part(&mut self, raw: &[u8], packed: Option<Vec<u8>>) {
         let compressed = self.pool.compress(raw);
-        let (stored, raw_length) = compressed.as_deref().map_or((raw, 0), |short| (short, raw.len()));
+        let length = compressed.as_deref().map_or(raw.len(), <[u8]>::len);
+        match (packed.filter(|packed| packed.len() < length), compressed) {
+            (Some(packed), _) => self.part(&packed, 0),
+            (None, Some(short)) => self.part(&short, raw.len()),
+            (None, None) => self.part(raw, 0),
+        }
+    }
+
+    fn part(&mut self, stored: &[u8], raw_length: usize) {
         put_varint(&mut self.directory, stored.len() as u64);
         put_varint(&mut self.directory, raw_length as u64);
         self.directory
             .extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
         self.parts.extend_from_slice(stored);
     }
+}
+
+/// A segment of one series in packed form.
+fn packed_segment(run: &Run, scratch: &mut codec::Scratch) -> Option<Vec<u8>> {
+    let mut payload = Vec::new();
+    if !codec::encode_packed(&run.values, scratch, &mut payload) {
+        return None;
+    }
+    let mut segment = Vec::with_capacity(payload.len() + 3);
+    put_varint(&mut segment, payload.len() as u64);
+    segment.extend_from_slice(&payload);
+    Some(segment)
 }
 
 #[cfg(test)]

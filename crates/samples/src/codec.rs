@@ -1,14 +1,16 @@
 //! How the values of one series, and a column of times, become bytes.
 //!
-//! Three forms of values: all bits equal; decimals (whole numbers or at most six places, as integers, in the
+//! Forms of values: all bits equal; decimals (whole numbers or at most six places, as integers, in the
 //! order of differences that costs least); anything else as XOR with its predecessor, byte by byte. Whatever is
 //! no exact decimal inside a decimal column (a stale marker, NaN, -0.0) stands beside it as an exception, so
-//! **every bit pattern comes back as it was**. Bytes made here are meant to be compressed again by `zstd`.
+//! **every bit pattern comes back as it was**. Bytes made here are meant to be compressed again by `zstd`, except for
+//! the *packed* forms of long columns, which are as short as they get.
 //!
 //! Knows nothing of series, windows or files. Decoding malformed bytes gives `None` and never panics.
 
 mod decimal;
 mod float;
+mod packed;
 pub(crate) mod times;
 
 use crate::bytes::{Cursor, put_varint, zigzag};
@@ -21,6 +23,10 @@ const DECIMAL: u8 = 1;
 const FLOAT: u8 = 2;
 /// All values are the same whole number.
 const CONSTANT_WHOLE: u8 = 3;
+/// As [`DECIMAL`], and the differences as in [`packed`].
+const PACKED_DECIMAL: u8 = 4;
+/// See [`packed`].
+const PACKED_FLOAT: u8 = 5;
 
 /// Working memory that is used again for each column.
 #[derive(Default)]
@@ -44,6 +50,23 @@ pub(crate) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the bytes of `values` in a form that no compression makes shorter; `false` (and nothing is appended) if
+/// there is none that is worth it.
+pub(crate) fn encode_packed(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.push(PACKED_DECIMAL);
+    if decimal::encode_packed(values, &mut scratch.decimal, out) {
+        return true;
+    }
+    out.truncate(start);
+    if let Some(bytes) = packed::floats(values) {
+        out.push(PACKED_FLOAT);
+        out.extend_from_slice(&bytes);
+        return true;
+    }
+    false
+}
+
 /// Reads `count` values; `None` if the bytes are not exactly those of `count` values.
 pub(crate) fn decode(bytes: &[u8], count: usize) -> Option<Vec<f64>> {
     if count == 0 {
@@ -55,6 +78,8 @@ pub(crate) fn decode(bytes: &[u8], count: usize) -> Option<Vec<f64>> {
         CONSTANT_WHOLE => vec![cursor.signed()? as f64; count],
         DECIMAL => decimal::decode(&mut cursor, count)?,
         FLOAT => float::decode(&mut cursor, count)?,
+        PACKED_DECIMAL => decimal::decode_packed(&mut cursor, count)?,
+        PACKED_FLOAT => packed::decode(&mut cursor, count)?,
         _ => return None,
     };
     cursor.is_empty().then_some(values)
@@ -88,6 +113,15 @@ mod tests {
     }
 
     fn assert_comes_back(values: &[f64]) {
+        let mut packed = Vec::new();
+        if encode_packed(values, &mut Scratch::default(), &mut packed) {
+            assert_eq!(
+                bits(&decode(&packed, values.len()).unwrap()),
+                bits(values),
+                "packed {values:?}"
+            );
+            assert_eq!(decode(&packed[..packed.len() - 1], values.len()), None);
+        }
         let out = encoded(values);
         assert_eq!(
             bits(&decode(&out, values.len()).unwrap()),
@@ -185,6 +219,20 @@ mod tests {
                 (0..count as i64).map(|n| (n * step) as f64 / 10_f64.powi(scale)).collect();
             values[count / 2] = odd;
             assert_comes_back(&values);
+        }
+
+        #[test]
+        fn any_flipped_bit_of_a_packed_column_is_decoded_or_refused(
+            values in prop::collection::vec(any_value(), 1..300), place in any::<usize>(), bit in 0..8_u8,
+        ) {
+            let mut packed = Vec::new();
+            if encode_packed(&values, &mut Scratch::default(), &mut packed) {
+                let place = place % packed.len();
+                packed[place] ^= 1_u8 << bit;
+                if let Some(read) = decode(&packed, values.len()) {
+                    prop_assert_eq!(read.len(), values.len());
+                }
+            }
         }
 
         #[test]

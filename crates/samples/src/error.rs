@@ -73,14 +73,18 @@ impl StoreError {
     }
 }
 
+/// `SQLite` does not understand a statement; ours it understands if the schema is ours.
+const SQLITE_ERROR: i32 = 1;
+
 /// Whether `SQLite` found the file itself to be broken.
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match error {
         rusqlite::Error::SqliteFailure(failure, message) => {
             matches!(failure.code, DatabaseCorrupt | NotADatabase)
-                // The schema was read, and something else than ours stood there.
-                || message.as_deref().is_some_and(|text| text.starts_with("no such table"))
+                // The schema was read, and something else than ours stood there: a table or column has another name.
+                || failure.extended_code == SQLITE_ERROR
+                || message.as_deref().is_some_and(|text| text.starts_with("no such"))
         }
         // A column does not hold what only we write.
         rusqlite::Error::InvalidColumnType(..)

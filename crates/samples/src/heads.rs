@@ -75,6 +75,15 @@ impl Heads {
             .min()
     }
 
+    /// Begin of the earliest window of anything that is not on disk, Unix milliseconds.
+    pub(crate) fn first_ms(&self) -> Option<i64> {
+        let of_head = |head: &Head| head.windows().map(|window| window.window.start_ms).min();
+        self.shards
+            .iter()
+            .filter_map(|shard| shard.read().values().filter_map(of_head).min())
+            .min()
+    }
+
     /// Freezes what [`Head::freeze`] chooses of every group and returns all frozen windows, each with its group; those
     /// of a group in the order of acceptance.
     pub(crate) fn freeze(

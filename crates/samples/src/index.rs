@@ -10,6 +10,7 @@
 mod db;
 mod identities;
 mod lists;
+mod quota;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,11 +19,14 @@ use muster_base::id::{ResourceId, ServerId};
 
 use crate::NAME_LABEL;
 use crate::matcher::Matcher;
+use crate::rollup::SERIES_NUMBER_MAX;
 use crate::series::{SeriesMeta, SeriesRef, SeriesRefused, SeriesSpec};
 
 pub(crate) use db::{GroupRow, IndexDb, Loaded};
 use identities::Identities;
 use lists::Lists;
+use quota::Quota;
+pub use quota::{Cut, Family, SeriesLimits};
 
 /// Retired series whose number still works if samples come for it again.
 const RETIRED_MAX: usize = 100_000;
@@ -32,7 +36,7 @@ const RETIRED_MAX: usize = 100_000;
 enum Slot {
     /// Nothing that is known.
     Vacant,
-    /// A series in use.
+    /// A series in use, or resting: it has no samples any more and is not counted, but its roll-ups can be read.
     Live(Arc<SeriesMeta>),
     /// A series that had no samples for so long that it was taken from the lists.
     Retired(Arc<SeriesMeta>),
@@ -52,8 +56,10 @@ pub(crate) enum Place {
 /// The index in memory.
 #[derive(Debug)]
 pub(crate) struct Index {
-    series_per_server_max: usize,
+    quota: Quota,
     slots: Vec<Slot>,
+    /// Live series that rest.
+    rested: HashSet<u32>,
     /// For each slot the day (since 1970) of its last sealed sample, as far as known.
     last_days: Vec<i32>,
     identities: Identities,
@@ -70,9 +76,10 @@ pub(crate) struct Index {
 
 impl Index {
     /// The index that was on disk.
-    pub(crate) fn new(loaded: Loaded, series_per_server_max: usize) -> Self {
+    pub(crate) fn new(loaded: Loaded, limits: SeriesLimits) -> Self {
         let mut index = Self {
-            series_per_server_max,
+            quota: Quota::new(limits),
+            rested: HashSet::new(),
             // Number 0 is not given, so that differences of numbers in chunks start from it.
             slots: vec![Slot::Vacant],
             last_days: vec![0],
@@ -118,9 +125,12 @@ impl Index {
         index
     }
 
-    /// The series of this identity, if it is live and nothing else about it has changed.
+    /// The series of this identity, if it is live, does not rest, and nothing else about it has changed.
     pub(crate) fn find(&self, spec: &SeriesSpec) -> Option<SeriesRef> {
         let meta = self.live(self.number_of(spec)?)?;
+        if self.rested.contains(&meta.id.0) {
+            return None;
+        }
         is_current(meta, spec).then_some(meta.id)
     }
 
@@ -129,12 +139,23 @@ impl Index {
     /// # Errors
     /// [`SeriesRefused`] if it is new and beyond a limit, or badly named.
     pub(crate) fn find_or_create(&mut self, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
+        let outcome = self.try_find_or_create(spec);
+        if let Err(refused) = &outcome {
+            self.quota.note(spec.server, &spec.name, refused);
+        }
+        outcome
+    }
+
+    fn try_find_or_create(&mut self, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
         if let Some(number) = self.number_of(spec) {
             return self.update(number, spec);
         }
         check_names(spec)?;
-        self.check_room(spec.server)?;
+        self.quota.check(spec.server, &spec.name)?;
         let number = u32::try_from(self.slots.len()).map_err(|_| SeriesRefused::Exhausted)?;
+        if SERIES_NUMBER_MAX < number {
+            return Err(SeriesRefused::Exhausted);
+        }
         let collector = self.text(&spec.collector);
         let meta = SeriesMeta {
             id: SeriesRef(number),
@@ -157,6 +178,7 @@ impl Index {
     /// Where samples of a series go.
     pub(crate) fn place(&self, series: SeriesRef) -> Place {
         match self.slots.get(series.0 as usize) {
+            Some(Slot::Live(_)) if self.rested.contains(&series.0) => Place::Retired,
             Some(Slot::Live(meta)) => Place::Group(meta.group),
             Some(Slot::Retired(_)) => Place::Retired,
             Some(Slot::Vacant) | None => Place::Unknown,
@@ -171,9 +193,18 @@ impl Index {
         }
     }
 
-    /// How many series are live.
-    pub(crate) fn live_count(&self) -> usize {
-        self.lists.series_count()
+    /// How many series are in use, and how many rest.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.quota.total(), self.rested.len())
+    }
+
+    /// What was refused.
+    pub(crate) fn cut(&self) -> Vec<Cut> {
+        self.quota.cut()
+    }
+
+    fn live_count(&self) -> usize {
+        self.quota.total() + self.rested.len()
     }
 
     /// Live series that meet every matcher and belong to one of the servers and resources, if any are named;
@@ -262,6 +293,10 @@ impl Index {
             let meta = Arc::clone(meta);
             self.insert(meta);
             self.dirty.insert(series.0);
+        } else if self.rested.remove(&series.0)
+            && let Some(meta) = self.live(series.0).cloned()
+        {
+            self.quota.add(&meta);
         }
         self.live(series.0).is_some()
     }
@@ -270,6 +305,32 @@ impl Index {
     pub(crate) fn idle(&self, day: i32) -> Vec<u32> {
         let is_idle = |number: &u32| self.last_days[*number as usize] < day && self.live(*number).is_some();
         (1..self.slots.len() as u32).filter(is_idle).collect()
+    }
+
+    /// Lets series rest; returns how many of them did not.
+    pub(crate) fn rest(&mut self, numbers: &[u32]) -> usize {
+        let mut count = 0;
+        for number in numbers {
+            if let Some(meta) = self.live(*number).cloned()
+                && self.rested.insert(*number)
+            {
+                self.quota.remove(&meta);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// The series that have rested longest, beyond so many that may.
+    pub(crate) fn rested_beyond(&self, rested_max: usize) -> Vec<u32> {
+        let beyond = self.rested.len().saturating_sub(rested_max);
+        if beyond == 0 {
+            return Vec::new();
+        }
+        let mut rested: Vec<u32> = self.rested.iter().copied().collect();
+        rested.sort_unstable_by_key(|number| (self.last_days[*number as usize], *number));
+        rested.truncate(beyond);
+        rested
     }
 
     /// Retires series; returns how many of them were live.
@@ -286,6 +347,9 @@ impl Index {
         self.lists.remove(&numbers);
         for meta in &idle {
             let number = meta.id.0;
+            if !self.rested.remove(&number) {
+                self.quota.remove(meta);
+            }
             self.slots[number as usize] = Slot::Retired(Arc::clone(meta));
             self.retired.push_back(number);
             self.dirty.insert(number);
@@ -316,8 +380,8 @@ impl Index {
     }
 
     fn update(&mut self, number: u32, spec: &SeriesSpec) -> Result<SeriesRef, SeriesRefused> {
-        if self.live(number).is_none() {
-            self.check_room(spec.server)?;
+        if self.live(number).is_none() || self.rested.contains(&number) {
+            self.quota.check(spec.server, &spec.name)?;
             self.revive(SeriesRef(number));
         }
         let unit = self.text(&spec.unit);
@@ -334,14 +398,6 @@ impl Index {
             self.dirty.insert(number);
         }
         Ok(SeriesRef(number))
-    }
-
-    fn check_room(&self, server: ServerId) -> Result<(), SeriesRefused> {
-        let limit = self.series_per_server_max;
-        if limit <= self.lists.series_count_of(server) {
-            return Err(SeriesRefused::TooMany { server, limit });
-        }
-        Ok(())
     }
 
     fn group(&mut self, server: ServerId, collector: &Arc<str>) -> Result<u32, SeriesRefused> {
@@ -379,6 +435,9 @@ impl Index {
         self.lists.insert(&meta);
         self.identities.insert(&meta);
         let slot = meta.id.0 as usize;
+        if !matches!(self.slots[slot], Slot::Live(_)) {
+            self.quota.add(&meta);
+        }
         self.slots[slot] = Slot::Live(meta);
     }
 }

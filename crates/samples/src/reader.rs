@@ -4,6 +4,8 @@
 //! forgives, and never not at all. What cannot be read is left out and said, so that nobody takes a part for
 //! the whole.
 
+mod rolled;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -11,13 +13,16 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::is_stale;
 
 use crate::chunk::{Chunk, ChunkKey};
+use crate::chunks::Wanted;
 use crate::damage::Damage;
 use crate::matcher::Matcher;
 use crate::run::{Run, SharedTimes, merge};
 use crate::series::SeriesMeta;
 use crate::store::Shared;
-use crate::window::DAY_MS;
+use crate::tier::Tier;
 use crate::zstd_pool::ZstdPool;
+
+pub use rolled::{Resolution, Rolled, RolledSeries};
 
 /// Which series are meant.
 #[derive(Debug, Clone, Copy)]
@@ -222,16 +227,20 @@ impl Shared {
             meeting.for_each(|head| head.read(Some(&wanted), *times.start(), &mut in_memory));
         }
         let mut runs = Vec::new();
-        let days = times.start().div_euclid(DAY_MS)..=times.end().div_euclid(DAY_MS);
-        for file in self.days.files(days) {
+        let chunks = Wanted {
+            group,
+            times: times.clone(),
+            series: Some(&wanted),
+        };
+        for period in self.chunks.periods(Tier::Raw, &times) {
             let mut read = 0;
-            self.days.read(&file, group, &times, damaged, |key, data| {
+            self.chunks.read(period, &chunks, damaged, &mut |found, data| {
                 if samples_max < read {
                     return true;
                 }
                 let before = runs.len();
-                let outcome =
-                    Chunk::parse(data, key).and_then(|chunk| chunk.read(&wanted, &self.pool, &mut runs));
+                let chunk = Chunk::parse(data, found.key);
+                let outcome = chunk.and_then(|chunk| chunk.read(&wanted, &self.pool, &mut runs));
                 read += runs[before..]
                     .iter()
                     .map(|run: &Run| count_within(run, &times))

@@ -96,6 +96,14 @@ impl SharedTimes {
 }
 
 fn join(runs: &[Run], total: usize) -> (Vec<i64>, Vec<f64>) {
+    if follow_one_another(runs) {
+        let (mut times, mut values) = (Vec::with_capacity(total), Vec::with_capacity(total));
+        for run in runs {
+            times.extend_from_slice(&run.times_ms);
+            values.extend_from_slice(&run.values);
+        }
+        return (times, values);
+    }
     let mut samples = Vec::with_capacity(total);
     for run in runs {
         samples.extend(run.times_ms.iter().copied().zip(run.values.iter().copied()));
@@ -104,6 +112,12 @@ fn join(runs: &[Run], total: usize) -> (Vec<i64>, Vec<f64>) {
     samples.sort_by_key(|(time, _)| *time);
     samples.dedup_by_key(|(time, _)| *time);
     samples.into_iter().unzip()
+}
+
+/// Whether every run begins after the one before, as those of days do.
+fn follow_one_another(runs: &[Run]) -> bool {
+    let follows = |pair: &[Run]| pair[0].times_ms.last() < pair[1].times_ms.first();
+    runs.iter().all(|run| is_ascending(&run.times_ms)) && runs.windows(2).all(follows)
 }
 
 #[cfg(test)]

@@ -111,6 +111,16 @@ pub enum SeriesRefused {
         /// How many it may have.
         limit: usize,
     },
+    /// The server has as many series of this family as it may have.
+    #[error("server {server} has {limit} series about {family} already")]
+    FamilyFull {
+        /// The server.
+        server: ServerId,
+        /// What they are about.
+        family: crate::Family,
+        /// How many it may have.
+        limit: usize,
+    },
     /// The store has as many series as it can number.
     #[error("no numbers for series are left")]
     Exhausted,
@@ -120,6 +130,19 @@ pub enum SeriesRefused {
         /// The name.
         name: String,
     },
+}
+
+impl SeriesRefused {
+    /// A word for it, for metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::TooMany { .. } => "server_full",
+            Self::FamilyFull { .. } => "family_full",
+            Self::Exhausted => "exhausted",
+            Self::Name { .. } => "name",
+        }
+    }
 }
 
 #[cfg(test)]

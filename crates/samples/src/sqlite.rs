@@ -30,34 +30,64 @@ pub(crate) struct Schema {
     pub(crate) version: i32,
     /// Makes the tables.
     pub(crate) sql: &'static str,
+    /// What makes version 2 of version 1, and so on.
+    pub(crate) upgrades: &'static [&'static str],
 }
+
+/// Pages of files that are written to.
+const PAGE_BYTES: u32 = 16_384;
 
 /// Makes a new file with its tables.
 pub(crate) fn create(path: &Utf8Path, schema: &Schema) -> Result<(), StoreError> {
     let unfinished = Utf8PathBuf::from(format!("{path}.new"));
-    remove(&unfinished)?;
-    let failed = |source| StoreError::database("create", &unfinished, source);
-    let connection = Connection::open(&unfinished).map_err(failed)?;
+    let connection = begin(&unfinished, schema, PAGE_BYTES)?;
+    finish(connection, &unfinished)?;
+    fs::rename(&unfinished, path).map_err(|source| StoreError::io("rename", &unfinished, source))?;
+    sync_folder_of(path)
+}
+
+/// Makes a file with its tables under a passing name, which [`finish`] makes durable as a whole; until then nothing
+/// of it is.
+pub(crate) fn begin(
+    unfinished: &Utf8Path,
+    schema: &Schema,
+    page_bytes: u32,
+) -> Result<Connection, StoreError> {
+    remove(unfinished)?;
+    let failed = |source| StoreError::database("create", unfinished, source);
+    let connection = Connection::open(unfinished).map_err(failed)?;
     let Schema {
         application_id,
         version,
         sql,
+        ..
     } = schema;
     connection
         .execute_batch(&format!(
-            "PRAGMA page_size = 16384; PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;
+            "PRAGMA page_size = {page_bytes}; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
              BEGIN; PRAGMA application_id = {application_id}; PRAGMA user_version = {version}; {sql} COMMIT;"
         ))
         .map_err(failed)?;
+    Ok(connection)
+}
+
+/// Closes a file that [`begin`] made; it is synced when this returns.
+pub(crate) fn finish(connection: Connection, unfinished: &Utf8Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::database("create", unfinished, source);
+    // Said in the file's header, so that no reader opens it in another mode.
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL;")
+        .map_err(failed)?;
     connection.close().map_err(|(_, source)| failed(source))?;
-    fs::rename(&unfinished, path).map_err(|source| StoreError::io("rename", &unfinished, source))?;
-    sync_folder_of(path)
+    fs::File::open(unfinished)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| StoreError::io("sync", unfinished, source))
 }
 
 /// Opens a file for reading and writing after a look at what it is.
 pub(crate) fn open(path: &Utf8Path, schema: &Schema) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::database("open", path, source);
-    let connection = connect(path).map_err(failed)?;
+    let mut connection = connect(path).map_err(failed)?;
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         .map_err(failed)?;
@@ -75,7 +105,25 @@ pub(crate) fn open(path: &Utf8Path, schema: &Schema) -> Result<Connection, Store
             known: schema.version,
         });
     }
+    if found < schema.version {
+        upgrade(&mut connection, schema, found)
+            .map_err(|source| StoreError::database("upgrade", path, source))?;
+    }
     Ok(connection)
+}
+
+/// Brings a file to the current version, in one transaction.
+fn upgrade(connection: &mut Connection, schema: &Schema, found: i32) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for step in schema
+        .upgrades
+        .iter()
+        .skip(usize::try_from(found - 1).unwrap_or(0))
+    {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", schema.version)?;
+    transaction.commit()
 }
 
 /// Opens a file that is known to be ours, for reading.
@@ -99,6 +147,13 @@ fn connect(path: &Utf8Path) -> rusqlite::Result<Connection> {
 /// too damaged for that is copied byte by byte: then nobody must write it.
 pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::io("copy", from, source);
+    if to.exists() {
+        return Err(StoreError::io(
+            "make",
+            to,
+            std::io::ErrorKind::AlreadyExists.into(),
+        ));
+    }
     match connect(from).and_then(|connection| connection.execute("VACUUM INTO ?1", [to.as_str()])) {
         Ok(_) => {}
         Err(error) if is_damage(&error) => {

@@ -8,6 +8,7 @@
 //! during I/O on chunks.
 
 mod append;
+mod compact;
 mod copy;
 mod retain;
 mod seal;
@@ -19,26 +20,37 @@ use camino::Utf8Path;
 use parking_lot::{Mutex, RwLock};
 
 use crate::aside;
+use crate::chunks::{ChunkStore, Usage};
 use crate::damage::{Damage, Damages};
-use crate::day::{DayWriter, Days};
 use crate::error::StoreError;
+use crate::files::Files;
 use crate::heads::Heads;
-use crate::index::{Index, IndexDb, Loaded};
+use crate::index::{Cut, Index, IndexDb, Loaded, SeriesLimits};
 use crate::reader::Reader;
 use crate::series::{SeriesRef, SeriesRefused, SeriesSpec};
+use crate::tier::{Period, Tier};
 use crate::zstd_pool::ZstdPool;
 
 pub use append::{AppendOutcome, Batch, BatchError};
+pub use compact::Compacted;
 pub use retain::Retained;
 pub use seal::Sealed;
 
 /// Settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Most series of one server; those of the last retention period count.
-    pub series_per_server_max: usize,
+    /// How many series a server may have; those of the last retention period count.
+    pub series: SeriesLimits,
+    /// Most series that have no samples any more, only roll-ups. Beyond it those that ended first are forgotten.
+    pub series_rested_max: usize,
     /// How long samples are kept, in milliseconds. Whole days are removed, once all of a day is older.
     pub retention_ms: i64,
+    /// How long roll-ups to 5 minutes are kept, in milliseconds. Whole weeks are removed.
+    pub five_minutes_retention_ms: i64,
+    /// How long roll-ups to an hour are kept, in milliseconds. Whole years are removed.
+    pub hour_retention_ms: i64,
+    /// How long after its end a day is compacted, in milliseconds: when what is live has been sealed.
+    pub compact_delay_ms: i64,
     /// How far a sample may be ahead of its reception, in milliseconds.
     pub ahead_ms_max: i64,
     /// How long after its end a window is still waited for, in milliseconds.
@@ -53,10 +65,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default of [`Options::series_per_server_max`].
-    pub const SERIES_PER_SERVER_MAX: usize = muster_model::limits::SERIES_PER_AGENT_MAX;
+    /// The default of [`Options::series_rested_max`].
+    pub const SERIES_RESTED_MAX: usize = 500_000;
     /// The default of [`Options::retention_ms`]: 7 days.
     pub const RETENTION_MS: i64 = 7 * 86_400_000;
+    /// The default of [`Options::five_minutes_retention_ms`]: 90 days.
+    pub const FIVE_MINUTES_RETENTION_MS: i64 = 90 * 86_400_000;
+    /// The default of [`Options::hour_retention_ms`]: 5 years.
+    pub const HOUR_RETENTION_MS: i64 = 5 * 365 * 86_400_000;
+    /// The default of [`Options::compact_delay_ms`]: half an hour.
+    pub const COMPACT_DELAY_MS: i64 = 1_800_000;
     /// The default of [`Options::ahead_ms_max`]: an hour. Whoever decides about clocks is stricter.
     pub const AHEAD_MS_MAX: i64 = 3_600_000;
     /// The default of [`Options::seal_delay_ms`]: 5 minutes, so that what is live is in memory.
@@ -72,8 +90,12 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            series_per_server_max: Self::SERIES_PER_SERVER_MAX,
+            series: SeriesLimits::default(),
+            series_rested_max: Self::SERIES_RESTED_MAX,
             retention_ms: Self::RETENTION_MS,
+            five_minutes_retention_ms: Self::FIVE_MINUTES_RETENTION_MS,
+            hour_retention_ms: Self::HOUR_RETENTION_MS,
+            compact_delay_ms: Self::COMPACT_DELAY_MS,
             ahead_ms_max: Self::AHEAD_MS_MAX,
             seal_delay_ms: Self::SEAL_DELAY_MS,
             seal_late_ms: Self::SEAL_LATE_MS,
@@ -88,6 +110,8 @@ impl Default for Options {
 pub struct Stats {
     /// Series in use.
     pub series: u64,
+    /// Series without samples that still have roll-ups.
+    pub series_rested: u64,
     /// Samples in memory that are not sealed.
     pub head_samples: u64,
     /// About how much memory they take, in bytes.
@@ -96,6 +120,14 @@ pub struct Stats {
     pub day_files: u64,
     /// Their size, in bytes.
     pub day_file_bytes: u64,
+    /// Files of roll-ups.
+    pub rollup_files: u64,
+    /// Their size, in bytes.
+    pub rollup_file_bytes: u64,
+    /// Days of a group that were compacted and rolled up.
+    pub compacted: u64,
+    /// Periods that were looked through for damage.
+    pub verified: u64,
     /// Samples that were appended.
     pub appended: u64,
     /// Samples that were there already, whether found when appending or when sealing.
@@ -124,6 +156,8 @@ pub(crate) struct Counters {
     unknown: AtomicU64,
     sealed: AtomicU64,
     series_refused: AtomicU64,
+    compacted: AtomicU64,
+    verified: AtomicU64,
 }
 
 /// What store and readers share.
@@ -132,13 +166,15 @@ pub(crate) struct Shared {
     pub(crate) index: RwLock<Index>,
     pub(crate) index_db: Mutex<IndexDb>,
     pub(crate) heads: Heads,
-    pub(crate) days: Days,
+    pub(crate) chunks: Box<dyn ChunkStore>,
     pub(crate) pool: ZstdPool,
     pub(crate) damages: Arc<Damages>,
     pub(crate) counters: Counters,
     /// Held by whoever replaces or removes files, or needs them to stay.
     maintenance: Mutex<()>,
-    sealer: Mutex<DayWriter>,
+    sealer: Mutex<()>,
+    /// The period that was looked through last.
+    verified: Mutex<Option<Period>>,
     /// The highest intake position that was handed over, in whole or in part.
     position: AtomicI64,
 }
@@ -189,15 +225,16 @@ impl Store {
             damages.note(damage);
         }
         let shared = Shared {
-            index: RwLock::new(Index::new(loaded, options.series_per_server_max)),
+            index: RwLock::new(Index::new(loaded, options.series)),
             index_db: Mutex::new(index_db),
             heads: Heads::default(),
-            days: Days::open(dir, Arc::clone(&damages))?,
+            chunks: Box::new(Files::open(dir, Arc::clone(&damages))?),
             pool: ZstdPool::default(),
             damages,
             counters: Counters::default(),
             maintenance: Mutex::new(()),
-            sealer: Mutex::new(DayWriter::default()),
+            sealer: Mutex::new(()),
+            verified: Mutex::new(None),
             position: AtomicI64::new(0),
             options,
         };
@@ -267,16 +304,42 @@ impl Store {
     /// Reads everything on disk and returns what is damaged. Takes as long as reading it takes.
     #[must_use]
     pub fn verify(&self) -> Vec<Damage> {
-        let shared = &self.shared;
-        let files = shared.days.files(i64::MIN..=i64::MAX);
-        files
-            .iter()
-            .flat_map(|file| {
-                shared
-                    .days
-                    .verify(file, |key, data| crate::reader::is_sound(key, data, &shared.pool))
-            })
+        let periods = self.shared.periods();
+        periods
+            .into_iter()
+            .flat_map(|period| self.verify_period(period))
             .collect()
+    }
+
+    /// Reads the next part of what is on disk (a day, a week of roll-ups, a year of them), in turn, and returns what
+    /// is damaged. Called every hour it comes around about once a day.
+    #[must_use]
+    pub fn verify_next(&self) -> Vec<Damage> {
+        let periods = self.shared.periods();
+        let mut last = self.shared.verified.lock();
+        let next = periods
+            .iter()
+            .find(|period| last.is_none_or(|last| last < **period));
+        let Some(period) = next.or(periods.first()).copied() else {
+            return Vec::new();
+        };
+        *last = Some(period);
+        drop(last);
+        self.verify_period(period)
+    }
+
+    fn verify_period(&self, period: Period) -> Vec<Damage> {
+        let shared = &self.shared;
+        let is_sound = |key, data: &[u8]| crate::reader::is_sound(key, data, &shared.pool);
+        let damaged = shared.chunks.verify(period, &is_sound);
+        shared.counters.verified.fetch_add(1, Ordering::Relaxed);
+        damaged
+    }
+
+    /// Series that were refused since the store was opened, by server, family and reason: of each how often.
+    #[must_use]
+    pub fn cut(&self) -> Vec<Cut> {
+        self.shared.index.read().cut()
     }
 
     /// Figures for the controller's own metrics.
@@ -285,16 +348,25 @@ impl Store {
         let Shared {
             counters,
             heads,
-            days,
+            chunks,
             ..
         } = &*self.shared;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let days = chunks.usage(Tier::Raw);
+        let rollups = [Tier::FiveMinutes, Tier::Hour].map(|tier| chunks.usage(tier));
+        let sum = |of: fn(&Usage) -> u64| rollups.iter().map(of).sum();
+        let (series, series_rested) = self.shared.index.read().counts();
         Stats {
-            series: self.shared.index.read().live_count() as u64,
+            series: series as u64,
+            series_rested: series_rested as u64,
             head_samples: heads.sample_count() as u64,
             head_bytes: heads.byte_count() as u64,
-            day_files: days.file_count() as u64,
-            day_file_bytes: days.byte_count(),
+            day_files: days.files,
+            day_file_bytes: days.bytes,
+            rollup_files: sum(|usage| usage.files),
+            rollup_file_bytes: sum(|usage| usage.bytes),
+            compacted: count(&counters.compacted),
+            verified: count(&counters.verified),
             appended: count(&counters.appended),
             duplicates: count(&counters.duplicates),
             too_old: count(&counters.too_old),
@@ -307,13 +379,24 @@ impl Store {
     }
 }
 
-/// Opens the index. One that cannot be read takes all day files with it: without it nobody knows whose samples
+impl Shared {
+    /// Everything that is on disk.
+    fn periods(&self) -> Vec<Period> {
+        let all = i64::MIN..=i64::MAX;
+        Tier::ALL
+            .iter()
+            .flat_map(|tier| self.chunks.periods(*tier, &all))
+            .collect()
+    }
+}
+
+/// Opens the index. One that cannot be read takes all files of chunks with it: without it nobody knows whose samples
 /// they hold, and its numbers will be given anew.
 fn open_index(dir: &Utf8Path, damages: &Damages) -> Result<(IndexDb, Loaded), StoreError> {
     let path = dir.join("index.db");
-    let had_days = crate::day::exist(dir)?;
-    if had_days && !path.exists() {
-        crate::day::set_all_aside(dir, damages)?;
+    let had_chunks = crate::files::exist(dir)?;
+    if had_chunks && !path.exists() {
+        crate::files::set_all_aside(dir, damages)?;
     }
     let open = || {
         let database = IndexDb::open(&path)?;
@@ -323,7 +406,7 @@ fn open_index(dir: &Utf8Path, damages: &Damages) -> Result<(IndexDb, Loaded), St
     match open() {
         Err(error) if StoreError::is_damage(&error) => {
             aside::set_aside(&path, damages)?;
-            crate::day::set_all_aside(dir, damages)?;
+            crate::files::set_all_aside(dir, damages)?;
             open()
         }
         outcome => outcome,

@@ -106,9 +106,12 @@ async fn open_app(config: &Config, agents: SocketAddr, clock: &WallClock) -> Res
 
 async fn open_samples(config: &Config) -> Result<Arc<muster_samples::Store>, RunError> {
     let folder = config.data_dir.join(SAMPLES_DIR);
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let options = muster_samples::Options {
-        series_per_server_max: config.intake.series_per_agent as usize,
-        retention_ms: i64::try_from(config.samples.retention.as_millis()).unwrap_or(i64::MAX),
+        series: config.samples.series,
+        retention_ms: ms(config.samples.retention),
+        five_minutes_retention_ms: ms(config.samples.retention_5m),
+        hour_retention_ms: ms(config.samples.retention_1h),
         ..muster_samples::Options::default()
     };
     let opened = tokio::task::spawn_blocking(move || muster_samples::Store::open(&folder, options)).await?;

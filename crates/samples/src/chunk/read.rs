@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{ChunkKey, FORMAT};
+use super::{ChunkKey, FORMAT, FORMAT_OF_SAMPLES};
 use crate::bytes::Cursor;
 use crate::codec;
 use crate::run::Run;
+use crate::tier::Tier;
 use crate::zstd_pool::ZstdPool;
 
 /// No part becomes longer than this once decompressed; what claims to is damaged.
@@ -27,6 +28,7 @@ pub(crate) struct Chunk<'a> {
 
 #[derive(Debug)]
 struct ColumnView<'a> {
+    format: u8,
     points: usize,
     times: Part<'a>,
     series: Vec<u32>,
@@ -49,7 +51,8 @@ impl<'a> Chunk<'a> {
 
     fn try_parse(bytes: &'a [u8], key: ChunkKey) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
-        if cursor.byte()? != FORMAT {
+        let format = cursor.byte()?;
+        if format != FORMAT && format != FORMAT_OF_SAMPLES {
             return None;
         }
         let length = usize::try_from(cursor.u32()?).ok()?;
@@ -60,17 +63,22 @@ impl<'a> Chunk<'a> {
         }
         let mut parts = cursor;
         let mut directory = Cursor::new(directory);
+        let tier = match format {
+            FORMAT => directory.byte()?,
+            _ => Tier::Raw.code(),
+        };
         let found = ChunkKey {
+            tier: key.tier,
             group: u32::try_from(directory.varint()?).ok()?,
             start_ms: directory.signed()?,
         };
-        if found != key {
+        if tier != key.tier.code() || found != key {
             return None;
         }
         let count = directory.length()?;
         let mut columns = Vec::new();
         for _ in 0..count {
-            columns.push(ColumnView::parse(&mut directory, &mut parts)?);
+            columns.push(ColumnView::parse(format, &mut directory, &mut parts)?);
         }
         (directory.is_empty() && parts.is_empty()).then_some(Self { columns })
     }
@@ -122,7 +130,7 @@ impl<'a> Chunk<'a> {
 }
 
 impl<'a> ColumnView<'a> {
-    fn parse(directory: &mut Cursor<'a>, parts: &mut Cursor<'a>) -> Option<Self> {
+    fn parse(format: u8, directory: &mut Cursor<'a>, parts: &mut Cursor<'a>) -> Option<Self> {
         let points = directory.length()?;
         let times = Part::parse(directory, parts)?;
         let count = directory.length()?;
@@ -140,6 +148,7 @@ impl<'a> ColumnView<'a> {
             .map(|_| Part::parse(directory, parts))
             .collect::<Option<_>>()?;
         Some(Self {
+            format,
             points,
             times,
             series,
@@ -150,7 +159,11 @@ impl<'a> ColumnView<'a> {
 
     fn times(&self, pool: &ZstdPool) -> Option<Arc<[i64]>> {
         let raw = self.times.open(pool)?;
-        codec::times::decode(&raw, self.points).map(Arc::from)
+        let times = match self.format {
+            FORMAT => codec::times::decode_tagged(&raw, self.points),
+            _ => codec::times::decode(&raw, self.points),
+        };
+        times.map(Arc::from)
     }
 
     fn read(&self, wanted: &[u32], pool: &ZstdPool, runs: &mut Vec<Run>) -> Result<(), Unreadable> {

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use std::sync::Arc;
 
-use super::read::Unreadable;
 use super::*;
 
 const KEY: ChunkKey = ChunkKey {
+    tier: Tier::Raw,
     group: 7,
     start_ms: 1_763_769_600_000,
 };
@@ -54,7 +54,7 @@ fn same(left: &Run, right: &Run) -> bool {
 fn a_chunk_comes_back_and_only_what_is_wanted_is_decoded() {
     let runs = sample_runs();
     let pool = ZstdPool::default();
-    let bytes = encode(KEY, &runs, &pool);
+    let bytes = encode(KEY, &runs, &pool, Form::Quick);
     let read = read_all(&bytes).unwrap();
     assert!(read.len() == runs.len() && read.iter().zip(&runs).all(|(left, right)| same(left, right)));
     let chunk = Chunk::parse(&bytes, KEY).unwrap();
@@ -65,7 +65,7 @@ fn a_chunk_comes_back_and_only_what_is_wanted_is_decoded() {
 
 #[test]
 fn a_chunk_cannot_pass_for_another() {
-    let bytes = encode(KEY, &sample_runs(), &ZstdPool::default());
+    let bytes = encode(KEY, &sample_runs(), &ZstdPool::default(), Form::Quick);
     assert!(Chunk::parse(&bytes, ChunkKey { group: 8, ..KEY }).is_err());
     assert!(Chunk::parse(&bytes, ChunkKey { start_ms: 0, ..KEY }).is_err());
 }
@@ -74,7 +74,7 @@ fn a_chunk_cannot_pass_for_another() {
 fn a_flipped_bit_is_found_and_costs_at_most_its_segment() {
     let runs = sample_runs();
     let pool = ZstdPool::default();
-    let bytes = encode(KEY, &runs, &pool);
+    let bytes = encode(KEY, &runs, &pool, Form::Quick);
     for place in (0..bytes.len()).step_by(61) {
         let mut damaged = bytes.clone();
         damaged[place] ^= 1 << (place % 8);
@@ -95,7 +95,7 @@ fn a_flipped_bit_is_found_and_costs_at_most_its_segment() {
 
 #[test]
 fn a_cut_chunk_is_refused() {
-    let bytes = encode(KEY, &sample_runs(), &ZstdPool::default());
+    let bytes = encode(KEY, &sample_runs(), &ZstdPool::default(), Form::Quick);
     for length in (0..bytes.len()).step_by(11) {
         assert!(read_all(&bytes[..length]).is_err());
     }
@@ -134,7 +134,7 @@ proptest! {
                 runs.push(run(runs.len() as u32 + 1, &times, values));
             }
         }
-        let read = read_all(&encode(KEY, &runs, &ZstdPool::default())).unwrap();
+        let read = read_all(&encode(KEY, &runs, &ZstdPool::default(), Form::Quick)).unwrap();
         prop_assert!(read.len() == runs.len());
         prop_assert!(read.iter().zip(&runs).all(|(left, right)| same(left, right)));
     }

@@ -4,7 +4,8 @@
 //! the least value, 1 the difference from the predecessor, 2 the difference of differences. Low bits that are
 //! zero in every residual (sizes in pages, sectors, KiB) are shifted away.
 
-use crate::bytes::{Cursor, put_varint, zigzag};
+use super::packed;
+use crate::bytes::{Cursor, put_varint, unzigzag, zigzag};
 
 /// Powers of ten that a column may be multiplied by. Dividing by them again gives the nearest `f64`, which is
 /// what a program that printed or computed a decimal had.
@@ -24,10 +25,31 @@ pub(super) struct Scratch {
 
 /// Appends `values` in this form, or says `false` (having written rubbish) if too many have no exact form.
 pub(super) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> bool {
-    let exceptions_max = (values.len() / VALUES_PER_EXCEPTION).max(1);
-    let Some(scale) = find_scale(values, exceptions_max) else {
+    let Some(order) = encode_head(values, scratch, out) else {
         return false;
     };
+    for short in &scratch.residuals {
+        put_varint(out, if order == 0 { *short as u64 } else { zigzag(*short) });
+    }
+    true
+}
+
+/// As [`encode`], with the residuals as in [`packed`].
+pub(super) fn encode_packed(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> bool {
+    if encode_head(values, scratch, out).is_none() {
+        return false;
+    }
+    let packed = packed::residuals(&scratch.residuals);
+    packed.is_some_and(|bytes| {
+        out.extend_from_slice(&bytes);
+        true
+    })
+}
+
+/// Writes everything but the residuals, which are left in `scratch`; returns the order of differences.
+fn encode_head(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> Option<u8> {
+    let exceptions_max = (values.len() / VALUES_PER_EXCEPTION).max(1);
+    let scale = find_scale(values, exceptions_max)?;
     let Scratch {
         mantissas,
         exceptions,
@@ -46,7 +68,7 @@ pub(super) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -
         mantissas.push(previous);
     }
     if exceptions_max < exceptions.len() {
-        return false;
+        return None;
     }
     let order = cheapest_order(mantissas);
     let head = fill_residuals(mantissas, order, residuals);
@@ -55,58 +77,103 @@ pub(super) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -
         .fold(0, |all, residual| all | residual)
         .trailing_zeros()
         % 64;
+    residuals.iter_mut().for_each(|residual| *residual >>= shift);
     out.extend_from_slice(&[scale as u8, order, shift as u8]);
     put_exceptions(exceptions, out);
     for value in head.iter().take(usize::from(order.max(1))) {
         put_varint(out, zigzag(*value));
     }
-    for residual in residuals.iter() {
-        let short = residual >> shift;
-        put_varint(out, if order == 0 { short as u64 } else { zigzag(short) });
-    }
-    true
+    Some(order)
 }
 
 /// Reads `count` values.
 pub(super) fn decode(cursor: &mut Cursor<'_>, count: usize) -> Option<Vec<f64>> {
-    let scale = *SCALES.get(usize::from(cursor.byte()?))?;
-    let order = cursor.byte()?;
-    let shift = u32::from(cursor.byte()?);
-    if 2 < order || 63 < shift {
-        return None;
-    }
-    let exceptions = read_exceptions(cursor, count)?;
-    let mut mantissa = cursor.signed()?;
-    let mut values = Vec::with_capacity(count);
-    if order == 0 {
-        let base = mantissa;
-        for _ in 0..count {
-            let distance = (cursor.varint()? << shift) as i64;
-            values.push(base.wrapping_add(distance) as f64 / scale);
+    let head = Head::read(cursor, count)?;
+    let is_plain = head.order == 0;
+    head.values(count, || {
+        let number = cursor.varint()?;
+        Some(if is_plain { number as i64 } else { unzigzag(number) })
+    })
+}
+
+/// Reads `count` values whose residuals are packed.
+pub(super) fn decode_packed(cursor: &mut Cursor<'_>, count: usize) -> Option<Vec<f64>> {
+    let head = Head::read(cursor, count)?;
+    let mut residuals = packed::decode::<i64>(cursor, head.residual_count(count)?)?.into_iter();
+    head.values(count, || residuals.next())
+}
+
+/// Everything but the residuals.
+struct Head {
+    scale: f64,
+    order: u8,
+    shift: u32,
+    exceptions: Vec<(usize, u64)>,
+    /// The base, or the first value and the first difference.
+    first: i64,
+    step: i64,
+}
+
+impl Head {
+    fn read(cursor: &mut Cursor<'_>, count: usize) -> Option<Self> {
+        let scale = *SCALES.get(usize::from(cursor.byte()?))?;
+        let order = cursor.byte()?;
+        let shift = u32::from(cursor.byte()?);
+        if 2 < order || 63 < shift {
+            return None;
         }
-    } else {
-        values.push(mantissa as f64 / scale);
-        let mut step = 0;
-        if order == 2 {
-            step = cursor.signed()?;
-            mantissa = mantissa.wrapping_add(step);
+        Some(Self {
+            scale,
+            order,
+            shift,
+            exceptions: read_exceptions(cursor, count)?,
+            first: cursor.signed()?,
+            step: if order == 2 { cursor.signed()? } else { 0 },
+        })
+    }
+
+    /// How many residuals there are for `count` values.
+    fn residual_count(&self, count: usize) -> Option<usize> {
+        count.checked_sub(usize::from(self.order))
+    }
+
+    fn values(self, count: usize, mut next: impl FnMut() -> Option<i64>) -> Option<Vec<f64>> {
+        let Self {
+            scale,
+            order,
+            shift,
+            mut step,
+            ..
+        } = self;
+        let residuals = self.residual_count(count)?;
+        let mut mantissa = self.first;
+        let mut values = Vec::with_capacity(count);
+        if order == 0 {
+            for _ in 0..residuals {
+                values.push(mantissa.wrapping_add(next()? << shift) as f64 / scale);
+            }
+        } else {
             values.push(mantissa as f64 / scale);
+            if order == 2 {
+                mantissa = mantissa.wrapping_add(step);
+                values.push(mantissa as f64 / scale);
+            }
+            for _ in 0..residuals {
+                let residual = next()? << shift;
+                step = if order == 2 {
+                    step.wrapping_add(residual)
+                } else {
+                    residual
+                };
+                mantissa = mantissa.wrapping_add(step);
+                values.push(mantissa as f64 / scale);
+            }
         }
-        for _ in 0..count.checked_sub(usize::from(order))? {
-            let residual = cursor.signed()? << shift;
-            step = if order == 2 {
-                step.wrapping_add(residual)
-            } else {
-                residual
-            };
-            mantissa = mantissa.wrapping_add(step);
-            values.push(mantissa as f64 / scale);
+        for (index, bits) in self.exceptions {
+            *values.get_mut(index)? = f64::from_bits(bits);
         }
+        Some(values)
     }
-    for (index, bits) in exceptions {
-        *values.get_mut(index)? = f64::from_bits(bits);
-    }
-    Some(values)
 }
 
 /// `value` times the power of ten as an integer, if dividing that again gives the very same bits.

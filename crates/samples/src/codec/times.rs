@@ -1,6 +1,12 @@
 //! A column of times as differences of differences: a steady cadence becomes zeroes.
 
+use super::packed;
 use crate::bytes::{Cursor, put_varint, zigzag};
+
+/// The differences as variable-length integers.
+const PLAIN: u8 = 0;
+/// The differences as in [`packed`].
+const PACKED: u8 = 1;
 
 /// Appends `times`, whatever their order.
 pub(crate) fn encode(times_ms: &[i64], out: &mut Vec<u8>) {
@@ -11,6 +17,53 @@ pub(crate) fn encode(times_ms: &[i64], out: &mut Vec<u8>) {
         put_varint(out, zigzag(difference.wrapping_sub(step)));
         (previous, step) = (*time, difference);
     }
+}
+
+/// As [`encode`] with a word before it that says so.
+pub(crate) fn encode_tagged(times_ms: &[i64], out: &mut Vec<u8>) {
+    out.push(PLAIN);
+    encode(times_ms, out);
+}
+
+/// A long column in a form that no compression makes shorter; `None` if there is none.
+pub(crate) fn encode_packed(times_ms: &[i64]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    encode(times_ms, &mut plain);
+    let mut cursor = Cursor::new(&plain);
+    let residuals: Vec<i64> = times_ms.iter().map(|_| cursor.signed()).collect::<Option<_>>()?;
+    // The first two are as great as times are, and would spoil the statistics of the others.
+    let (head, rest) = residuals.split_at_checked(2)?;
+    let mut out = vec![PACKED];
+    head.iter()
+        .for_each(|residual| put_varint(&mut out, zigzag(*residual)));
+    out.extend(packed::residuals(rest)?);
+    Some(out)
+}
+
+/// Reads what [`encode_tagged`] or [`encode_packed`] wrote: exactly `count` times.
+pub(crate) fn decode_tagged(bytes: &[u8], count: usize) -> Option<Vec<i64>> {
+    let (tag, bytes) = bytes.split_first()?;
+    match *tag {
+        PLAIN => decode(bytes, count),
+        PACKED => {
+            let mut cursor = Cursor::new(bytes);
+            let mut residuals = vec![cursor.signed()?, cursor.signed()?];
+            residuals.extend(packed::decode::<i64>(&mut cursor, count.checked_sub(2)?)?);
+            Some(sum_twice(residuals))
+        }
+        _ => None,
+    }
+}
+
+/// From differences of differences to times.
+fn sum_twice(mut residuals: Vec<i64>) -> Vec<i64> {
+    let (mut previous, mut step) = (0_i64, 0_i64);
+    for residual in &mut residuals {
+        step = step.wrapping_add(*residual);
+        previous = previous.wrapping_add(step);
+        *residual = previous;
+    }
+    residuals
 }
 
 /// Reads exactly `count` times and nothing else.
@@ -41,7 +94,13 @@ mod tests {
         fn any_times_come_back(times in prop::collection::vec(any::<i64>(), 0..300)) {
             let mut out = Vec::new();
             encode(&times, &mut out);
-            prop_assert_eq!(decode(&out, times.len()), Some(times));
+            prop_assert_eq!(decode(&out, times.len()), Some(times.clone()));
+            let mut tagged = Vec::new();
+            encode_tagged(&times, &mut tagged);
+            prop_assert_eq!(decode_tagged(&tagged, times.len()), Some(times.clone()));
+            if let Some(packed) = encode_packed(&times) {
+                prop_assert_eq!(decode_tagged(&packed, times.len()), Some(times));
+            }
         }
 
         #[test]

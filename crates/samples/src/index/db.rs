@@ -33,6 +33,7 @@ const SCHEMA: Schema = Schema {
               id INTEGER PRIMARY KEY, series_count INTEGER NOT NULL, series_number_max INTEGER NOT NULL,
               group_number_max INTEGER NOT NULL, crc INTEGER NOT NULL
           ) STRICT;",
+    upgrades: &[],
 };
 
 /// Numbers left out when nobody knows which were given.

@@ -20,16 +20,6 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// How many series there are.
-    pub(super) fn series_count(&self) -> usize {
-        self.by_server.values().map(Vec::len).sum()
-    }
-
-    /// How many series a server has.
-    pub(super) fn series_count_of(&self, server: ServerId) -> usize {
-        self.by_server.get(&server).map_or(0, Vec::len)
-    }
-
     /// Adds a series; one that is there stays there once.
     pub(super) fn insert(&mut self, meta: &SeriesMeta) {
         let number = meta.id.0;

@@ -17,7 +17,7 @@ fn spec(server: i64, name: &str, labels: &[(&'static str, &str)]) -> SeriesSpec 
 }
 
 fn filled() -> Index {
-    let mut index = Index::new(Loaded::default(), 100);
+    let mut index = Index::new(Loaded::default(), SeriesLimits::of_server(100));
     for server in 1..=2 {
         for (device, kind) in [("sda", "disk"), ("sdb", "disk"), ("nvme0n1", "")] {
             let labels = [("device", device), ("kind", kind)];
@@ -104,7 +104,7 @@ fn the_same_identity_has_one_number_and_takes_changes_over() {
 
 #[test]
 fn a_server_at_its_limit_is_refused_one_more_and_others_are_not() {
-    let mut index = Index::new(Loaded::default(), 2);
+    let mut index = Index::new(Loaded::default(), SeriesLimits::of_server(2));
     index.find_or_create(&spec(1, "a", &[])).unwrap();
     index.find_or_create(&spec(1, "b", &[])).unwrap();
     assert_eq!(
@@ -133,7 +133,7 @@ fn a_label_cannot_contradict_the_name() {
 
 #[test]
 fn a_retired_series_makes_room_and_returns_as_itself() {
-    let mut index = Index::new(Loaded::default(), 1);
+    let mut index = Index::new(Loaded::default(), SeriesLimits::of_server(1));
     let old = index.find_or_create(&spec(1, "a", &[("x", "1")])).unwrap();
     index.note_sealed([old.0].into_iter(), 10);
     assert!(index.idle(10).is_empty());
@@ -168,7 +168,7 @@ fn what_was_written_is_read_again() {
 
     let loaded = IndexDb::open(&path).unwrap().load().unwrap();
     assert!(loaded.damaged.is_empty());
-    let mut again = Index::new(loaded, 100);
+    let mut again = Index::new(loaded, SeriesLimits::of_server(100));
     assert_eq!(numbers(&again, &[]), [1, 2, 4, 5, 6, 7, 8]);
     assert_eq!(again.live(4), index.live(4));
     assert_eq!(again.last_days[4], 20_000);
@@ -179,7 +179,7 @@ fn what_was_written_is_read_again() {
 
 #[test]
 fn beyond_the_bound_the_series_retired_first_are_forgotten() {
-    let mut index = Index::new(Loaded::default(), usize::MAX);
+    let mut index = Index::new(Loaded::default(), SeriesLimits::of_server(1 << 40));
     let spec = |n: usize| spec(1, "a", &[("n", &n.to_string())]);
     let refs: Vec<_> = (0..=RETIRED_MAX)
         .map(|n| index.find_or_create(&spec(n)).unwrap())

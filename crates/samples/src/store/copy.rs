@@ -17,7 +17,7 @@ impl Store {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::io("create", dir, source))?;
         // Files come and go only under this lock; rows may be added.
         let _maintenance = self.shared.maintenance.lock();
-        self.shared.days.copy_to(dir)?;
+        self.shared.chunks.copy_to(dir)?;
         // After the chunks: each was written after the series in it.
         let path = dir.join("index.db");
         self.shared.index_db.lock().copy_to(&path)?;

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Shared, Store};
-use crate::chunk::{self, Chunk, ChunkKey};
-use crate::day::{ChunkRow, DayWriter};
+use crate::chunk::{self, Chunk, ChunkKey, Form};
+use crate::chunks::{ChunkRow, Wanted};
 use crate::error::StoreError;
 use crate::head::WindowHead;
 use crate::run::{Run, SharedTimes, merge, subtract};
+use crate::steps;
+use crate::tier::{Period, Tier};
 use crate::window::Window;
 use crate::zstd_pool::ZstdPool;
 
@@ -84,7 +86,7 @@ impl Shared {
         group_samples_max: usize,
         is_due: impl FnMut(&mut WindowHead) -> bool,
     ) -> Result<Sealed, StoreError> {
-        let mut writer = self.sealer.lock();
+        let _sealer = self.sealer.lock();
         let mut frozen = FrozenByWindow::new();
         for (group, window) in self.heads.freeze(group_samples_max, is_due) {
             frozen.entry((window.window, group)).or_default().push(window);
@@ -104,11 +106,11 @@ impl Shared {
             if !goes_on || TRANSACTION_BYTES <= bytes {
                 let done = std::mem::take(&mut transaction);
                 bytes = 0;
-                total = total.plus(self.commit(&mut writer, window.day(), &done)?);
+                total = total.plus(self.commit(window.day(), &done)?);
             }
         }
         if 0 < total.chunks {
-            writer.checkpoint();
+            self.chunks.settle(0);
         }
         Ok(total)
     }
@@ -138,12 +140,13 @@ impl Shared {
         let day = i32::try_from(window.day()).unwrap_or(i32::MAX);
         self.index.write().note_sealed(numbers, day);
         let key = ChunkKey {
+            tier: Tier::Raw,
             group,
             start_ms: window.start_ms,
         };
         let rows: Vec<ChunkRow> = split(runs, CHUNK_POINTS_MAX)
             .iter()
-            .filter_map(|runs| chunk_row(key, runs, &self.pool))
+            .filter_map(|runs| chunk_row(key, runs, &self.pool, Form::Quick))
             .collect();
         sealed.chunks += rows.len() as u64;
         sealed.samples += rows.iter().map(|row| row.samples).sum::<u64>();
@@ -155,20 +158,23 @@ impl Shared {
     /// takes its place.
     fn subtract_sealed(&self, window: Window, group: u32, runs: &mut Vec<Run>) -> usize {
         let mut sealed: HashMap<u32, Vec<Arc<[i64]>>> = HashMap::new();
-        let times = window.start_ms..=window.end_ms - 1;
-        for file in self.days.files(window.day()..=window.day()) {
-            self.days
-                .read(&file, group, &times, &mut Vec::new(), |key, data| {
-                    let Ok(chunk) = Chunk::parse(data, key) else {
-                        return false;
-                    };
-                    let (sound, outcome) = chunk.times(&self.pool);
-                    for (series, times) in sound {
-                        sealed.entry(series).or_default().push(times);
-                    }
-                    outcome.is_ok()
-                });
-        }
+        let wanted = Wanted {
+            group,
+            times: window.start_ms..=window.end_ms - 1,
+            series: None,
+        };
+        let period = Period::holding(Tier::Raw, window.day());
+        self.chunks
+            .read(period, &wanted, &mut Vec::new(), &mut |found, data| {
+                let Ok(chunk) = Chunk::parse(data, found.key) else {
+                    return false;
+                };
+                let (sound, outcome) = chunk.times(&self.pool);
+                for (series, times) in sound {
+                    sealed.entry(series).or_default().push(times);
+                }
+                outcome.is_ok()
+            });
         if sealed.is_empty() {
             return 0;
         }
@@ -183,11 +189,13 @@ impl Shared {
         duplicates
     }
 
-    fn commit(&self, writer: &mut DayWriter, day: i64, done: &Transaction) -> Result<Sealed, StoreError> {
+    fn commit(&self, day: i64, done: &Transaction) -> Result<Sealed, StoreError> {
         if !done.rows.is_empty() {
             // First the series: a number in a chunk must be known.
             self.write_index()?;
-            writer.write(&self.days, day, &done.rows)?;
+            steps::done("index written");
+            self.chunks.add(Period::holding(Tier::Raw, day), &done.rows)?;
+            steps::done("chunks written");
         }
         for (group, windows) in &done.windows {
             self.heads.forget(*group, windows);
@@ -224,15 +232,19 @@ fn split(runs: Vec<Run>, points_max: usize) -> Vec<Vec<Run>> {
     pieces
 }
 
-fn chunk_row(key: ChunkKey, runs: &[Run], pool: &ZstdPool) -> Option<ChunkRow> {
+/// The chunk of runs that are ascending in time, to be finished later if it is a quick one.
+pub(super) fn chunk_row(key: ChunkKey, runs: &[Run], pool: &ZstdPool, form: Form) -> Option<ChunkRow> {
+    let numbers = || runs.iter().map(|run| run.series);
     let first = runs.iter().filter_map(|run| run.times_ms.first()).min()?;
     let last = runs.iter().filter_map(|run| run.times_ms.last()).max()?;
     let samples = runs.iter().map(|run| run.values.len() as u64).sum();
     Some(ChunkRow {
         key,
         times: *first..=*last,
+        series: numbers().min()?..=numbers().max()?,
         samples,
-        data: chunk::encode(key, runs, pool),
+        is_final: form == Form::Dense,
+        data: chunk::encode(key, runs, pool, form),
     })
 }
 

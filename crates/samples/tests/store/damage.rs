@@ -223,7 +223,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert!(
         error
             .to_string()
-            .ends_with("has schema version 99, this program knows 1"),
+            .ends_with("has schema version 99, this program knows 2"),
         "{error}"
     );
     assert!(path.exists());

@@ -1,13 +1,13 @@
 //! Every bound, at the bound.
 
-use muster_samples::{AppendOutcome, Batch, BatchError, Options, SeriesRefused};
+use muster_samples::{AppendOutcome, Batch, BatchError, Options, SeriesLimits, SeriesRefused};
 
 use crate::world::{DAY, HOUR, World, all, spec};
 
 #[test]
 fn a_server_has_as_many_series_as_it_may_and_no_more() {
     let world = World::with(Options {
-        series_per_server_max: 3,
+        series: SeriesLimits::of_server(3),
         ..Options::default()
     });
     for name in ["a", "b", "c", "a"] {
@@ -25,7 +25,7 @@ fn a_server_has_as_many_series_as_it_may_and_no_more() {
 #[test]
 fn the_limit_holds_after_a_restart() {
     let mut world = World::with(Options {
-        series_per_server_max: 1,
+        series: SeriesLimits::of_server(1),
         ..Options::default()
     });
     let series = world.series(1, "a");
@@ -172,4 +172,44 @@ fn full_memory_is_said_and_sealed_before_its_time() {
     assert_eq!(world.store.seal(time).unwrap().samples, 10);
     assert!(!world.store.is_full());
     assert_eq!(all(&world.store).len(), 10);
+}
+
+#[test]
+fn a_flood_of_tables_or_containers_displaces_nothing_by_which_a_server_is_judged() {
+    let world = World::with(Options {
+        series: SeriesLimits {
+            per_server_max: 1_000,
+            per_family_max: 600,
+            reserved: 100,
+        },
+        ..Options::default()
+    });
+    let make = |name: &str, n: usize| world.store.series(&spec(1, &format!("{name}_{n}"), "test", 0));
+    let taken = |name: &str, count: usize| (0..count).filter(|n| make(name, *n).is_ok()).count();
+    // Whoever floods first gets at most what is a family's, and all floods together what is not reserved.
+    assert_eq!(taken("pg_stat_user_tables_rows", 5_000), 600);
+    assert_eq!(taken("container_memory", 5_000), 100);
+    for name in ["node_disk", "smartctl_device", "muster_agent"] {
+        assert_eq!(taken(name, 5_000), 100, "{name}");
+    }
+    // Another server is not affected.
+    assert!(world.store.series(&spec(2, "pg_other", "test", 0)).is_ok());
+    assert_eq!(world.store.stats().series, 1_001);
+    let cut: Vec<_> = world
+        .store
+        .cut()
+        .iter()
+        .map(|cut| (cut.family.to_string(), cut.reason, cut.times))
+        .collect();
+    let expected = [
+        ("node", "server_full", 4_900),
+        ("storage", "server_full", 4_900),
+        ("health", "server_full", 4_900),
+        ("database", "family_full", 4_400),
+        ("container", "server_full", 4_900),
+    ];
+    assert_eq!(
+        cut,
+        expected.map(|(family, reason, times)| (family.to_owned(), reason, times))
+    );
 }

@@ -5,11 +5,14 @@
     reason = "a test fails by panicking, and its helpers are part of it"
 )]
 
+mod campaign;
+mod compacting;
 mod concurrency;
 mod copying;
 mod damage;
 mod limits;
 mod model;
 mod reading;
+mod rolling;
 mod sealing;
 mod world;

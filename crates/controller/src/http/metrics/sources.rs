@@ -39,7 +39,7 @@ pub fn of_the_controller(sources: Sources) -> Vec<Source> {
     vec![
         Box::new(move || of_intake(&intake)),
         Box::new(move || of_consumers(&[("state", &state_consumer), ("samples", &samples_consumer)])),
-        Box::new(move || of_samples(&samples.stats())),
+        Box::new(move || of_samples(&samples.stats(), &samples.cut())),
         Box::new(move || of_agent_port(&grpc)),
         Box::new(move || of_tasks(&tasks)),
     ]
@@ -209,7 +209,7 @@ const CONSUMERS: &[Count<ConsumerMetrics>] = &[
     }),
     (
         "muster_consumer_series_without_resource",
-        "Series kept with their server because their resource is not known",
+        "Series kept with their server because it has too many resources",
         |m| &m.series_without_resource,
     ),
 ];
@@ -230,8 +230,8 @@ fn of_consumers(consumers: &[(&'static str, &Arc<ConsumerMetrics>)]) -> Vec<Figu
     figures
 }
 
-fn of_samples(stats: &muster_samples::Stats) -> Vec<Figure> {
-    vec![
+fn of_samples(stats: &muster_samples::Stats, cut: &[muster_samples::Cut]) -> Vec<Figure> {
+    let mut figures = vec![
         Figure::gauge("muster_samples_series", "Series in use", now(stats.series)),
         Figure::gauge(
             "muster_samples_head_samples",
@@ -281,7 +281,59 @@ fn of_samples(stats: &muster_samples::Stats) -> Vec<Figure> {
             "Series refused",
             stats.series_refused,
         ),
+    ];
+    figures.extend(of_kept(stats));
+    figures.extend(of_cut(cut));
+    figures
+}
+
+/// What the store keeps for long, and what it does with it.
+fn of_kept(stats: &muster_samples::Stats) -> Vec<Figure> {
+    vec![
+        Figure::gauge(
+            "muster_samples_series_rested",
+            "Series without samples that still have roll-ups",
+            now(stats.series_rested),
+        ),
+        Figure::gauge(
+            "muster_samples_rollup_files",
+            "Files of roll-ups",
+            now(stats.rollup_files),
+        ),
+        Figure::gauge(
+            "muster_samples_rollup_file_bytes",
+            "Size of the files of roll-ups",
+            now(stats.rollup_file_bytes),
+        ),
+        Figure::counter(
+            "muster_samples_compacted",
+            "Days of a collector that were compacted and rolled up",
+            stats.compacted,
+        ),
+        Figure::counter(
+            "muster_samples_verified",
+            "Files of samples looked through for damage",
+            stats.verified,
+        ),
     ]
+}
+
+/// What was cut, by family and reason; which servers it was is told by the log and by each server's own errors.
+fn of_cut(cut: &[muster_samples::Cut]) -> Vec<Figure> {
+    let mut sums = std::collections::BTreeMap::new();
+    for cut in cut {
+        *sums.entry((cut.family, cut.reason)).or_insert(0) += cut.times;
+    }
+    let figure = |((family, reason), times): ((muster_samples::Family, &'static str), u64)| {
+        Figure::counter(
+            "muster_samples_series_cut",
+            "Series refused, by what they are about and why",
+            times,
+        )
+        .with("family", family.word())
+        .with("reason", reason)
+    };
+    sums.into_iter().map(figure).collect()
 }
 
 const ACCEPTED: &[Count<crate::grpc::AcceptMetrics>] = &[
