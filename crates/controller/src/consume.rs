@@ -115,7 +115,7 @@ pub struct ConsumerMetrics {
     pub samples_duplicate: AtomicU64,
     /// Samples refused: their series is unknown or one too many, or their time is out of bounds.
     pub samples_refused: AtomicU64,
-    /// Series kept with their server because their resource is not known.
+    /// Series kept with their server because it has too many resources for theirs.
     pub series_without_resource: AtomicU64,
 }
 

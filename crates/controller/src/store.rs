@@ -11,6 +11,7 @@ pub mod apply;
 mod audit;
 mod collections;
 mod entity;
+mod held;
 mod identities;
 mod installation;
 mod people;

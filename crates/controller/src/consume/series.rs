@@ -2,13 +2,17 @@
 //!
 //! An agent sends the same lists of series tick after tick, so what is remembered is whole lists. Bounded in epochs
 //! and in lists an epoch; what is forgotten is looked up again.
+//!
+//! A series belongs to a resource, and which one must not depend on when a report is applied: applied again, its
+//! samples would be stored once more elsewhere. A resource that nobody has described yet is therefore held by its key
+//! ([`Store::hold_resources`]), and described later under the same id.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use muster_base::id::{AgentId, ResourceId, ServerId};
-use muster_model::SeriesDef;
+use muster_model::{ResourceKey, SeriesDef};
 use muster_samples::{SeriesRef, SeriesSpec};
 
 use super::samples::Columns;
@@ -38,8 +42,6 @@ struct Epoch {
     /// By id, from 1; `None` where the store takes no samples of it.
     series: Vec<Option<SeriesRef>>,
     lists: Vec<(Box<[u32]>, Arc<Columns>)>,
-    /// Whether some series stand under their server because their resource was not known.
-    has_guesses: bool,
 }
 
 impl SeriesCache {
@@ -73,13 +75,6 @@ impl SeriesCache {
         }
         let epoch = self.epochs.entry(key).or_default();
         epoch.used = self.uses;
-        if epoch.has_guesses && !record.report.resources.is_empty() {
-            // The missing resources may be among these.
-            *epoch = Epoch {
-                used: self.uses,
-                ..Epoch::default()
-            };
-        }
         let highest = record
             .report
             .blocks
@@ -89,7 +84,7 @@ impl SeriesCache {
             .copied()
             .unwrap_or(0);
         if epoch.series.len() < highest as usize {
-            self.learn(key, record.server).await?;
+            self.learn(key, record).await?;
         }
         let epoch = self.epochs.entry(key).or_default();
         Ok(record
@@ -101,16 +96,23 @@ impl SeriesCache {
     }
 
     /// Looks up the definitions that came since the last time.
-    async fn learn(&mut self, key: (AgentId, u64), server: ServerId) -> Result<(), ConsumeError> {
+    async fn learn(&mut self, key: (AgentId, u64), record: &Accepted) -> Result<(), ConsumeError> {
+        let server = record.server;
         let known = self.epochs.get(&key).map_or(0, |epoch| epoch.series.len());
         let from_id = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1);
         let definitions = self.intake.definitions(key.0, key.1, from_id).await?;
+        let keys = definitions
+            .series
+            .iter()
+            .flatten()
+            .map(|definition| &definition.resource_key)
+            .filter(|key| **key != ResourceKey::server());
         let ids = self
             .store
-            .resource_ids(server)
+            .hold_resources(server, keys, record.received_ms)
             .await
             .map_err(|error| classify("look up the resources of series", error))?;
-        let mut guesses = 0;
+        let mut strays = 0;
         let mut refused = 0;
         let mut series = Vec::with_capacity(definitions.series.len());
         for definition in definitions.series {
@@ -119,8 +121,12 @@ impl SeriesCache {
                 series.push(None);
                 continue;
             };
-            let resource = ids.get(&definition.resource_key).copied();
-            guesses += u64::from(resource.is_none());
+            let resource = match &definition.resource_key {
+                key if *key == ResourceKey::server() => Some(server.resource()),
+                key => ids.get(key).copied(),
+            };
+            // No room for it among the server's resources, and there never will be.
+            strays += u64::from(resource.is_none());
             let taken = self
                 .samples
                 .series(&spec(definition, server, resource.unwrap_or(server.resource())));
@@ -132,9 +138,8 @@ impl SeriesCache {
         }
         self.metrics
             .series_without_resource
-            .fetch_add(guesses, Ordering::Relaxed);
+            .fetch_add(strays, Ordering::Relaxed);
         let epoch = self.epochs.entry(key).or_default();
-        epoch.has_guesses |= 0 < guesses;
         epoch.series.extend(series);
         Ok(())
     }

@@ -401,3 +401,46 @@ async fn what_is_acknowledged_after_the_log_was_lost_is_applied() {
     assert_eq!(last.counts(), [("test_a".to_owned(), 10)]);
     last.kill().await;
 }
+
+/// D5
+#[tokio::test]
+async fn samples_of_a_resource_that_is_described_later_are_stored_once() {
+    use muster_model::{Resource, ResourceKey, ResourceKind};
+    let folder = tempfile::tempdir().unwrap();
+    let dir = dir_of(&folder);
+    let whole = Whole::open(&dir).await;
+    for name in ["a", "b", "c"] {
+        let fields = crate::store::ServerFields::named(name);
+        whole.store.create_server(fields, 1).await.unwrap();
+    }
+    let mut of_disk = series("test_a");
+    of_disk.resource_key = ResourceKey::new("device:late");
+    define(&whole.intake, 1, vec![of_disk]).await;
+    submit(&whole.intake, with_samples(report_of(EPOCH, 1), vec![1], NOW)).await;
+    whole.caught_up().await;
+    whole.samples.flush_all().unwrap();
+    let mut described = with_samples(report_of(EPOCH, 2), vec![1], NOW + 1_000);
+    described.resources = vec![Resource::new(
+        ResourceKind::Device,
+        ResourceKey::new("device:late"),
+        "sda",
+    )];
+    submit(&whole.intake, described).await;
+    whole.caught_up().await;
+    let expected = [("test_a".to_owned(), 2)];
+    assert_eq!(whole.counts(), expected);
+    whole.kill().await;
+    // Everything is applied again, and now the resource is known from the beginning.
+    let again = Whole::open(&dir).await;
+    again.caught_up().await;
+    assert_eq!(again.counts(), expected);
+    let id = again
+        .store
+        .resource_ids(muster_base::id::ServerId(3))
+        .await
+        .unwrap()[&ResourceKey::new("device:late")];
+    let matchers = selector::parse("test_a").unwrap();
+    let (metas, _) = again.samples.snapshot().series(&Filter::new(&matchers));
+    assert_eq!(metas.iter().map(|meta| meta.resource).collect::<Vec<_>>(), [id]);
+    again.kill().await;
+}

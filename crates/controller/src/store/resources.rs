@@ -132,7 +132,7 @@ impl Store {
         Ok(links)
     }
 
-    /// The ids of all resources of a server by key, gone ones included.
+    /// The ids of all resources of a server that were described, by key, gone ones included.
     ///
     /// # Errors
     /// A failure of the database.
@@ -144,6 +144,7 @@ impl Store {
             .select_only()
             .columns([resource::Column::Key, resource::Column::Id])
             .filter(resource::Column::ServerId.eq(server.0))
+            .filter(resource::Column::Kind.ne(super::held::KIND))
             .into_tuple()
             .all(&self.reader)
             .await
@@ -192,7 +193,9 @@ fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
         .column(server::Column::Id)
         .filter(server::Column::DeletedMs.is_not_null());
     let mut wanted = resource::Entity::find()
-        .filter(resource::Column::ServerId.not_in_subquery(sea_orm::QueryTrait::into_query(deleted)));
+        .filter(resource::Column::ServerId.not_in_subquery(sea_orm::QueryTrait::into_query(deleted)))
+        // Those that only samples have named are held back until they are described.
+        .filter(resource::Column::Kind.ne(super::held::KIND));
     if let Some(server) = filter.server {
         wanted = wanted.filter(resource::Column::ServerId.eq(server.0));
     }

@@ -491,3 +491,42 @@ async fn when_a_server_was_heard_only_rises() {
         Some(60)
     );
 }
+
+#[tokio::test]
+async fn a_resource_that_samples_named_first_is_described_under_its_id() {
+    let mut world = World::new().await;
+    let (server, named) = (world.server, key("late"));
+    let held = world
+        .store()
+        .hold_resources(server, [&named].into_iter(), 5)
+        .await
+        .unwrap();
+    // Nobody sees it before it is described.
+    assert!(world.devices().await.is_empty());
+    assert!(
+        !world
+            .store()
+            .resource_ids(server)
+            .await
+            .unwrap()
+            .contains_key(&named)
+    );
+    let again = world
+        .store()
+        .hold_resources(server, [&named].into_iter(), 9)
+        .await
+        .unwrap();
+    assert_eq!(again, held);
+    world.apply(with_disks(100, &["late"])).await;
+    assert_eq!(world.devices().await, [("late".to_owned(), false)]);
+    assert_eq!(
+        world.store().resource_ids(server).await.unwrap()[&named],
+        held[&named]
+    );
+    let after = world
+        .store()
+        .hold_resources(server, [&named].into_iter(), 9)
+        .await
+        .unwrap();
+    assert_eq!(after[&named], held[&named]);
+}
