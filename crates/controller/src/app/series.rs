@@ -7,6 +7,7 @@
 
 mod join;
 mod read;
+mod source;
 mod step;
 
 use std::collections::HashMap;
@@ -134,6 +135,12 @@ impl Series {
     pub async fn range(&self, names: Names, query: RangeQuery) -> Result<Range, SeriesError> {
         self.read(move |store| read::range(&store.snapshot(), &names, query))
             .await
+    }
+
+    /// How many parts of the store were found damaged since it was opened.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.store.damaged().len() as u64
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, SeriesError>

@@ -28,6 +28,10 @@ pub(super) struct ProbeBody {
     /// What is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// How many parts of the sample store were found damaged since the start; absent if none was. What is left is
+    /// served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<u64>,
 }
 
 /// The sender and receiver through which readiness is told; it begins as not ready.
@@ -45,6 +49,7 @@ pub(super) async fn healthz() -> Json<ProbeBody> {
     Json(ProbeBody {
         status: "ok",
         reason: None,
+        damaged: None,
     })
 }
 
@@ -56,11 +61,20 @@ pub(super) async fn healthz() -> Json<ProbeBody> {
 pub(super) async fn readyz(State(state): State<HttpState>) -> Response {
     let readiness = state.ready.borrow().clone();
     match readiness {
-        Readiness::Ready => healthz().await.into_response(),
+        Readiness::Ready => {
+            let damaged = state.series.damaged();
+            Json(ProbeBody {
+                status: "ok",
+                reason: None,
+                damaged: Some(damaged).filter(|damaged| 0 < *damaged),
+            })
+            .into_response()
+        }
         Readiness::NotReady(reason) => {
             let body = ProbeBody {
                 status: "not_ready",
                 reason: Some(reason),
+                damaged: None,
             };
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }

@@ -1,6 +1,7 @@
 //! Reading: the latest values, and ranges slice by slice.
 //!
-//! A range is read in slices of time. One that holds more samples than may be in memory at once is cut in two, so that
+//! Points far apart, and those of times whose samples are gone, come from roll-ups: each bucket counts as a sample at its
+//! end. A range is read in slices of time. One that holds more samples than may be in memory at once is cut in two, so that
 //! memory is bounded whatever is asked, and what an answer leaves out is its latest part.
 
 use std::collections::HashMap;
@@ -8,9 +9,10 @@ use std::sync::Arc;
 
 use muster_base::id::ServerId;
 use muster_model::is_stale;
-use muster_samples::{Filter, Matcher, Reader, Select, SeriesData, SeriesMeta, SeriesRef};
+use muster_samples::{Filter, Matcher, Reader, Select, Selected, SeriesData, SeriesMeta, SeriesRef};
 
 use super::join::{Joined, labels};
+use super::source::{Source, plan};
 use super::step::at_steps;
 use super::{Latest, POINTS_MAX, Range, RangeQuery, RangeSeries};
 use crate::app::servers::ServerName;
@@ -78,6 +80,7 @@ pub(super) fn range(reader: &Reader, names: &HashMap<ServerId, ServerName>, quer
     let mut gathered = Gathered {
         reader,
         filter,
+        source: Source::Samples,
         step_ms: query.step_ms,
         lookback_ms: query.step_ms.map_or(0, |_| longest_staleness(reader, &filter)),
         points: HashMap::new(),
@@ -85,7 +88,12 @@ pub(super) fn range(reader: &Reader, names: &HashMap<ServerId, ServerName>, quer
         is_truncated: false,
         damaged: 0,
     };
-    gathered.read(query.start_ms, query.end_ms);
+    for (source, start_ms, end_ms) in plan(reader, (query.start_ms, query.end_ms), query.step_ms) {
+        gathered.source = source;
+        if !gathered.is_truncated {
+            gathered.read(start_ms, end_ms);
+        }
+    }
     let mut series: Vec<RangeSeries> = gathered
         .points
         .into_values()
@@ -120,6 +128,7 @@ type Points = (Arc<SeriesMeta>, Vec<(i64, f64)>);
 struct Gathered<'a> {
     reader: &'a Reader,
     filter: Filter<'a>,
+    source: Source,
     step_ms: Option<i64>,
     /// How long before a step its value may lie.
     lookback_ms: i64,
@@ -142,7 +151,7 @@ impl Gathered<'_> {
                 end_ms,
                 samples_max: self.step_ms.map_or(self.room, |_| SLICE_SAMPLES_MAX),
             };
-            let selected = self.reader.select(&select);
+            let selected = self.select(&select);
             if selected.is_truncated {
                 let Some(middle_ms) = self.middle(start_ms, end_ms).filter(|_| cuts < CUTS_MAX) else {
                     self.is_truncated = true;
@@ -163,6 +172,33 @@ impl Gathered<'_> {
         }
     }
 
+    fn select(&self, select: &Select<'_>) -> Selected {
+        let Source::Rolled(resolution) = self.source else {
+            return self.reader.select(select);
+        };
+        let bucket_ms = resolution.bucket_ms();
+        let wanted = Select {
+            start_ms: select.start_ms.saturating_sub(bucket_ms),
+            ..*select
+        };
+        let rolled = self.reader.rolled(&wanted, resolution);
+        let series = rolled.series.into_iter().map(|series| SeriesData {
+            meta: series.meta,
+            // The last sample is of some time before the bucket's end, from which on it is surely known.
+            times_ms: series
+                .times_ms
+                .iter()
+                .map(|begin| begin + bucket_ms - 1)
+                .collect(),
+            values: series.last,
+        });
+        Selected {
+            series: series.collect(),
+            is_truncated: rolled.is_truncated,
+            damaged: rolled.damaged,
+        }
+    }
+
     /// Where the second half of a slice begins: at a step, if there are steps.
     fn middle(&self, start_ms: i64, end_ms: i64) -> Option<i64> {
         let unit_ms = self.step_ms.unwrap_or(1);
@@ -176,10 +212,10 @@ impl Gathered<'_> {
             Some(step_ms) => at_steps(
                 (&data.times_ms, &data.values),
                 (start_ms, end_ms, step_ms),
-                data.meta.staleness_ms(),
+                data.meta.staleness_ms() + self.source.bucket_ms(),
                 self.room,
             ),
-            None => samples(&data, self.room),
+            None => samples(&data, (start_ms, end_ms), self.room),
         };
         self.room -= points.len();
         let entry = self
@@ -192,13 +228,13 @@ impl Gathered<'_> {
 }
 
 /// Samples as they are, without the markers.
-fn samples(data: &SeriesData, room: usize) -> (Vec<(i64, f64)>, bool) {
+fn samples(data: &SeriesData, (start_ms, end_ms): (i64, i64), room: usize) -> (Vec<(i64, f64)>, bool) {
     let mut kept = data
         .times_ms
         .iter()
         .copied()
         .zip(data.values.iter().copied())
-        .filter(|(_, value)| !is_stale(*value));
+        .filter(|(time_ms, value)| (start_ms..=end_ms).contains(time_ms) && !is_stale(*value));
     let points: Vec<(i64, f64)> = kept.by_ref().take(room).collect();
     (points, kept.next().is_some())
 }
@@ -339,6 +375,7 @@ mod tests {
             let mut gathered = Gathered {
                 reader: &reader,
                 filter: Filter::new(&[]),
+                source: Source::Samples,
                 step_ms,
                 lookback_ms: 0,
                 points: HashMap::new(),
@@ -368,6 +405,7 @@ mod tests {
             let gathered = Gathered {
                 reader: &reader,
                 filter: Filter::new(&[]),
+                source: Source::Samples,
                 step_ms,
                 lookback_ms: 0,
                 points: HashMap::new(),
