@@ -75,7 +75,7 @@ impl Default for Options {
             handshakes_max: 64,
             handshake_timeout: Duration::from_secs(10),
             unattended_lifetime: Duration::from_secs(30),
-            strangers_per_address_max: 512,
+            strangers_per_address_max: 2_048,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +26,9 @@ use crate::identity::PeerCertificate;
 
 /// Pause after `accept` failed, which it does when there are no file descriptors left.
 const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long our part of a handshake takes at most; what is longer waits for the peer, and holds up no other.
+const OUR_TURN_MAX: Duration = Duration::from_millis(250);
 
 /// Counts of connections.
 #[derive(Debug, Default)]
@@ -90,10 +93,11 @@ impl Acceptor {
                 continue;
             };
             add(&self.metrics.open);
-            let (place_of_strangers, has_evicted) = crowd.enter(remote.ip());
-            if has_evicted {
-                add(&self.metrics.evicted);
-            }
+            let doorway = Doorway {
+                crowd: crowd.clone(),
+                address: remote.ip(),
+                metrics: Arc::clone(&self.metrics),
+            };
             let stranger = Stranger {
                 stream,
                 remote,
@@ -104,7 +108,8 @@ impl Acceptor {
                 tls: Arc::clone(&self.tls),
                 clock: self.clock.clone(),
                 options: self.options,
-                newcomer: place_of_strangers,
+                newcomer: doorway.enter(),
+                doorway,
             };
             tokio::spawn(stranger.introduce(Arc::clone(&handshakes), connection_tx.clone()));
         }
@@ -119,6 +124,7 @@ struct Stranger {
     tls: Arc<ServerConfig>,
     clock: WallClock,
     options: Options,
+    doorway: Doorway,
     newcomer: Newcomer,
 }
 
@@ -132,15 +138,13 @@ impl Stranger {
             tls,
             clock,
             options,
+            doorway,
             newcomer,
         } = self;
-        let cut = newcomer.evicted();
         // Frames are written whole; waiting to fill a packet only delays an ack.
         let _ = stream.set_nodelay(true);
-        let shaking = tokio::time::timeout(options.handshake_timeout, shake(stream, tls, &handshakes));
-        let Some(shaken) = cut.run_until_cancelled(shaking).await else {
-            return;
-        };
+        let shaking = doorway.shake(newcomer, stream, tls, &handshakes);
+        let shaken = tokio::time::timeout(options.handshake_timeout, shaking).await;
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -166,9 +170,13 @@ impl Stranger {
                 return;
             }
         };
-        let peer = Peer::new(remote, certificate, cut);
         // Whoever has shown a valid certificate is no stranger any more.
-        let newcomer = Some(newcomer).filter(|_| !peer.is_valid());
+        let is_stranger = certificate.as_ref().is_none_or(|certificate| certificate.expired);
+        let newcomer = is_stranger.then(|| doorway.enter());
+        let cut = newcomer
+            .as_ref()
+            .map_or_else(CancellationToken::new, Newcomer::evicted);
+        let peer = Peer::new(remote, certificate, cut);
         // If nobody takes it any more, the port is closing.
         let _ = connection_tx
             .send(Ok(Connection::new(stream, peer, &options, (open, newcomer))))
@@ -176,15 +184,50 @@ impl Stranger {
     }
 }
 
-async fn shake(
-    stream: TcpStream,
-    tls: Arc<ServerConfig>,
-    handshakes: &Semaphore,
-) -> io::Result<TlsStream<TcpStream>> {
-    // Whoever sends nothing takes no place of those who do: the first message is read outside.
-    let started = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-    let _place = handshakes.acquire().await.map_err(io::Error::other)?;
-    started.into_stream(tls).await
+/// The places of those who have not shown who they are.
+#[derive(Clone)]
+struct Doorway {
+    crowd: Crowd,
+    address: IpAddr,
+    metrics: Arc<AcceptMetrics>,
+}
+
+impl Doorway {
+    fn enter(&self) -> Newcomer {
+        let (newcomer, has_evicted) = self.crowd.enter(self.address);
+        if has_evicted {
+            add(&self.metrics.evicted);
+        }
+        newcomer
+    }
+
+    /// Shakes hands. While it is the peer's turn it has a place in the doorway, which a newer one may take; while it
+    /// is ours, nobody takes it, so that many who come at once all get in.
+    async fn shake(
+        &self,
+        newcomer: Newcomer,
+        stream: TcpStream,
+        tls: Arc<ServerConfig>,
+        handshakes: &Semaphore,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        // Whoever sends nothing takes no place of those who do: the first message is read outside.
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+        let started = unless_evicted(&newcomer, hello).await?;
+        drop(newcomer);
+        let mut handshake = started.into_stream(tls);
+        {
+            let _place = handshakes.acquire().await.map_err(io::Error::other)?;
+            if let Ok(shaken) = tokio::time::timeout(OUR_TURN_MAX, &mut handshake).await {
+                return shaken;
+            }
+        }
+        unless_evicted(&self.enter(), handshake).await
+    }
+}
+
+async fn unless_evicted<T>(newcomer: &Newcomer, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = newcomer.evicted().run_until_cancelled_owned(work).await;
+    done.unwrap_or_else(|| Err(io::Error::other("it made room for a newer one")))
 }
 
 fn add(counter: &AtomicU64) {

@@ -48,13 +48,6 @@ impl Peer {
         }
     }
 
-    /// Whether it has shown a certificate that had not expired then.
-    pub(super) fn is_valid(&self) -> bool {
-        self.certificate
-            .as_ref()
-            .is_some_and(|certificate| !certificate.expired)
-    }
-
     /// Has the connection live as long as the answer does.
     pub(super) fn attend(&self) -> Attended {
         self.attended.fetch_add(1, Ordering::Relaxed);

@@ -113,6 +113,7 @@ where
 {
     let evicted = newcomer.evicted();
     let newcomer = Arc::new(Mutex::new(Some(newcomer)));
+    let silent = silent(Arc::clone(&newcomer));
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
         // Whoever asks for something is no stranger any more.
         drop(newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -140,6 +141,7 @@ where
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = evicted.cancelled() => return,
+        () = silent => return tracing::debug!(peer = %peer.address, "nothing was asked for in time"),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -149,3 +151,15 @@ where
         tracing::debug!(peer = %peer.address, error = %error, "connection ended early");
     }
 }
+
+/// Ends if no request has come in time: the protocol's own limit begins with its first byte.
+async fn silent(newcomer: Arc<Mutex<Option<Newcomer>>>) {
+    tokio::time::sleep(HEAD_TIMEOUT).await;
+    let has_asked = newcomer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+    if has_asked {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

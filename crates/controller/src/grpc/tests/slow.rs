@@ -91,7 +91,15 @@ async fn beyond_the_bound_connections_are_dropped_at_once() {
 /// S18
 #[tokio::test]
 async fn silent_and_trickling_sockets_are_cut_in_ten_seconds_and_keep_nobody_out() {
-    let (_folder, world) = world().await;
+    let (_folder, dir) = folder();
+    let world = World::start_with(
+        &dir,
+        Options {
+            strangers_per_address_max: 512,
+            ..Options::default()
+        },
+    )
+    .await;
     let sockets = if std::env::var_os("MUSTER_TEST_FULL").is_some() {
         5_000
     } else {
@@ -241,5 +249,36 @@ async fn a_peer_that_stops_in_the_middle_or_never_reads_is_dropped_in_thirty_sec
     others.abort();
     sending.abort();
     drop(half_stream);
+    world.end().await;
+}
+
+/// S18: a ClientHello and then nothing holds up no other's handshake.
+#[tokio::test]
+async fn handshakes_that_stall_half_way_keep_nobody_out() {
+    let (_folder, world) = world().await;
+    let identity = world.enrol().await;
+    let name = || ServerName::try_from(CONTROLLER_NAME).unwrap();
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let mut client = rustls::ClientConnection::new(world.tls(None), name()).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        stream.write_all(&hello).await.unwrap();
+        stalled.push(stream);
+    }
+    let began = Instant::now();
+    let (mut stream, _) = world.greet(&identity).await;
+    stream.report(report(1, vec![])).await;
+    stream.acked(&[1]).await;
+    println!(
+        "behind 100 stalled handshakes an agent waits {:?}",
+        began.elapsed()
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+    for stream in stalled {
+        cut(stream).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(12));
     world.end().await;
 }
