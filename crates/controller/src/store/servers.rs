@@ -1,6 +1,6 @@
 //! Servers, and the resource that stands for each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use muster_base::id::{AgentId, ServerId};
 use muster_model::{Health, ResourceKey, ResourceKind};
@@ -13,7 +13,7 @@ use sea_orm::{
 use serde_json::json;
 
 use super::entity::{agent_identity, resource, server};
-use super::{Doing as _, Store, StoreError, commit};
+use super::{Doing as _, ROWS_PER_STATEMENT, Store, StoreError, commit};
 use crate::store::identities;
 
 /// What people may set of a server.
@@ -238,7 +238,7 @@ impl Store {
             .exec(&transaction)
             .await
             .doing(DOING)?;
-        seen(&transaction, server, now_ms).await?;
+        seen_all(&transaction, &[(server, now_ms)]).await?;
         commit(transaction, DOING).await
     }
 
@@ -249,9 +249,7 @@ impl Store {
     pub async fn note_seen(&self, heard: &[(ServerId, i64)]) -> Result<(), StoreError> {
         const DOING: &str = "note when servers were last heard";
         let transaction = self.begin(DOING).await?;
-        for &(server, at_ms) in heard {
-            seen(&transaction, server, at_ms).await?;
-        }
+        seen_all(&transaction, heard).await?;
         commit(transaction, DOING).await
     }
 }
@@ -304,18 +302,35 @@ pub(super) async fn insert(
     Ok(ServerId(id))
 }
 
-/// Raises the time at which a server was last heard.
-pub(super) async fn seen(db: &impl ConnectionTrait, id: ServerId, at_ms: i64) -> Result<(), StoreError> {
-    let older = server::Column::LastSeenMs
-        .is_null()
-        .or(server::Column::LastSeenMs.lt(at_ms));
-    server::Entity::update_many()
-        .col_expr(server::Column::LastSeenMs, Expr::value(at_ms))
-        .filter(server::Column::Id.eq(id.0))
-        .filter(older)
-        .exec(db)
-        .await
-        .doing("note when a server was last heard")?;
+/// Raises the times at which servers were last heard: one statement for all that were heard within the same second,
+/// each of which is then noted with the earliest time of that second. A fleet is heard all the time, and a statement
+/// for each server would cost more than all that is heard.
+pub(super) async fn seen_all(
+    db: &impl ConnectionTrait,
+    heard: &[(ServerId, i64)],
+) -> Result<(), StoreError> {
+    let mut by_second: BTreeMap<i64, (i64, Vec<i64>)> = BTreeMap::new();
+    for &(server, at_ms) in heard {
+        let (earliest_ms, servers) = by_second
+            .entry(at_ms.div_euclid(1_000))
+            .or_insert_with(|| (at_ms, Vec::new()));
+        *earliest_ms = Ord::min(at_ms, *earliest_ms);
+        servers.push(server.0);
+    }
+    for (at_ms, servers) in by_second.into_values() {
+        for servers in servers.chunks(ROWS_PER_STATEMENT) {
+            let older = server::Column::LastSeenMs
+                .is_null()
+                .or(server::Column::LastSeenMs.lt(at_ms));
+            server::Entity::update_many()
+                .col_expr(server::Column::LastSeenMs, Expr::value(at_ms))
+                .filter(server::Column::Id.is_in(servers.iter().copied()))
+                .filter(older)
+                .exec(db)
+                .await
+                .doing("note when servers were last heard")?;
+        }
+    }
     Ok(())
 }
 

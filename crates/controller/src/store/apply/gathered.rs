@@ -166,9 +166,8 @@ impl Gathered {
                 gap.from_ms = collections::last_collected_ms(transaction, gap.server).await?;
             }
         }
-        for (&server, &at_ms) in &self.heard {
-            servers::seen(transaction, server, at_ms).await?;
-        }
+        let heard: Vec<(ServerId, i64)> = std::mem::take(&mut self.heard).into_iter().collect();
+        servers::seen_all(transaction, &heard).await?;
         self.write_runs(transaction).await?;
         collections::write_errors(transaction, &self.errors).await?;
         collections::write_gaps(transaction, &self.gaps).await
