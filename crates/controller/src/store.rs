@@ -14,6 +14,7 @@ mod entity;
 mod held;
 mod identities;
 mod installation;
+mod notes;
 mod people;
 mod positions;
 mod resources;
@@ -22,6 +23,7 @@ mod schema;
 mod servers;
 mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -142,6 +144,7 @@ impl<T> Doing<T> for Result<T, DbErr> {
 pub struct Store {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    notes: Arc<notes::Notes>,
 }
 
 impl Store {
@@ -171,7 +174,11 @@ impl Store {
         let reader = Database::connect(options(path, READERS, Access::Read))
             .await
             .map_err(open)?;
-        Ok(Self { writer, reader })
+        Ok(Self {
+            writer,
+            reader,
+            notes: Arc::default(),
+        })
     }
 
     /// Opens the database file of a controller that may be running, for reading alone. It must exist and be of this
@@ -191,6 +198,7 @@ impl Store {
         Ok(Self {
             writer: reader.clone(),
             reader,
+            notes: Arc::default(),
         })
     }
 

@@ -219,29 +219,6 @@ impl Store {
         Ok(Some(revoked))
     }
 
-    /// Notes what an agent said of itself when it connected.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn note_connected(
-        &self,
-        server: ServerId,
-        agent_version: &str,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        const DOING: &str = "note that an agent connected";
-        let transaction = self.begin(DOING).await?;
-        agent_identity::Entity::update_many()
-            .col_expr(agent_identity::Column::AgentVersion, Expr::value(agent_version))
-            .filter(agent_identity::Column::ServerId.eq(server.0))
-            .filter(agent_identity::Column::Status.eq(identities::ACTIVE))
-            .exec(&transaction)
-            .await
-            .doing(DOING)?;
-        seen_all(&transaction, &[(server, now_ms)]).await?;
-        commit(transaction, DOING).await
-    }
-
     /// Notes when servers were last heard (heartbeats without reports); older times change nothing.
     ///
     /// # Errors
@@ -305,10 +282,7 @@ pub(super) async fn insert(
 /// Raises the times at which servers were last heard: one statement for all that were heard within the same second,
 /// each of which is then noted with the earliest time of that second. A fleet is heard all the time, and a statement
 /// for each server would cost more than all that is heard.
-pub(super) async fn seen_all(
-    db: &impl ConnectionTrait,
-    heard: &[(ServerId, i64)],
-) -> Result<(), StoreError> {
+pub(super) async fn seen_all(db: &impl ConnectionTrait, heard: &[(ServerId, i64)]) -> Result<(), StoreError> {
     let mut by_second: BTreeMap<i64, (i64, Vec<i64>)> = BTreeMap::new();
     for &(server, at_ms) in heard {
         let (earliest_ms, servers) = by_second
