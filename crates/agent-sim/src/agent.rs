@@ -1,5 +1,6 @@
 //! One simulated agent: the real outbox and stream, with samples that are made up.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::journal::Journal;
 
-const COLLECTOR: &str = "sim";
+pub(crate) const COLLECTOR: &str = "sim";
 /// Memory for unacknowledged reports of one agent; some thousand agents share the process.
 const OUTBOX_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Samples of one block, so that one block always fits into a report.
@@ -71,6 +72,7 @@ impl Agent {
     pub(crate) fn build(
         name: &str,
         identity: &Identity,
+        source: Option<IpAddr>,
         shared: &Arc<Shared>,
     ) -> anyhow::Result<(Self, Uplink)> {
         let epoch = epoch::random_number()?;
@@ -90,6 +92,7 @@ impl Agent {
             was_connected: AtomicBool::new(false),
         };
         let uplink = Uplink::new(config, identity, Arc::clone(&outbox), clocks.clone())?
+            .with_source(source)
             .with_observer(Arc::new(watcher));
         Ok((
             Self {
@@ -166,7 +169,7 @@ impl Agent {
 }
 
 /// Clocks of a machine that was booted when the simulation began.
-fn clocks(epoch: u64, started: Instant) -> ClockReader {
+pub(crate) fn clocks(epoch: u64, started: Instant) -> ClockReader {
     let wall = WallClock::system();
     let boot_id: Arc<str> = format!("sim-{epoch:016x}").into();
     ClockReader::new(move || Clock {

@@ -1,11 +1,14 @@
 //! Arguments.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::Parser;
 use muster_base::log::Format;
 use muster_model::limits;
+
+use crate::fault::Share;
 
 /// Most agents of one process: beyond that ports and open files of one address run out.
 const AGENTS_MAX: i64 = 25_000;
@@ -50,6 +53,20 @@ pub(crate) struct Args {
     /// File that gets a line `agent,epoch,seq,first_ms,last_ms` for each acknowledged report
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<Utf8PathBuf>,
+
+    /// Addresses of this machine that streams come from, by turns, such as 127.0.0.2,127.0.0.3; one has ports for some
+    /// 28,000
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',')]
+    pub(crate) source: Vec<IpAddr>,
+
+    /// Has a share of all agents misbehave, the first ones: slow, duplicate, reorder, liar, ancient, future-version or
+    /// cardinality, as in liar=0.1; may be given several times
+    #[arg(long, value_name = "KIND[=SHARE]")]
+    pub(crate) fault: Vec<Share>,
+
+    /// How many agents connect per second at the start
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) starts: u32,
 
     /// How many agents enrol at the same time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -132,11 +149,18 @@ mod tests {
             "d",
             "--journal",
             "j",
+            "--source",
+            "127.0.0.2,127.0.0.3",
+            "--fault",
+            "slow=0.5",
+            "--fault",
+            "liar",
         ]);
         let args = args.unwrap();
         assert_eq!(
             (args.agents, args.series, args.duration),
             (3, 7, Some(Duration::from_secs(60)))
         );
+        assert_eq!((args.source.len(), args.fault.len()), (2, 2));
     }
 }

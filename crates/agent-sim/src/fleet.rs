@@ -1,22 +1,28 @@
 //! All agents together: enrolled first, then started one after another, then ended.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+use muster_agent::epoch;
+use muster_agent::identity::IdentityDir;
+use muster_agent::renew::Renewer;
+use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::agent::{Agent, Shared, series};
+use crate::agent::{self, Agent, Shared, series};
 use crate::cli::Args;
 use crate::enrolment;
+use crate::fault::{self, Fault};
 use crate::journal::{Journal, Summary};
+use crate::rogue::Rogue;
 
-/// Streams begun per second; each costs both sides a handshake.
-const STARTS_PER_SECOND: u32 = 200;
 /// How long the end waits for acknowledgements.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 
@@ -43,20 +49,13 @@ pub(crate) async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Resu
     info!(agents = args.agents, series = args.series, interval = ?args.interval, "producing");
     let (mut producers, mut uplinks) = (JoinSet::new(), JoinSet::new());
     for index in 0..args.agents {
-        let identity = enrolment::load(&data_dir, index)?;
-        let (agent, uplink) = Agent::build(&enrolment::name(index), &identity, &shared)?;
-        let (start, offset) = schedule(index, args.agents, args.interval);
-        let stop = shared.stop.clone();
-        uplinks.spawn(async move {
-            if stop
-                .run_until_cancelled(tokio::time::sleep(start))
-                .await
-                .is_some()
-            {
-                uplink.run(stop).await;
-            }
-        });
-        producers.spawn(agent.run(start + offset));
+        let place = Place {
+            start: Duration::from_secs(1) * index / args.starts,
+            offset: args.interval.mul_f64(f64::from(index) / f64::from(args.agents)),
+            source: source(&args.source, index),
+            fault: fault::of_agent(index, args.agents, &args.fault),
+        };
+        launch(index, &place, &data_dir, &shared, (&mut producers, &mut uplinks))?;
     }
     match args.duration {
         Some(duration) => drop(shutdown.run_until_cancelled(tokio::time::sleep(duration)).await),
@@ -73,10 +72,65 @@ pub(crate) async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Resu
     shared.journal.summary().context("write journal")
 }
 
-/// When an agent connects, and how much later it ticks for the first time: ticks of all are spread over the interval.
-fn schedule(index: u32, agents: u32, interval: Duration) -> (Duration, Duration) {
-    let start = Duration::from_secs(1) * index / STARTS_PER_SECOND;
-    (start, interval.mul_f64(f64::from(index) / f64::from(agents)))
+/// What one agent has of its own.
+struct Place {
+    /// When it connects.
+    start: Duration,
+    /// How much later it ticks for the first time: ticks of all are spread over the interval.
+    offset: Duration,
+    source: Option<IpAddr>,
+    fault: Option<Fault>,
+}
+
+/// Starts one agent.
+fn launch(
+    index: u32,
+    place: &Place,
+    data_dir: &Utf8Path,
+    shared: &Arc<Shared>,
+    (producers, uplinks): (&mut JoinSet<()>, &mut JoinSet<()>),
+) -> anyhow::Result<()> {
+    let identity = enrolment::load(data_dir, index)?;
+    let name = enrolment::name(index);
+    if let Some(fault) = place.fault {
+        let epoch = epoch::random_number()?;
+        let own = (epoch, agent::clocks(epoch, shared.started));
+        let rogue = Rogue::new(&name, identity, shared, (fault, place.source), own);
+        producers.spawn(rogue.run(place.start, place.offset));
+        return Ok(());
+    }
+    let (agent, uplink) = Agent::build(&name, &identity, place.source, shared)?;
+    let dir = IdentityDir::below(&enrolment::folder(data_dir, index));
+    let wall = WallClock::system();
+    let renewer = Renewer::new(
+        identity,
+        dir,
+        shared.controller.clone(),
+        uplink.credentials(),
+        move || wall.now_ms(),
+    );
+    let (stop, start) = (shared.stop.clone(), place.start);
+    uplinks.spawn(async move {
+        let living = async {
+            tokio::time::sleep(start).await;
+            let (usable_tx, usable) = oneshot::channel();
+            let connecting = async {
+                // It is dropped, never sent: as soon as the certificate may be used.
+                let _ = usable.await;
+                uplink.run(CancellationToken::new()).await;
+            };
+            tokio::join!(connecting, renewer.run(usable_tx));
+        };
+        stop.run_until_cancelled(living).await;
+    });
+    producers.spawn(agent.run(place.start + place.offset));
+    Ok(())
+}
+
+/// The address that an agent's stream comes from.
+fn source(sources: &[IpAddr], index: u32) -> Option<IpAddr> {
+    let turn = (index as usize).checked_rem(sources.len())?;
+    sources.get(turn).copied()
 }
 
 fn data_dir(args: &Args) -> anyhow::Result<Utf8PathBuf> {
@@ -93,12 +147,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_spread_over_the_interval_and_starts_over_time() {
-        let interval = Duration::from_secs(10);
-        assert_eq!(schedule(0, 1000, interval), (Duration::ZERO, Duration::ZERO));
-        assert_eq!(
-            schedule(500, 1000, interval),
-            (Duration::from_millis(2500), Duration::from_secs(5))
-        );
+    fn sources_are_used_by_turns() {
+        let sources = ["127.0.0.2", "127.0.0.3"].map(|address| address.parse().unwrap());
+        let used: Vec<_> = (0..4).map(|index| source(&sources, index)).collect();
+        assert_eq!(used[..2], [Some(sources[0]), Some(sources[1])]);
+        assert_eq!(used[..2], used[2..]);
+        assert_eq!(source(&[], 3), None);
     }
 }

@@ -1,14 +1,17 @@
 //! `muster-agent-sim`: many simulated agents in one process, for load and for tests that count.
 //!
-//! Each has its own identity, outbox and stream, which are the real agent's; only what they report is made up.
+//! Each has its own identity, outbox, stream and renewal, which are the real agent's; only what they report is made up.
+//! Those that are to misbehave make streams of their own (`rogue`).
 //! Standard output is for the summary, standard error for logs.
 
 mod agent;
 mod cli;
 mod enrolment;
+mod fault;
 mod fleet;
 mod journal;
 mod latency;
+mod rogue;
 
 use std::io::Write as _;
 use std::process::ExitCode;

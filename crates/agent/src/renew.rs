@@ -43,7 +43,7 @@ pub(crate) enum RenewError {
 }
 
 /// Keeps the certificate fresh.
-pub(crate) struct Renewer {
+pub struct Renewer {
     identity: Identity,
     dir: IdentityDir,
     controller: String,
@@ -56,7 +56,8 @@ pub(crate) struct Renewer {
 
 impl Renewer {
     /// Renews `identity`, which is the one in `dir` and in `credentials`, with the controller at `HOST:PORT`.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         identity: Identity,
         dir: IdentityDir,
         controller: String,
@@ -76,7 +77,7 @@ impl Renewer {
 
     /// Renews whenever it is time. Drops `usable` as soon as the certificate may be used: at once, or after the first
     /// try to renew one that has expired.
-    pub(crate) async fn run(mut self, usable: oneshot::Sender<()>) {
+    pub async fn run(mut self, usable: oneshot::Sender<()>) {
         let mut usable = Some(usable).filter(|_| self.left_ms().is_some_and(|left_ms| left_ms <= 0));
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
         loop {

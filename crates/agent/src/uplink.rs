@@ -20,6 +20,7 @@ mod session;
 mod time;
 mod tls;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -118,6 +119,31 @@ pub struct Config {
     pub hostname: String,
 }
 
+/// A verified connection to the controller without a stream on it, for peers that make their own: simulated agents
+/// that misbehave.
+///
+/// # Errors
+/// [`DialError`].
+pub async fn dial(
+    identity: &Identity,
+    controller: &str,
+    source: Option<IpAddr>,
+) -> Result<tonic::transport::Channel, DialError> {
+    let tls = tls::of_identity(identity)?;
+    Ok(connect::open_from(source, controller, &tls).await?)
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The identity's certificates or key are not usable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The controller was not reached or verified.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
 /// The stream to the controller; see the module's documentation.
 pub struct Uplink {
     config: Config,
@@ -127,6 +153,7 @@ pub struct Uplink {
     control_tx: Option<mpsc::Sender<Control>>,
     observer: Option<Arc<dyn Observer>>,
     connections: Arc<AtomicU64>,
+    source: Option<IpAddr>,
 }
 
 impl Uplink {
@@ -148,6 +175,7 @@ impl Uplink {
             control_tx: None,
             observer: None,
             connections: Arc::default(),
+            source: None,
         })
     }
 
@@ -165,6 +193,13 @@ impl Uplink {
     pub fn with_good_time(self, path: Utf8PathBuf, identity: &Identity) -> Self {
         let expires_ms = identity.validity().map(|(_, expires_ms)| expires_ms);
         self.credentials.time().keep_in(path, expires_ms);
+        self
+    }
+
+    /// Connects from this address of the machine.
+    #[must_use]
+    pub const fn with_source(mut self, source: Option<IpAddr>) -> Self {
+        self.source = source;
         self
     }
 

@@ -3,6 +3,7 @@
 //! Nothing is sent on a connection before TLS has verified the controller.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use muster_proto::CONTROLLER_NAME;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -75,7 +76,16 @@ pub enum ConnectError {
 
 /// Connects to `controller` (`HOST:PORT`).
 pub(super) async fn open(controller: &str, tls: &Arc<ClientConfig>) -> Result<Channel, ConnectError> {
-    let stream = open_tls(controller, tls).await?;
+    open_from(None, controller, tls).await
+}
+
+/// As [`open`], from an address of this machine; from any if `None`.
+pub(super) async fn open_from(
+    source: Option<IpAddr>,
+    controller: &str,
+    tls: &Arc<ClientConfig>,
+) -> Result<Channel, ConnectError> {
+    let stream = open_tls(source, controller, tls).await?;
     // The channel may ask for its connection once. When that is gone, so is the channel: whoever owns the stream
     // connects anew and greets anew.
     let mut only_stream = Some(stream);
@@ -100,12 +110,16 @@ pub(super) async fn open(controller: &str, tls: &Arc<ClientConfig>) -> Result<Ch
     })
 }
 
-async fn open_tls(controller: &str, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, ConnectError> {
+async fn open_tls(
+    source: Option<IpAddr>,
+    controller: &str,
+    tls: &Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
     let unreachable = |source| ConnectError::Unreachable {
         controller: controller.to_owned(),
         source,
     };
-    let tcp = within("TCP", TCP_TIMEOUT, controller, TcpStream::connect(controller))
+    let tcp = within("TCP", TCP_TIMEOUT, controller, open_tcp(source, controller))
         .await?
         .map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
@@ -114,6 +128,28 @@ async fn open_tls(controller: &str, tls: &Arc<ClientConfig>) -> Result<TlsStream
     within("TLS", TLS_TIMEOUT, controller, connector.connect(name, tcp))
         .await?
         .map_err(|source| tls_error(controller, source))
+}
+
+async fn open_tcp(source: Option<IpAddr>, controller: &str) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(controller).await;
+    };
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address of the source's kind");
+    for address in lookup_host(controller)
+        .await?
+        .filter(|address| address.is_ipv4() == source.is_ipv4())
+    {
+        let socket = match source {
+            IpAddr::V4(_) => TcpSocket::new_v4(),
+            IpAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 async fn within<F: Future>(

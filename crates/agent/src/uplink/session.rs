@@ -93,7 +93,7 @@ impl<'a> Session<'a> {
     /// Connects, greets and stays until the stream ends.
     pub(super) async fn run(&mut self) -> Result<Ended, SessionError> {
         let tls = Arc::clone(&self.tls.borrow_and_update());
-        let channel = connect::open(&self.uplink.config.controller, &tls).await?;
+        let channel = connect::open_from(self.uplink.source, &self.uplink.config.controller, &tls).await?;
         let mut client = AgentLinkClient::new(channel).max_decoding_message_size(CONTROLLER_FRAME_BYTES_MAX);
         let (frames_tx, frames_rx) = mpsc::channel(FRAMES_MAX);
         let hello = AgentFrame {
