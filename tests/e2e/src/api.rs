@@ -93,6 +93,26 @@ impl Api {
         Ok(server)
     }
 
+    /// A figure of the controller's own `/metrics`: the sum over its labels.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub async fn figure(&self, name: &str) -> Result<f64> {
+        let (status, text) = self.ask("GET", "/metrics", None).await?;
+        ensure!(status == StatusCode::OK, "/metrics: {status} {text}");
+        let values: Vec<f64> = text
+            .lines()
+            .filter(|line| {
+                let rest = line.strip_prefix(name);
+                let rest = rest.map(|rest| rest.strip_prefix("_total").unwrap_or(rest));
+                rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        ensure!(!values.is_empty(), "/metrics has no {name}");
+        Ok(values.iter().sum())
+    }
+
     /// Raw samples of all series that match: labels and points.
     ///
     /// # Errors

@@ -5,9 +5,17 @@
 
 mod api;
 pub mod journal;
+pub mod ledger;
+pub mod memory;
 mod process;
 mod world;
 
 pub use api::Api;
 pub use process::{Process, binary, eventually, run_to_end};
-pub use world::World;
+pub use world::{FAST_ENROLMENT, Fleet, World};
+
+/// Whether the long form of a campaign is asked for.
+#[must_use]
+pub fn is_full() -> bool {
+    std::env::var_os("MUSTER_TEST_FULL").is_some()
+}

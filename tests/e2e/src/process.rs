@@ -88,13 +88,33 @@ impl Process {
         Ok(())
     }
 
+    /// Stops it in its tracks (SIGSTOP), as a hung machine would, until [`Process::go_on`].
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(nix::sys::signal::Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(nix::sys::signal::Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        Ok(nix::sys::signal::kill(pid, signal)?)
+    }
+
     /// Asks it to end with SIGTERM and waits.
     ///
     /// # Errors
     /// If it does not end within `limit`; it is then killed.
     pub fn stop(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        self.signal(nix::sys::signal::Signal::SIGTERM)?;
         self.wait(limit)
     }
 

@@ -212,9 +212,23 @@ impl World {
     /// # Errors
     /// If no token can be made or the program not started.
     pub fn start_sim(&self, agents: u32, more: &[&str]) -> Result<Process> {
-        let token = path(&self.token_file(agents)?);
-        let (controller, agents) = (self.grpc.to_string(), agents.to_string());
-        let (data, journal) = (path(&self.dir().join("sim")), path(&self.dir().join("journal")));
+        self.start_fleet(&Fleet::new("sim", agents), more)
+    }
+
+    /// Starts a fleet of simulated agents; see [`Fleet`].
+    ///
+    /// # Errors
+    /// As [`World::start_sim`].
+    pub fn start_fleet(&self, fleet: &Fleet<'_>, more: &[&str]) -> Result<Process> {
+        let token = path(&self.token_file(fleet.agents)?);
+        let (controller, agents) = (
+            fleet.controller.unwrap_or(self.grpc).to_string(),
+            fleet.agents.to_string(),
+        );
+        let (data, journal) = (
+            path(&self.dir().join(fleet.name)),
+            path(&self.journal(fleet.name)),
+        );
         let args = [
             "--agents",
             &agents,
@@ -228,9 +242,56 @@ impl World {
             &journal,
         ];
         let args: Vec<&str> = args.into_iter().chain(more.iter().copied()).collect();
-        Process::start(&binary("muster-agent-sim"), &args, &self.dir().join("sim.log"))
+        let log = self.dir().join(format!("{}.log", fleet.name));
+        Process::start(&binary("muster-agent-sim"), &args, &log)
+    }
+
+    /// The journal of a fleet.
+    #[must_use]
+    pub fn journal(&self, fleet: &str) -> PathBuf {
+        match fleet {
+            "sim" => self.dir().join("journal"),
+            other => self.dir().join(format!("{other}.journal")),
+        }
     }
 }
+
+/// Simulated agents in one process.
+#[derive(Debug, Clone, Copy)]
+pub struct Fleet<'a> {
+    /// Names its folder, journal and log below the world's.
+    pub name: &'a str,
+    /// How many agents.
+    pub agents: u32,
+    /// Where they connect; `None`: to the controller itself.
+    pub controller: Option<SocketAddr>,
+}
+
+impl<'a> Fleet<'a> {
+    /// A fleet that connects to the controller itself.
+    #[must_use]
+    pub const fn new(name: &'a str, agents: u32) -> Self {
+        Self {
+            name,
+            agents,
+            controller: None,
+        }
+    }
+
+    /// A fleet that connects to `controller`, such as a proxy.
+    #[must_use]
+    pub const fn through(name: &'a str, agents: u32, controller: SocketAddr) -> Self {
+        Self {
+            name,
+            agents,
+            controller: Some(controller),
+        }
+    }
+}
+
+/// Settings that let a whole fleet of one address enrol at once.
+pub const FAST_ENROLMENT: &str =
+    "[enrolment]\nenrolment_per_address_per_s = 1000.0\nenrolment_burst = 1000\nenrolment_per_s = 1000.0\n";
 
 /// A name for a token's file: the public id, which is no secret.
 fn public_id(token: &[u8]) -> String {
