@@ -14,12 +14,13 @@ use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
 use muster_catalogue::MUSTER_SIM_VALUE;
 use muster_model::{
-    Clock, CollectorRun, Inventory, Labels, Report, Resource, ResourceKey, ResourceKind, RunOutcome,
-    SampleBlock, SeriesDef,
+    Clock, CollectorRun, Inventory, Labels, PreviousEpoch, Report, Resource, ResourceKey, ResourceKind,
+    RunOutcome, SampleBlock, SeriesDef,
 };
 use tokio::time::Instant;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::backlog::Backlog;
 use crate::journal::Journal;
 
 pub(crate) const COLLECTOR: &str = "sim";
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) series: Vec<Arc<SeriesDef>>,
     pub(crate) journal: Journal,
     pub(crate) started: Instant,
+    /// How long each agent has produced before the start.
+    pub(crate) backlog: Duration,
     /// No more samples are to be made.
     pub(crate) stop_producing: CancellationToken,
     /// Streams are to be ended.
@@ -63,6 +66,7 @@ pub(crate) struct Agent {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
     clocks: ClockReader,
+    backlog: Option<Arc<Backlog>>,
     /// How often the outbox asked for everything when everything was said last.
     said_at: Option<u64>,
 }
@@ -76,11 +80,26 @@ impl Agent {
         shared: &Arc<Shared>,
     ) -> anyhow::Result<(Self, Uplink)> {
         let epoch = epoch::random_number()?;
-        let outbox = Arc::new(Outbox::new(epoch, None, OUTBOX_BYTES_MAX));
+        let clocks = clocks(epoch, shared);
+        let earlier = epoch::random_number()?;
+        let backlog = Backlog::new(
+            earlier,
+            shared.backlog,
+            shared.interval,
+            clocks.now(),
+            &shared.series,
+        );
+        let backlog = backlog.map(Arc::new);
+        let previous = backlog.as_ref().map(|backlog| PreviousEpoch {
+            epoch: backlog.epoch(),
+            ended_cleanly: true,
+        });
+        let past = backlog.as_ref().map(|backlog| backlog.past());
+        let outbox = Outbox::new(epoch, previous, OUTBOX_BYTES_MAX);
+        let outbox = Arc::new(outbox.with_past(past.into_iter().collect()));
         for series in &shared.series {
             anyhow::ensure!(outbox.define(Arc::clone(series)).is_some(), "too many series");
         }
-        let clocks = clocks(epoch, shared.started);
         let name: Arc<str> = name.into();
         let config = Config {
             controller: shared.controller.clone(),
@@ -89,6 +108,7 @@ impl Agent {
         let watcher = Watcher {
             agent: Arc::clone(&name),
             shared: Arc::clone(shared),
+            backlog: backlog.clone(),
             was_connected: AtomicBool::new(false),
         };
         let uplink = Uplink::new(config, identity, Arc::clone(&outbox), clocks.clone())?
@@ -100,6 +120,7 @@ impl Agent {
                 shared: Arc::clone(shared),
                 outbox,
                 clocks,
+                backlog,
                 said_at: None,
             },
             uplink,
@@ -109,15 +130,29 @@ impl Agent {
     /// Produces a report at each tick, the first after `offset`, until it is told to stop; then waits until all are
     /// acknowledged or the fleet ends.
     pub(crate) async fn run(mut self, offset: Duration) {
-        let shared = Arc::clone(&self.shared);
-        shared
-            .stop_producing
-            .run_until_cancelled(self.produce(offset))
-            .await;
-        shared.stop.run_until_cancelled(self.outbox.settled()).await;
+        let (shared, outbox) = (Arc::clone(&self.shared), Arc::clone(&self.outbox));
+        let feeding = feed(self.backlog.clone(), outbox);
+        let living = async {
+            shared
+                .stop_producing
+                .run_until_cancelled(self.produce(offset))
+                .await;
+            self.outbox.settled().await;
+            if let Some(backlog) = &self.backlog {
+                backlog.settled().await;
+            }
+        };
+        tokio::select! {
+            () = shared.stop.cancelled() => {}
+            () = living => {}
+            () = feeding => {}
+        }
     }
 
     async fn produce(&mut self, offset: Duration) {
+        if let Some(backlog) = &self.backlog {
+            self.shared.journal.produced(backlog.sample_count());
+        }
         let mut ticker = interval_at(Instant::now() + offset, self.shared.interval);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for tick in 0_u64.. {
@@ -168,13 +203,22 @@ impl Agent {
     }
 }
 
-/// Clocks of a machine that was booted when the simulation began.
-pub(crate) fn clocks(epoch: u64, started: Instant) -> ClockReader {
+/// Has the outbox get what it wants of a backlog, for ever.
+async fn feed(backlog: Option<Arc<Backlog>>, outbox: Arc<Outbox>) {
+    match backlog {
+        Some(backlog) => backlog.feed(&outbox).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Clocks of a machine that was booted when the simulation began, or its backlog.
+pub(crate) fn clocks(epoch: u64, shared: &Shared) -> ClockReader {
     let wall = WallClock::system();
+    let (started, before) = (shared.started, shared.backlog);
     let boot_id: Arc<str> = format!("sim-{epoch:016x}").into();
     ClockReader::new(move || Clock {
         wall_ms: wall.now_ms(),
-        boottime_ms: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
+        boottime_ms: i64::try_from((before + started.elapsed()).as_millis()).unwrap_or(i64::MAX),
         boot_id: boot_id.to_string(),
     })
 }
@@ -183,6 +227,7 @@ pub(crate) fn clocks(epoch: u64, started: Instant) -> ClockReader {
 struct Watcher {
     agent: Arc<str>,
     shared: Arc<Shared>,
+    backlog: Option<Arc<Backlog>>,
     was_connected: AtomicBool,
 }
 
@@ -193,7 +238,13 @@ impl Observer for Watcher {
                 let is_first_time = !self.was_connected.swap(true, Ordering::Relaxed);
                 self.shared.journal.connected(is_first_time);
             }
-            UplinkEvent::Acked { epoch, reports } => self.shared.journal.acked(&self.agent, *epoch, reports),
+            UplinkEvent::Acked { epoch, reports } => {
+                let journal = &self.shared.journal;
+                match self.backlog.as_ref().filter(|backlog| backlog.epoch() == *epoch) {
+                    Some(backlog) => journal.acked_late(&self.agent, *epoch, &backlog.acked(reports)),
+                    None => journal.acked(&self.agent, *epoch, reports),
+                }
+            }
             UplinkEvent::Disconnected => {}
         }
     }

@@ -64,6 +64,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND[=SHARE]")]
     pub(crate) fault: Vec<Share>,
 
+    /// Each agent begins with this time's ticks already produced and undelivered, as after a long time without a
+    /// controller
+    #[arg(long, default_value = "0", value_name = "S", value_parser = parse_duration)]
+    pub(crate) backlog: Duration,
+
     /// How many agents connect per second at the start
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) starts: u32,

@@ -36,6 +36,7 @@ pub(crate) async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Resu
         series: series(args.series, args.interval),
         journal,
         started: Instant::now(),
+        backlog: args.backlog,
         stop_producing: CancellationToken::new(),
         stop: CancellationToken::new(),
     });
@@ -94,7 +95,7 @@ fn launch(
     let name = enrolment::name(index);
     if let Some(fault) = place.fault {
         let epoch = epoch::random_number()?;
-        let own = (epoch, agent::clocks(epoch, shared.started));
+        let own = (epoch, agent::clocks(epoch, shared));
         let rogue = Rogue::new(&name, identity, shared, (fault, place.source), own);
         producers.spawn(rogue.run(place.start, place.offset));
         return Ok(());

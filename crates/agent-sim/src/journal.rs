@@ -73,12 +73,19 @@ impl Journal {
 
     /// Writes a line for each report, in one write that is complete when this returns.
     pub(crate) fn acked(&self, agent: &str, epoch: u64, reports: &[Acked]) {
-        let samples: u64 = reports.iter().map(|acked| u64::from(acked.sample_count)).sum();
-        self.acked.fetch_add(samples, Ordering::Relaxed);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         for acked in reports {
             written.latencies.add(acked.latency);
         }
+        drop(written);
+        self.acked_late(agent, epoch, reports);
+    }
+
+    /// The same for reports whose time on the way says nothing, because they were made long before.
+    pub(crate) fn acked_late(&self, agent: &str, epoch: u64, reports: &[Acked]) {
+        let samples: u64 = reports.iter().map(|acked| u64::from(acked.sample_count)).sum();
+        self.acked.fetch_add(samples, Ordering::Relaxed);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = &mut written.file else {
             return;
         };

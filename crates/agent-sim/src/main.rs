@@ -5,6 +5,7 @@
 //! Standard output is for the summary, standard error for logs.
 
 mod agent;
+mod backlog;
 mod cli;
 mod enrolment;
 mod fault;

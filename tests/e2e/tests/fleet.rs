@@ -147,6 +147,63 @@ async fn a_fleet_is_acknowledged_within_a_second() -> Result<()> {
     Ok(())
 }
 
+/// D4: many agents come back with hours of backlog at once, and what is live is not kept waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn backlog_of_a_whole_fleet_does_not_delay_what_is_live() -> Result<()> {
+    let (agents, hours, seconds) = if is_full() { (500, 24, 300) } else { (30, 4, 15) };
+    let world = world().await?;
+    let backlog = format!("{hours}h");
+    let load = [
+        "--interval",
+        "5s",
+        "--series",
+        "20",
+        "--starts",
+        "1000",
+        "--source",
+        SOURCES,
+        "--backlog",
+        &backlog,
+    ];
+    let mut sim = world.start_sim(agents, &load)?;
+    let journal = world.journal("sim");
+    let ticks = hours * 3_600 / 5;
+    let reports = u64::from(agents) * u64::div_ceil(ticks, 16);
+    eventually(Duration::from_secs(120), async || {
+        read_journal(&journal).map(drop)
+    })
+    .await?;
+    let (began, since_ms) = (Instant::now(), now_ms());
+    let drained = eventually(Duration::from_secs(600), async || {
+        let lines = read_journal(&journal)?;
+        let late = lines.iter().filter(|line| line.first_ms < line.last_ms).count() as u64;
+        ensure!(
+            reports <= late + u64::from(agents),
+            "{late} of {reports} reports of backlog are delivered"
+        );
+        Ok(began.elapsed())
+    })
+    .await?;
+    back_to_live(&journal, agents as usize, since_ms, Duration::from_secs(60)).await?;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let summary = ended(&mut sim, Duration::from_secs(120))?;
+    let found = check_stored(
+        &world.api().await?,
+        &read_journal(&journal)?,
+        20,
+        &["sim-0", "sim-7"],
+    )
+    .await?;
+    let rate = f64::from(agents) * ticks as f64 * 5.0 / drained.as_secs_f64();
+    println!(
+        "D4: {agents} agents with {hours} h of backlog each: drained after {drained:?}, {rate:.0} times real time for all          together; live p50 {} ms, p99 {} ms; {} samples of two agents stored, each once",
+        summary.ack_p50_ms, summary.ack_p99_ms, found.all
+    );
+    ensure!(found.acked == found.all, "{found:?}");
+    ensure!(summary.ack_p99_ms <= 5_000, "{summary:?}");
+    Ok(())
+}
+
 /// S20: one agent defines ever more series, with labels and values out of bounds.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_whose_series_explode_is_capped_and_the_others_go_on() -> Result<()> {
