@@ -139,7 +139,13 @@ impl Rogue {
         };
         let opening = async {
             frames_tx.send(hello).await?;
-            let channel = uplink::dial(&self.identity, &self.shared.controller, self.source).await?;
+            let channel = uplink::dial(
+                &self.identity,
+                &self.shared.controller,
+                self.source,
+                self.clocks.clone(),
+            )
+            .await?;
             let mut client = AgentLinkClient::new(channel);
             let mut inbound = client.connect(ReceiverStream::new(frames_rx)).await?.into_inner();
             let first = inbound.message().await?;

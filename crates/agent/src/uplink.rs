@@ -128,8 +128,9 @@ pub async fn dial(
     identity: &Identity,
     controller: &str,
     source: Option<IpAddr>,
+    clocks: ClockReader,
 ) -> Result<tonic::transport::Channel, DialError> {
-    let tls = tls::of_identity(identity)?;
+    let tls = tls::of_identity(identity, &time::GoodTime::new(clocks))?;
     Ok(connect::open_from(source, controller, &tls).await?)
 }
 
