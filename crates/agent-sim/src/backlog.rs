@@ -91,10 +91,10 @@ impl Backlog {
         let mut report = Report::empty(self.epoch, sequence, self.clock(ticks.end - 1));
         let ids: Vec<u32> = (1..=u32::try_from(self.series.len()).unwrap_or(u32::MAX)).collect();
         let times: Vec<i64> = ticks.clone().map(|tick| self.time_ms(tick)).collect();
-        let values = ticks
+        let values: Vec<f64> = ticks
             .flat_map(|tick| ids.iter().map(move |_| tick as f64))
             .collect();
-        let block = SampleBlock::new(times, ids.clone(), values);
+        let block = SampleBlock::new(times, ids, values);
         report
             .blocks
             .push(block.expect("a value for each tick and series, below the bound"));
