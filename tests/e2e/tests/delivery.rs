@@ -11,7 +11,7 @@ const SERIES: usize = 10;
 
 /// D1
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_and_a_controller_killed_again_and_again_keep_all_that_was_acknowledged() -> Result<()> {
+async fn a_controller_killed_again_and_again_keeps_all_it_acknowledged() -> Result<()> {
     let kills = if is_full() { 200 } else { 20 };
     let mut world = World::prepare()?;
     FAST_ENROLMENT.clone_into(&mut world.settings);
