@@ -6,6 +6,7 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use muster_base::ErrorChain;
 use muster_model::PreviousEpoch;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,13 @@ impl Epoch {
             number: random_number()?,
             previous,
         };
-        epoch.write(false)?;
+        match epoch.write(false) {
+            Err(EpochError::Write { path, source }) if is_the_disk(&source) => {
+                // A full or failing disk must not keep anyone from watching the server.
+                warn!(path = %path, error = %source, "epoch can't be kept, the next start will not name this one");
+            }
+            written => written?,
+        }
         Ok(epoch)
     }
 
@@ -81,12 +88,12 @@ impl Epoch {
         self.previous
     }
 
-    /// Notes that everything of this epoch was delivered.
-    ///
-    /// # Errors
-    /// [`EpochError::Write`] if the file can't be written.
-    pub fn end_cleanly(self) -> Result<(), EpochError> {
-        self.write(true)
+    /// Notes that everything of this epoch was delivered or kept. Where that can't be written down the epoch counts
+    /// as ended uncleanly.
+    pub fn end_cleanly(self) {
+        if let Err(error) = self.write(true) {
+            warn!(error = %ErrorChain(&error), "the end of the epoch can't be kept");
+        }
     }
 
     fn write(&self, ended_cleanly: bool) -> Result<(), EpochError> {
@@ -100,6 +107,16 @@ impl Epoch {
             source,
         })
     }
+}
+
+/// Whether it is the disk's fault, and not that of whoever set the agent up.
+fn is_the_disk(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::ReadOnlyFilesystem,
+    ];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(nix::libc::EIO)
 }
 
 /// A number for an epoch: random, never 0.
@@ -169,7 +186,7 @@ mod tests {
             })
         );
         let number = second.number();
-        second.end_cleanly().unwrap();
+        second.end_cleanly();
         let third = Epoch::begin(&path).unwrap();
         assert_eq!(
             third.previous(),

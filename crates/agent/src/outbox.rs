@@ -103,6 +103,14 @@ pub struct Stats {
     pub dropped_samples: u64,
     /// Highest sequence number given; 0 before the first report.
     pub last_sequence: u64,
+    /// Reports that can't be read from disk any more, since the start.
+    pub damaged_reports: u64,
+    /// Gaps that the controller does not know of yet.
+    pub gaps: usize,
+    /// Reports of earlier epochs that are not acknowledged.
+    pub past_reports: usize,
+    /// Since when the oldest unacknowledged report waits; of an earlier epoch since this start.
+    pub oldest_age: Duration,
 }
 
 /// Unacknowledged reports of one epoch; see the module's documentation.
@@ -116,6 +124,8 @@ pub struct Outbox {
     settled: Notify,
     /// The spool has something to do.
     spool_needed: Notify,
+    /// There is a stream.
+    connected: Notify,
 }
 
 impl Outbox {
@@ -133,6 +143,7 @@ impl Outbox {
             changed: Notify::new(),
             settled: Notify::new(),
             spool_needed: Notify::new(),
+            connected: Notify::new(),
         }
     }
 
@@ -171,9 +182,29 @@ impl Outbox {
     /// Takes a report and gives it its number. Its epoch, number, previous epoch and gaps are set here, whatever
     /// they were. Where it does not fit, older reports are dropped for it.
     pub fn push(&self, report: Report) -> u64 {
-        let sequence = self.lock().push(self.epoch, report);
+        let sequence = self.lock().push(self.epoch, report, false);
         self.changed.notify_one();
         sequence
+    }
+
+    /// As [`Outbox::push`], for a report that alerts depend on: without a controller it is on disk at once, where
+    /// room is kept for it.
+    pub fn push_urgent(&self, report: Report) -> u64 {
+        let sequence = self.lock().push(self.epoch, report, true);
+        self.changed.notify_one();
+        self.spool_needed.notify_one();
+        sequence
+    }
+
+    /// Whether there is a stream.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.lock().is_connected
+    }
+
+    /// Waits until there may be a stream again. For one waiter.
+    pub async fn connected(&self) {
+        self.connected.notified().await;
     }
 
     /// Makes a report of its own for gaps that wait, if there are any and none is on its way. Returns its number.
@@ -183,7 +214,7 @@ impl Outbox {
             if !state.gaps.may_be_carried() {
                 return None;
             }
-            state.push(self.epoch, Report::empty(self.epoch, 0, clock))
+            state.push(self.epoch, Report::empty(self.epoch, 0, clock), false)
         };
         self.changed.notify_one();
         Some(sequence)
@@ -224,6 +255,7 @@ impl Outbox {
             (acked, state.is_settled())
         };
         self.announce(settled);
+        self.connected.notify_one();
         acked
     }
 
@@ -266,6 +298,10 @@ impl Outbox {
             dropped_reports: state.dropped_reports,
             dropped_samples: state.dropped_samples,
             last_sequence: state.last_sequence,
+            damaged_reports: state.damaged_reports,
+            gaps: state.gaps.len(),
+            past_reports: state.past.iter().map(|past| past.held.len()).sum(),
+            oldest_age: state.oldest().map_or(Duration::ZERO, |made| made.elapsed()),
         }
     }
 

@@ -4,10 +4,14 @@
 //! they changed, a collector's full set ([`Inventory`]) only when that set changed, samples as columns of series ids.
 //! When the controller may have missed something for good, everything is said once more.
 //!
+//! Without a controller, sixteen ticks share one report; what alerts depend on does not wait for that. As soon as
+//! there is a stream every batch is a report again.
+//!
 //! It owns the knowledge of what was said, and none of how it travels. Every report is below
 //! 240 KiB encoded, whatever the collectors find: what does not fit is cut, and the cut is a
 //! problem in the same report.
 
+mod batch;
 mod bounds;
 mod dictionary;
 mod resources;
@@ -19,7 +23,9 @@ use std::time::Duration;
 
 use muster_model::{CollectorRun, Facts, Inventory, Problem, ResourceKey, RunOutcome, limits};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use self::batch::Batch;
 use self::bounds::Problems;
 use self::dictionary::Dictionary;
 use self::resources::Resources;
@@ -42,6 +48,7 @@ pub struct Reporter {
     dictionary: Dictionary,
     resources: Resources,
     resyncs: u64,
+    batch: Option<Batch>,
 }
 
 /// Asks the reporter loop to report every tick that is in its channel, and to answer with the highest number given.
@@ -58,39 +65,110 @@ impl Reporter {
             dictionary: Dictionary::default(),
             resources: Resources::default(),
             resyncs,
+            batch: None,
         }
     }
 
-    /// Reports `ticks`, in one report or, if that would be too long, in several.
+    /// Reports `ticks` and those that wait, in one report or, if that would be too long, in several.
     pub fn report(&mut self, ticks: Vec<Tick>) {
+        self.gather(ticks);
+        self.finish();
+    }
+
+    /// Lets `ticks` wait for others. What alerts depend on is reported at once, and all of it when there is enough.
+    pub fn hold(&mut self, ticks: Vec<Tick>) {
+        self.gather(ticks);
+        if self.resources.take_urgent() {
+            self.report_urgent();
+        }
+        if self.batch.as_ref().is_some_and(Batch::is_full) {
+            self.finish();
+        }
+    }
+
+    /// Reports what waits.
+    pub fn finish(&mut self) {
+        let Some(Batch {
+            mut content,
+            mut problems,
+            ..
+        }) = self.batch.take()
+        else {
+            return;
+        };
+        self.resources.take_urgent();
+        content.resources = self.resources.take_changed(&mut problems);
+        content.inventories = self.inventories(content.clock.wall_ms, &mut problems);
+        content.problems = problems.into_bounded();
+        content.blocks = batch::merge(&content.blocks);
+        for report in content.split() {
+            self.outbox.push(report);
+        }
+    }
+
+    fn gather(&mut self, ticks: Vec<Tick>) {
         let resyncs = self.outbox.resyncs();
         if resyncs != self.resyncs {
             self.resyncs = resyncs;
             self.resources.forget_said();
         }
         let clock = self.clocks.now();
-        let mut content = Content::new(clock);
-        let mut problems = Problems::default();
+        if self.batch.as_ref().is_some_and(|batch| !batch.fits(&clock)) {
+            self.finish();
+        }
+        let mut batch = match self.batch.take() {
+            Some(batch) => batch,
+            None => Batch::new(clock.clone()),
+        };
+        batch.content.clock = clock;
         for tick in ticks {
-            self.take(tick, &mut content, &mut problems);
+            batch.count(tick.collector);
+            self.take(tick, &mut batch.content, &mut batch.problems);
         }
-        content.resources = self.resources.take_changed(&mut problems);
-        content.inventories = self.inventories(content.clock.wall_ms, &mut problems);
-        content.problems = problems.into_bounded();
+        self.batch = Some(batch);
+    }
+
+    /// Reports resources and failed runs apart from the samples, which go on waiting.
+    fn report_urgent(&mut self) {
+        let Some(mut batch) = self.batch.take() else {
+            return;
+        };
+        let mut content = Content::new(batch.content.clock.clone());
+        content.resources = self.resources.take_changed(&mut batch.problems);
+        content.inventories = self.inventories(content.clock.wall_ms, &mut batch.problems);
+        // The outcome of a run that brought facts stays with them: whoever sees it stored looks for them.
+        let (waiting, failed) = batch
+            .content
+            .runs
+            .into_iter()
+            .partition(|run| run.outcome.is_success());
+        (batch.content.runs, content.runs) = (waiting, failed);
+        content.problems = std::mem::take(&mut batch.problems).into_bounded();
         for report in content.split() {
-            self.outbox.push(report);
+            self.outbox.push_urgent(report);
         }
+        self.batch = Some(batch);
     }
 
     /// Reports the ticks of a channel until it is closed.
     pub async fn run(mut self, mut ticks: mpsc::Receiver<Tick>, mut flushes: mpsc::Receiver<Flush>) {
+        let outbox = Arc::clone(&self.outbox);
         let mut flushes_open = true;
         loop {
+            let deadline = self.batch.as_ref().map(Batch::deadline);
             tokio::select! {
                 tick = ticks.recv() => {
-                    let Some(tick) = tick else { return };
+                    let Some(tick) = tick else { return self.finish() };
                     let batch = gather(tick, &mut ticks).await;
-                    self.report(batch);
+                    if outbox.is_connected() {
+                        self.report(batch);
+                    } else {
+                        self.hold(batch);
+                    }
+                }
+                () = outbox.connected() => self.finish(),
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.finish();
                 }
                 flush = flushes.recv(), if flushes_open => match flush {
                     Some(answer) => self.flush(&mut ticks, answer),
@@ -102,7 +180,9 @@ impl Reporter {
 
     fn flush(&mut self, ticks: &mut mpsc::Receiver<Tick>, answer: Flush) {
         let batch: Vec<Tick> = std::iter::from_fn(|| ticks.try_recv().ok()).collect();
-        if !batch.is_empty() {
+        if batch.is_empty() {
+            self.finish();
+        } else {
             self.report(batch);
         }
         // Whoever asked may have gone away; the reports are made all the same.
@@ -160,7 +240,7 @@ impl Reporter {
 
 async fn gather(first: Tick, ticks: &mut mpsc::Receiver<Tick>) -> Vec<Tick> {
     let mut batch = vec![first];
-    let deadline = tokio::time::Instant::now() + LINGER;
+    let deadline = Instant::now() + LINGER;
     while batch.len() < TICKS_PER_REPORT_MAX {
         match tokio::time::timeout_at(deadline, ticks.recv()).await {
             Ok(Some(tick)) => batch.push(tick),

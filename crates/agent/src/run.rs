@@ -4,6 +4,7 @@
 //! the collectors stop first, then the reporter has its last word, then the uplink gets a few seconds to deliver, then
 //! the spool keeps the rest; the epoch counts as ended in order only if everything was acknowledged or kept by then.
 
+mod lock;
 mod own;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::report::{Flush, Reporter};
 use crate::spool::{self, Keeper, Past, Spool};
 use crate::uplink::{self, Collected, Control, TlsError, Uplink};
 
+pub use self::lock::{DataLock, LockError};
+
 /// Ticks between collectors and reporter; when full, collectors wait.
 const TICKS_MAX: usize = 64;
 /// Requests of the controller between uplink and collectors; when full, they are refused.
@@ -47,6 +50,9 @@ pub enum RunError {
     /// The epoch could not be kept.
     #[error(transparent)]
     Epoch(#[from] EpochError),
+    /// The data folder is not to be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -82,6 +88,7 @@ pub struct Options {
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
     let dir = IdentityDir::below(&options.data_dir);
     let identity = dir.load()?;
+    let _lock = DataLock::take(&options.data_dir)?;
     let epoch = Epoch::begin(&options.data_dir)?;
     info!(
         agent.id = %identity.agent_id,
@@ -91,10 +98,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     );
     let parts = Parts::start(&options, (dir, identity), &epoch, &shutdown).await?;
     match parts.until(&shutdown).await? {
-        End::Delivered => epoch.end_cleanly()?,
+        End::Delivered => epoch.end_cleanly(),
         End::Kept => {
             info!("not everything was delivered before the end, the rest is kept on disk");
-            epoch.end_cleanly()?;
+            epoch.end_cleanly();
         }
         End::Lost => warn!("not everything was delivered before the end, and not all of it is kept"),
     }

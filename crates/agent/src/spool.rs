@@ -17,12 +17,14 @@ mod keeper;
 #[cfg(test)]
 pub(crate) mod memory;
 mod recover;
+mod reserve;
 mod shelf;
 mod write;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use muster_base::id::AgentId;
@@ -32,6 +34,7 @@ use tracing::warn;
 
 use self::format::FileId;
 use self::recover::Recovered;
+use self::reserve::Reserve;
 use self::shelf::Shelf;
 use self::write::Writer;
 
@@ -52,6 +55,8 @@ pub struct Options {
     pub age_ms_max: i64,
     /// The file system keeps at least this much free, per cent.
     pub free_percent_min: u64,
+    /// What is allocated for urgent reports, on top of everything else.
+    pub lane_bytes: u64,
 }
 
 impl Default for Options {
@@ -61,6 +66,7 @@ impl Default for Options {
             size_bytes_max: 256 * 1024 * 1024,
             age_ms_max: 72 * 3600 * 1000,
             free_percent_min: 5,
+            lane_bytes: Reserve::lane_bytes(),
         }
     }
 }
@@ -102,6 +108,8 @@ pub struct Record {
     pub wall_ms: i64,
     /// When it was made, milliseconds since boot.
     pub boottime_ms: i64,
+    /// It is alert-relevant: it goes to the lane that has room of its own.
+    pub is_urgent: bool,
     /// The encoded message.
     pub message: Arc<[u8]>,
 }
@@ -155,7 +163,10 @@ pub struct Spool {
     agent: AgentId,
     /// Epochs by age: folders are numbered.
     shelves: BTreeMap<u64, Shelf>,
+    reserve: Reserve,
     writer: Writer,
+    /// How long the last sync took.
+    sync_took: Duration,
 }
 
 impl Spool {
@@ -177,6 +188,7 @@ impl Spool {
         })?;
         let (mut shelves, mut pasts, mut last) = (BTreeMap::new(), Vec::new(), 0);
         let mut known = HashSet::new();
+        let mut reserve = Reserve::new(dir, &names, options.lane_bytes);
         for name in names {
             let Some((ordinal, past_epoch)) = parse_name(&name) else {
                 continue;
@@ -190,10 +202,10 @@ impl Spool {
                     shelves.insert(ordinal, *shelf);
                     pasts.push(past);
                 }
-                Ok(Recovered::Empty) => remove_folder(files.as_ref(), &path),
+                Ok(Recovered::Empty) => remove_folder(files.as_ref(), &mut reserve, &path),
                 Ok(Recovered::Foreign) => {
                     warn!(path = %path, "reports kept by another identity are removed");
-                    remove_folder(files.as_ref(), &path);
+                    remove_folder(files.as_ref(), &mut reserve, &path);
                 }
                 Err(error) => {
                     warn!(path = %path, error = %error, "kept reports can't be read, they stay for the next start");
@@ -207,7 +219,9 @@ impl Spool {
             options,
             agent,
             shelves,
+            reserve,
             writer,
+            sync_took: Duration::ZERO,
         };
         spool.forget_oldest(&mut pasts);
         Ok((spool, pasts))
@@ -231,16 +245,28 @@ impl Spool {
                 past.reports.clear();
                 past.lost.clone_from(&shelf.lost);
             }
-            if shelf.remove_settled(self.files.as_ref(), None).is_err() {
+            if shelf
+                .remove_settled(self.files.as_ref(), &[], &mut self.reserve)
+                .is_err()
+            {
                 return;
             }
         }
     }
 
-    /// Bytes on disk.
+    /// Bytes on disk, with what is allocated for urgent reports.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.shelves.values().map(Shelf::size_bytes).sum()
+        let shelf = |shelf: &Shelf| {
+            shelf.size_bytes() + shelf.urgent_segments() as u64 * self.reserve.segment_bytes()
+        };
+        self.reserve.size_bytes() + self.shelves.values().map(shelf).sum::<u64>()
+    }
+
+    /// How long the last successful sync took.
+    #[must_use]
+    pub const fn sync_took(&self) -> Duration {
+        self.sync_took
     }
 
     /// Reads a report back. `None` if it is not here or can't be read any more; then it is noted as lost.
@@ -286,7 +312,7 @@ impl Spool {
             && ordinal != self.writer.ordinal
             && let Some(shelf) = self.shelves.remove(&ordinal)
         {
-            remove_folder(self.files.as_ref(), &shelf.dir);
+            remove_folder(self.files.as_ref(), &mut self.reserve, &shelf.dir);
         }
     }
 
@@ -295,26 +321,34 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Write`] if the disk refuses; nothing is lost by that.
     pub fn clean(&mut self) -> Result<(), SpoolError> {
-        let (files, open) = (Arc::clone(&self.files), self.writer.open_segment());
+        let (files, open) = (Arc::clone(&self.files), self.writer.open_segments());
         for (ordinal, shelf) in &mut self.shelves {
-            let open = open.filter(|_| *ordinal == self.writer.ordinal);
-            shelf.remove_settled(files.as_ref(), open)?;
+            let open = if *ordinal == self.writer.ordinal {
+                &open[..]
+            } else {
+                &[]
+            };
+            shelf.remove_settled(files.as_ref(), open, &mut self.reserve)?;
             shelf.write_cursor(files.as_ref())?;
         }
         Ok(())
     }
 
-    /// Drops the oldest segment. `None` if there is none but the one being written.
+    /// Drops the oldest segment, of the urgent lane or of all others. `None` if there is none but the one being
+    /// written.
     ///
     /// # Errors
     /// [`SpoolError::Write`] if the losses can't be written down; then nothing is dropped.
-    pub fn drop_oldest(&mut self) -> Result<Option<Dropped>, SpoolError> {
-        let open = self.writer.open_segment();
+    pub fn drop_oldest(&mut self, is_urgent: bool) -> Result<Option<Dropped>, SpoolError> {
+        let open = self.writer.open_segments();
         let running = self.writer.ordinal;
         let oldest = self.shelves.iter().find_map(|(ordinal, shelf)| {
-            let open = open.filter(|_| *ordinal == running);
-            let number = shelf.segments.keys().find(|number| Some(**number) != open)?;
-            Some((*ordinal, *number))
+            let mut segments = shelf.segments.keys();
+            let number = segments.find(|number| {
+                let is_open = *ordinal == running && open.contains(number);
+                format::is_urgent(**number) == is_urgent && !is_open
+            });
+            Some((*ordinal, *number?))
         });
         match oldest {
             Some((ordinal, number)) => self.drop_segment(ordinal, number).map(Some),
@@ -327,9 +361,9 @@ impl Spool {
     /// # Errors
     /// As [`Self::drop_oldest`].
     pub fn drop_aged(&mut self, clock: &Clock) -> Result<Option<Dropped>, SpoolError> {
-        let (open, running) = (self.writer.open_segment(), self.writer.ordinal);
+        let (open, running) = (self.writer.open_segments(), self.writer.ordinal);
         let aged = self.shelves.iter().find_map(|(ordinal, shelf)| {
-            let is_open = |number: &u32| *ordinal == running && Some(*number) == open;
+            let is_open = |number: &u32| *ordinal == running && open.contains(number);
             let mut segments = shelf.segments.iter();
             let (number, _) = segments.find(|(number, segment)| {
                 // Within a boot the boot clock knows; across boots there is only the wall clock.
@@ -363,13 +397,11 @@ impl Spool {
             epoch: shelf.epoch,
             sequences: doomed.into_iter().map(|(sequence, _)| sequence).collect(),
         };
-        let open = self
-            .writer
-            .open_segment()
-            .filter(|_| ordinal == self.writer.ordinal);
+        let mut open = self.writer.open_segments();
+        open.retain(|_| ordinal == self.writer.ordinal);
         // Where the cursor can't be written the file stays, and is tried again with the next one; that what it
         // holds is lost was decided all the same.
-        if let Err(error) = shelf.remove_settled(self.files.as_ref(), open) {
+        if let Err(error) = shelf.remove_settled(self.files.as_ref(), &open, &mut self.reserve) {
             if dropped.sequences.is_empty() {
                 return Err(error);
             }
@@ -383,7 +415,8 @@ impl Spool {
     }
 }
 
-fn remove_folder(files: &dyn Files, path: &Utf8Path) {
+fn remove_folder(files: &dyn Files, reserve: &mut Reserve, path: &Utf8Path) {
+    reserve.reclaim(files, path);
     if let Err(error) = files.remove_dir(path) {
         warn!(path = %path, error = %error, "kept reports that nobody needs can't be removed");
     }

@@ -10,6 +10,11 @@ metrics! {
     MUSTER_AGENT_RECONNECTS_TOTAL = Counter "muster_agent_reconnects_total" "" "How often the agent has connected again";
     MUSTER_AGENT_SPOOL_BYTES = Gauge "muster_agent_spool_bytes" "bytes" "Room on disk that unacknowledged reports take";
     MUSTER_AGENT_SPOOL_FAILURES_TOTAL = Counter "muster_agent_spool_failures_total" "" "How often the disk refused to keep reports";
+    MUSTER_AGENT_SPOOL_FSYNC_SECONDS = Gauge "muster_agent_spool_fsync_seconds" "seconds" "How long the disk took to keep reports the last time";
+    MUSTER_AGENT_SPOOL_GAPS = Gauge "muster_agent_spool_gaps" "" "Losses that the controller has not acknowledged";
+    MUSTER_AGENT_SPOOL_LOST_REPORTS_TOTAL = Counter "muster_agent_spool_lost_reports_total" "" "Reports lost to the controller, by reason";
+    MUSTER_AGENT_SPOOL_OLDEST_UNACKED_SECONDS = Gauge "muster_agent_spool_oldest_unacked_seconds" "seconds" "Since when the oldest unacknowledged report waits; from before this start of the agent, since the start";
+    MUSTER_AGENT_SPOOL_PAST_REPORTS = Gauge "muster_agent_spool_past_reports" "" "Unacknowledged reports from before this start of the agent";
     MUSTER_AGENT_UNACKED_REPORTS = Gauge "muster_agent_unacked_reports" "" "Reports that the controller has not acknowledged";
     MUSTER_SIM_VALUE = Gauge "muster_sim_value" "" "The tick number, as a simulated agent sends it";
     MUSTER_SMART_TEMPERATURE_LIMIT_CELSIUS = Gauge "muster_smart_temperature_limit_celsius" "celsius" "A temperature the drive names as one of its limits";

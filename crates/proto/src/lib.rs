@@ -1,7 +1,7 @@
 //! The wire: protobuf types, made at build time, and their conversion to and from the model.
 //!
 //! Generated types end in [`convert`]: nothing else in the project builds or reads them field by field, except the
-//! session loops that own a stream. [`framing`] cuts messages into frames and joins them again under the limits of
+//! session loops that own a stream. [`compact`] makes a report small for keeping. [`framing`] cuts messages into frames and joins them again under the limits of
 //! [`muster_model::limits`]. [`token`] is the text form of an enrolment token.
 
 /// Package `muster.v1`, as generated.
@@ -17,6 +17,7 @@ pub mod v1 {
     tonic::include_proto!("muster.v1");
 }
 
+pub mod compact;
 pub mod convert;
 pub mod framing;
 pub mod token;

@@ -14,6 +14,11 @@ pub(super) struct PendingGaps {
 }
 
 impl PendingGaps {
+    /// How many the controller does not know of.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.carried.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.carried.is_empty()
     }

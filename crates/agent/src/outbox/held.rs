@@ -23,6 +23,8 @@ pub(super) struct Held {
     message_bytes: usize,
     /// Whether the spool has it.
     is_kept: bool,
+    /// Alert-relevant.
+    is_urgent: bool,
     definitions: u32,
     first_ms: i64,
     last_ms: i64,
@@ -67,7 +69,9 @@ impl Held {
         let mut held = Self {
             sequence: report.sequence,
             sample_count: u32::try_from(report.sample_count()).unwrap_or(u32::MAX),
-            definitions,
+            // One without samples needs no definitions, so nothing stands in its way.
+            definitions: if report.blocks.is_empty() { 0 } else { definitions },
+            is_urgent: false,
             first_ms: times().min().unwrap_or(0),
             last_ms: times().max().unwrap_or(0),
             wall_ms,
@@ -85,6 +89,14 @@ impl Held {
         held
     }
 
+    /// The same, alert-relevant.
+    pub(super) fn urgent(self) -> Self {
+        Self {
+            is_urgent: true,
+            ..self
+        }
+    }
+
     /// A report of an earlier epoch that is on disk.
     pub(super) fn past(report: PastReport) -> Self {
         Self {
@@ -94,6 +106,7 @@ impl Held {
             message_bytes: report.plain_bytes,
             is_kept: true,
             definitions: report.definitions,
+            is_urgent: false,
             first_ms: 0,
             last_ms: 0,
             wall_ms: 0,
@@ -261,6 +274,7 @@ impl HeldReports {
                 sample_count: held.sample_count,
                 wall_ms: held.wall_ms,
                 boottime_ms: held.boottime_ms,
+                is_urgent: held.is_urgent,
                 message: Arc::clone(held.message.as_ref()?),
             })
         });
@@ -271,6 +285,11 @@ impl HeldReports {
     pub(super) fn unkept_bytes(&self) -> usize {
         let unkept = self.reports.iter().filter(|held| !held.is_kept);
         unkept.map(|held| held.message_bytes).sum()
+    }
+
+    /// When the oldest was made; `None` if nothing is held.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.reports.front().map(|held| held.made)
     }
 
     /// Notes that the spool has a report.

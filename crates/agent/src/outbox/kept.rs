@@ -210,9 +210,13 @@ impl Outbox {
             else {
                 continue;
             };
-            if reason == GapReason::BufferFull {
-                state.dropped_reports += 1;
-                state.dropped_samples += u64::from(held.sample_count);
+            match reason {
+                GapReason::BufferFull => {
+                    state.dropped_reports += 1;
+                    state.dropped_samples += u64::from(held.sample_count);
+                }
+                GapReason::Damaged => state.damaged_reports += 1,
+                GapReason::UncleanEnd | GapReason::Refused | GapReason::Other => {}
             }
             state.lose(epoch, &held, reason, epoch == running);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::{Gap, GapReason, PreviousEpoch, RangeSet, Report, SequenceRange, SeriesDef};
+use tokio::time::Instant;
 
 use super::gaps::{self, PendingGaps};
 use super::held::{Held, HeldReports};
@@ -31,6 +32,7 @@ pub(super) struct State {
     pub(super) resyncs: u64,
     pub(super) dropped_reports: u64,
     pub(super) dropped_samples: u64,
+    pub(super) damaged_reports: u64,
 }
 
 impl State {
@@ -38,7 +40,7 @@ impl State {
         u32::try_from(self.definitions.len()).expect("series are limited far below the range of u32")
     }
 
-    pub(super) fn push(&mut self, epoch: u64, mut report: Report) -> u64 {
+    pub(super) fn push(&mut self, epoch: u64, mut report: Report, is_urgent: bool) -> u64 {
         self.last_sequence += 1;
         let sequence = self.last_sequence;
         report.epoch = epoch;
@@ -50,6 +52,7 @@ impl State {
         }
         report.gaps = self.gaps.carry_by(sequence);
         let held = Held::new(report, self.defined());
+        let held = if is_urgent { held.urgent() } else { held };
         if self.bytes_max < self.held.bytes() + held.bytes() {
             self.held.evict(self.bytes_max.saturating_sub(held.bytes()));
         }
@@ -140,6 +143,12 @@ impl State {
             sample_count: Some(report.sample_count.into()),
             reason,
         });
+    }
+
+    /// When the oldest report that is not acknowledged was made, or came from disk.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let past = self.past.iter().filter_map(|past| past.held.oldest());
+        past.chain(self.held.oldest()).min()
     }
 
     pub(super) fn rewind(&mut self) {

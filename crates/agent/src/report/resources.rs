@@ -19,6 +19,8 @@ pub(super) struct Resources {
     collectors: BTreeMap<&'static str, Seen>,
     changed: BTreeSet<ResourceKey>,
     sets_changed: BTreeSet<&'static str>,
+    /// Something changed that alerts depend on.
+    is_urgent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,7 @@ impl Resources {
             Entry::Vacant(entry) => {
                 // The first full set of an epoch is always told: what was there before may be gone.
                 self.sets_changed.insert(collector);
+                self.is_urgent = true;
                 entry.insert(now);
                 Seen::default()
             }
@@ -61,12 +64,18 @@ impl Resources {
         let same_keys = now.resources.keys().eq(before.resources.keys());
         if !same_keys || now.links != before.links {
             self.sets_changed.insert(collector);
+            self.is_urgent = true;
         }
         let was_doubtful = before.is_doubtful();
+        // A collector that can read again is news, as its failure was.
+        self.is_urgent |= 0 < before.failures;
         for (key, resource) in &now.resources {
-            if was_doubtful || before.resources.get(key) != Some(resource) {
+            let known = before.resources.get(key);
+            if was_doubtful || known != Some(resource) {
                 self.changed.insert(key.clone());
             }
+            let health = |resource: &Resource| (resource.health, resource.health_reasons.clone());
+            self.is_urgent |= known.is_some_and(|known| health(known) != health(resource));
         }
         let gone = before
             .resources
@@ -82,6 +91,8 @@ impl Resources {
             return;
         };
         seen.failures = seen.failures.saturating_add(1);
+        // The first one, and the one from which on nothing it said counts.
+        self.is_urgent |= seen.failures == 1 || seen.failures == FAILURES_MAX;
         if seen.failures == FAILURES_MAX {
             let doubted = seen
                 .resources
@@ -97,6 +108,12 @@ impl Resources {
             self.sets_changed.insert(collector);
             self.changed.extend(seen.resources.keys().cloned());
         }
+    }
+
+    /// Whether something changed since the last call that alerts depend on: a resource came, went, or is otherwise
+    /// well than before, or a collector failed or recovered.
+    pub(super) fn take_urgent(&mut self) -> bool {
+        std::mem::take(&mut self.is_urgent)
     }
 
     /// Resources that changed since the last call, as all collectors together describe them.

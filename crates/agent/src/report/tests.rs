@@ -559,3 +559,91 @@ async fn ticks_that_come_together_are_one_report_and_a_flush_waits_for_none() {
     drop(ticks_tx);
     reporter.await.unwrap();
 }
+
+fn hold(fixture: &mut Fixture, facts: Facts) -> Vec<Report> {
+    fixture.now_ms += 15_000;
+    let tick = Tick {
+        facts: Some(facts),
+        ..tick("disks", fixture.now_ms)
+    };
+    fixture.reporter.hold(vec![tick]);
+    fixture.take()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_controller_sixteen_ticks_are_one_report() {
+    let mut fixture = Fixture::new();
+    // What is there at all is told at once.
+    assert_eq!(hold(&mut fixture, samples(&["a", "b"])).len(), 1);
+    for _ in 1..15 {
+        assert!(hold(&mut fixture, samples(&["a", "b"])).is_empty());
+    }
+    let reports = hold(&mut fixture, samples(&["a", "b"]));
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].blocks.len(), 1);
+    assert_eq!(reports[0].blocks[0].times_ms().len(), 16);
+    assert_eq!(reports[0].sample_count(), 32);
+    assert_eq!(reports[0].runs.len(), 16);
+    assert!(hold(&mut fixture, samples(&["a"])).is_empty());
+    fixture.reporter.finish();
+    assert_eq!(fixture.take()[0].runs.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_alerts_depend_on_does_not_wait() {
+    let mut fixture = Fixture::new();
+    hold(&mut fixture, disks(&["a", "b"]));
+    assert!(hold(&mut fixture, disks(&["a", "b"])).is_empty());
+    let mut failed = disks(&["a", "b"]);
+    failed.resources[1].health = Some(Health::Failed);
+    let reports = hold(&mut fixture, failed.clone());
+    assert_eq!(reports.len(), 1);
+    assert_eq!(keys(&reports[0].resources), ["b"]);
+    assert!(reports[0].blocks.is_empty() && reports[0].runs.is_empty());
+    let urgent: Vec<_> = fixture.outbox.to_keep(true);
+    assert!(
+        urgent
+            .iter()
+            .all(|record| record.is_urgent && record.definitions == 0)
+    );
+    assert!(hold(&mut fixture, failed).is_empty());
+    assert_eq!(hold(&mut fixture, disks(&["a"])).len(), 1, "one is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_longer_than_sixteen_usual_ticks_or_across_a_step_of_the_clock() {
+    let now = Arc::new(std::sync::atomic::AtomicI64::new(5));
+    let outbox = Arc::new(Outbox::new(9, None, usize::MAX));
+    let wall = Arc::clone(&now);
+    let clocks = ClockReader::new(move || Clock {
+        wall_ms: wall.load(std::sync::atomic::Ordering::Relaxed),
+        boottime_ms: 1,
+        boot_id: String::new(),
+    });
+    let mut reporter = Reporter::new(Arc::clone(&outbox), clocks);
+    reporter.hold(vec![tick("slow", 1_000)]);
+    reporter.hold(vec![tick("slow", 2_000)]);
+    assert_eq!(outbox.stats().last_sequence, 0);
+    now.store(60_000, std::sync::atomic::Ordering::Relaxed);
+    reporter.hold(vec![tick("slow", 3_000)]);
+    assert_eq!(outbox.stats().last_sequence, 1, "the clock was set");
+    let (ticks_tx, ticks) = mpsc::channel(4);
+    let (_flushes_tx, flushes) = mpsc::channel(1);
+    let running = tokio::spawn(reporter.run(ticks, flushes));
+    tokio::time::sleep(Duration::from_secs(239)).await;
+    assert_eq!(outbox.stats().last_sequence, 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(outbox.stats().last_sequence, 2, "it waited long enough");
+    ticks_tx.send(tick("slow", 4_000)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(outbox.stats().last_sequence, 2);
+    let store = StoreMark {
+        id: uuid::Uuid::from_u128(1),
+        epoch: 1,
+    };
+    outbox.welcome(&RangeSet::default(), store);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(outbox.stats().last_sequence, 3, "there is a stream again");
+    drop(ticks_tx);
+    running.await.unwrap();
+}

@@ -82,6 +82,11 @@ impl Own {
         let none = Labels::default;
         let spool_bytes = self.spool.size_bytes.load(Ordering::Relaxed);
         let spool_failures = self.spool.failures.load(Ordering::Relaxed);
+        let spool_sync_us = self.spool.sync_us.load(Ordering::Relaxed);
+        let lost = |reason, count: u64| {
+            catalogue::MUSTER_AGENT_SPOOL_LOST_REPORTS_TOTAL
+                .sample(Labels::of(&[("reason", reason)]), count as f64)
+        };
         let mut samples = vec![
             catalogue::MUSTER_AGENT_INFO.sample(Labels::of(&[("version", AGENT_VERSION)]), 1.0),
             catalogue::MUSTER_AGENT_OUTBOX_BYTES.sample(none(), stats.held_bytes as f64),
@@ -91,6 +96,13 @@ impl Own {
             catalogue::MUSTER_AGENT_RECONNECTS_TOTAL.sample(none(), connections.saturating_sub(1) as f64),
             catalogue::MUSTER_AGENT_SPOOL_BYTES.sample(none(), spool_bytes as f64),
             catalogue::MUSTER_AGENT_SPOOL_FAILURES_TOTAL.sample(none(), spool_failures as f64),
+            catalogue::MUSTER_AGENT_SPOOL_FSYNC_SECONDS.sample(none(), spool_sync_us as f64 / 1e6),
+            catalogue::MUSTER_AGENT_SPOOL_GAPS.sample(none(), stats.gaps as f64),
+            catalogue::MUSTER_AGENT_SPOOL_OLDEST_UNACKED_SECONDS
+                .sample(none(), stats.oldest_age.as_secs_f64().round()),
+            catalogue::MUSTER_AGENT_SPOOL_PAST_REPORTS.sample(none(), stats.past_reports as f64),
+            lost("buffer_full", stats.dropped_reports),
+            lost("damaged", stats.damaged_reports),
         ];
         samples.extend(self.process().await);
         samples

@@ -49,6 +49,11 @@ pub trait Files: Send + Sync + Debug {
     /// # Errors
     /// As the system says; there is no file then.
     fn create(&self, path: &Utf8Path, reserve_bytes: u64, head: &[u8]) -> io::Result<Box<dyn OpenFile>>;
+    /// Gives an existing file another name and beginning; what was allocated for it stays allocated.
+    ///
+    /// # Errors
+    /// As the system says; the file may then be under either name.
+    fn recycle(&self, from: &Utf8Path, to: &Utf8Path, head: &[u8]) -> io::Result<Box<dyn OpenFile>>;
     /// Gives a file new content, all of it or none.
     ///
     /// # Errors
@@ -135,6 +140,19 @@ impl Files for Disk {
             let _ = std::fs::remove_file(&temporary);
         }
         Ok(Box::new(made?))
+    }
+
+    fn recycle(&self, from: &Utf8Path, to: &Utf8Path, head: &[u8]) -> io::Result<Box<dyn OpenFile>> {
+        let file = OpenOptions::new().write(true).open(from)?;
+        // First the beginning: what stands behind it belongs to another file then, whatever the name.
+        file.write_all_at(head, 0)?;
+        file.sync_data()?;
+        std::fs::rename(from, to)?;
+        durable::sync_parent(to)?;
+        if from.parent() != to.parent() {
+            durable::sync_parent(from)?;
+        }
+        Ok(Box::new(file))
     }
 
     fn replace(&self, path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {

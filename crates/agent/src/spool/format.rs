@@ -1,6 +1,6 @@
 //! Bytes of the spool's files: a header, then records, each beginning at a multiple of 64 bytes.
 //!
-//! A record is a head of 64 bytes and a payload compressed by zstd. Head and payload have checksums of their own:
+//! A record is a head of 64 bytes and a payload: a report as [`compact`] packs it, definitions by zstd. Head and payload have checksums of their own:
 //! damage in the payload leaves the record's number known, and where a head is damaged the next one is found at one
 //! of the next multiples. Every checksum begins with the identity of the file (agent, epoch, number of the segment),
 //! so that what another file has left in reused blocks is never taken for a record. Nothing here trusts a length
@@ -8,6 +8,7 @@
 
 use camino::Utf8PathBuf;
 use muster_base::id::AgentId;
+use muster_proto::compact;
 
 /// Records begin at multiples of this.
 pub(super) const ALIGN: usize = 64;
@@ -181,7 +182,10 @@ fn checksums(id: FileId, head: &[u8], payload: &[u8]) -> (u32, u32) {
 
 /// A record as it is written; lengths in `head` are set here.
 pub(super) fn encode(id: FileId, mut head: Head, plain: &[u8]) -> std::io::Result<(Head, Vec<u8>)> {
-    let payload = zstd::bulk::compress(plain, 3)?;
+    let payload = match head.kind {
+        Kind::Report => compact::pack(plain)?,
+        Kind::Definitions => zstd::bulk::compress(plain, 3)?,
+    };
     head.payload_bytes = u32::try_from(payload.len()).map_err(std::io::Error::other)?;
     head.plain_bytes = u32::try_from(plain.len()).map_err(std::io::Error::other)?;
     let mut bytes = Vec::with_capacity(head.stored_bytes());
@@ -227,8 +231,12 @@ fn payload(id: FileId, head: Head, bytes: &[u8]) -> Option<Vec<u8>> {
     if crc != u32_at(bytes, 20) || PLAIN_BYTES_MAX < head.plain_bytes as usize {
         return None;
     }
-    let plain = zstd::bulk::decompress(payload, head.plain_bytes as usize).ok()?;
-    (plain.len() == head.plain_bytes as usize).then_some(plain)
+    let plain_bytes = head.plain_bytes as usize;
+    let plain = match head.kind {
+        Kind::Report => compact::unpack(payload, plain_bytes)?,
+        Kind::Definitions => zstd::bulk::decompress(payload, plain_bytes).ok()?,
+    };
+    (plain.len() == plain_bytes).then_some(plain)
 }
 
 /// One of the two places of the file that names the highest number written, so that a cut tail is noticed.
@@ -248,6 +256,19 @@ pub(super) fn decode_marks(bytes: &[u8]) -> u64 {
         .map(|slot| u64_at(slot, 0))
         .max()
         .unwrap_or(0)
+}
+
+/// Set in the numbers of segments that belong to the lane of urgent reports.
+const URGENT: u32 = 1 << 31;
+
+/// The number of the urgent lane's segment `count`.
+pub(super) const fn urgent_segment(count: u32) -> u32 {
+    URGENT | count
+}
+
+/// Whether a segment belongs to the lane of urgent reports.
+pub(super) const fn is_urgent(segment: u32) -> bool {
+    segment & URGENT != 0
 }
 
 /// Names a segment's file.

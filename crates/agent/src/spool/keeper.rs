@@ -14,7 +14,7 @@ use muster_model::GapReason;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Dropped, Spool, SpoolError};
+use super::{Dropped, Record, Spool, SpoolError};
 use crate::clocks::ClockReader;
 use crate::outbox::Outbox;
 
@@ -30,6 +30,8 @@ pub struct Figures {
     pub size_bytes: AtomicU64,
     /// How often the disk refused.
     pub failures: AtomicU64,
+    /// How long the last sync took, in microseconds.
+    pub sync_us: AtomicU64,
 }
 
 /// See the module's documentation.
@@ -105,25 +107,30 @@ impl Keeper {
         }
     }
 
-    /// One round: what is settled goes, what is wanted is read, what is due is written.
+    /// One round: what is settled goes, what is wanted is read, what is due is written. Urgent reports are tried in
+    /// every round: they have room of their own, and a disk without room for the others may have it still.
     pub fn round(&mut self, all: bool) {
         self.release();
         self.read();
-        if self.retry_at.is_some_and(|retry_at| Instant::now() < retry_at) {
-            return;
-        }
-        match self.write(all) {
-            Ok(()) if 0 < self.failed => {
-                info!("spool writes again");
-                self.failed = 0;
-                self.retry_at = None;
+        let urgent = self.write_urgent(all);
+        if self.retry_at.is_none_or(|retry_at| retry_at <= Instant::now()) {
+            let others = self.write(all);
+            match urgent.and(others) {
+                Ok(()) if 0 < self.failed => {
+                    info!("spool writes again");
+                    self.failed = 0;
+                    self.retry_at = None;
+                }
+                Ok(()) => self.retry_at = None,
+                Err(error) => self.pause(&error),
             }
-            Ok(()) => self.retry_at = None,
-            Err(error) => self.pause(&error),
         }
-        self.figures
+        let figures = &self.figures;
+        figures
             .size_bytes
             .store(self.spool.size_bytes(), Ordering::Relaxed);
+        let sync_us = u64::try_from(self.spool.sync_took().as_micros()).unwrap_or(u64::MAX);
+        figures.sync_us.store(sync_us, Ordering::Relaxed);
     }
 
     fn release(&mut self) {
@@ -147,23 +154,45 @@ impl Keeper {
         }
     }
 
+    /// Each is synced before anything else is written.
+    fn write_urgent(&mut self, all: bool) -> Result<(), SpoolError> {
+        // Without it they are kept as soon as it can be had.
+        let prepared = self.spool.prepare();
+        for record in self
+            .outbox
+            .to_keep(all)
+            .into_iter()
+            .filter(|record| record.is_urgent)
+        {
+            let written = match self.append(&record) {
+                // There is no lane, and no room to make one: then these are as well off as all others.
+                Err(SpoolError::Full) => self.append(&Record {
+                    is_urgent: false,
+                    ..record
+                }),
+                written => written,
+            };
+            match written {
+                Ok(()) => {}
+                Err(SpoolError::Full) => break,
+                Err(error) => return Err(error),
+            }
+            let synced = self.spool.sync()?;
+            self.outbox.kept(&synced);
+        }
+        match prepared {
+            Err(SpoolError::Full) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn write(&mut self, all: bool) -> Result<(), SpoolError> {
         while let Some(dropped) = self.spool.drop_aged(&self.clocks.now())? {
             self.tell_dropped(&dropped, "age");
         }
-        let records = self.outbox.to_keep(all);
-        let outbox = Arc::clone(&self.outbox);
-        let define = |first, last| outbox.definitions(first, last);
         let mut written = Ok(());
-        for record in records {
-            written = self.spool.append(&record, &define);
-            while matches!(written, Err(SpoolError::Full)) {
-                let Some(dropped) = self.spool.drop_oldest()? else {
-                    break;
-                };
-                self.tell_dropped(&dropped, "room");
-                written = self.spool.append(&record, &define);
-            }
+        for record in self.outbox.to_keep(all) {
+            written = self.append(&record);
             if written.is_err() {
                 break;
             }
@@ -171,8 +200,26 @@ impl Keeper {
         // What was written before the failure is kept, unless its file is the one that failed.
         let synced = self.spool.sync()?;
         self.outbox.kept(&synced);
-        written?;
-        self.spool.clean()
+        match written {
+            // Nothing is left to drop: what is held stays in memory, within its bound, until there is room.
+            Err(SpoolError::Full) | Ok(()) => self.spool.clean(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn append(&mut self, record: &Record) -> Result<(), SpoolError> {
+        let outbox = Arc::clone(&self.outbox);
+        let define = |first, last| outbox.definitions(first, last);
+        loop {
+            let written = self.spool.append(record, &define);
+            if !matches!(written, Err(SpoolError::Full)) {
+                return written;
+            }
+            let Some(dropped) = self.spool.drop_oldest(record.is_urgent)? else {
+                return written;
+            };
+            self.tell_dropped(&dropped, "room");
+        }
     }
 
     fn tell_dropped(&self, dropped: &Dropped, for_want_of: &'static str) {

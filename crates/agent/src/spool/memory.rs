@@ -120,6 +120,19 @@ impl Files for Memory {
         }))
     }
 
+    fn recycle(&self, from: &Utf8Path, to: &Utf8Path, head: &[u8]) -> io::Result<Box<dyn OpenFile>> {
+        self.fail(|faults| faults.write)?;
+        let content = self.content(from)?;
+        content.lock().unwrap()[..head.len()].copy_from_slice(head);
+        let mut files = self.files.lock().unwrap();
+        files.remove(from);
+        files.insert(to.to_owned(), Arc::clone(&content));
+        Ok(Box::new(MemoryFile {
+            content,
+            faults: Arc::clone(&self.faults),
+        }))
+    }
+
     fn replace(&self, path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
         self.create(path, 0, bytes).map(drop)
     }

@@ -1,15 +1,15 @@
 //! Reading what an earlier start has left.
 //!
 //! Never fails for what is damaged: each record that can be read is kept, and each that was there and can't be is a
-//! loss. That one was there is known from its own head, from the record after it, which names the one before, and
-//! at the end from the mark.
+//! loss. That one was there is known from its own head, from the record written after it, which names it, and at the
+//! end from the mark.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use camino::Utf8Path;
 use muster_base::id::AgentId;
-use muster_model::{Clock, GapReason, SeriesDef};
+use muster_model::{Clock, GapReason, SequenceRange, SeriesDef};
 use muster_proto::framing;
 
 use super::files::Files;
@@ -125,7 +125,8 @@ impl Reading<'_> {
                 Kind::Report => self.report(id.segment, &record),
             }
         }
-        if used < bytes.len() {
+        // What is allocated for urgent reports stays allocated.
+        if used < bytes.len() && !format::is_urgent(number) {
             // Nothing can be read there, and nothing will be written. If it can't be cut, it only takes room.
             let _ = self.files.truncate(path, used as u64);
         }
@@ -195,11 +196,9 @@ impl Reading<'_> {
             .take_while(|(n, id)| n == *id)
             .count();
         let defined = u32::try_from(defined).unwrap_or(u32::MAX);
+        self.lose_what_is_named(mark);
         let mut reports = Vec::new();
-        let mut seen = 0;
         for (sequence, entry) in std::mem::take(&mut self.reports) {
-            self.lose_between(seen, entry.previous);
-            seen = sequence;
             if self.shelf.settled.contains(sequence) {
                 continue;
             }
@@ -216,15 +215,15 @@ impl Reading<'_> {
                 _ => self.shelf.lost_once(sequence, sequence, Some(entry.sample_count)),
             }
         }
-        self.lose_between(seen, mark);
         if reports.is_empty() && self.shelf.lost.is_empty() {
             return Recovered::Empty;
         }
-        let last = self
+        let known = self
             .shelf
             .segments
             .values()
-            .rfind(|segment| !segment.boot_id.is_empty());
+            .filter(|segment| !segment.boot_id.is_empty());
+        let last = known.max_by_key(|segment| segment.newest_boottime_ms);
         let past = Past {
             epoch: self.shelf.epoch,
             last_clock: last.map(|segment| Clock {
@@ -239,24 +238,39 @@ impl Reading<'_> {
         Recovered::Held(Box::new(self.shelf), past)
     }
 
-    /// Everything after `seen` up to `until` was there and is not.
-    fn lose_between(&mut self, seen: u64, until: u64) {
-        if until <= seen {
-            return;
+    /// Each record names the one that was written before it, and the mark the last one. What is named and not here is
+    /// lost unless it was settled, and so is everything between it and the next lower number that is here: several
+    /// records in a row that are gone have nobody to name the others.
+    fn lose_what_is_named(&mut self, mark: u64) {
+        let named = self.reports.values().map(|entry| entry.previous).chain([mark]);
+        let missing: BTreeSet<u64> = named
+            .filter(|number| !self.reports.contains_key(number))
+            .collect();
+        // From above, so that the widest range comes first and those within it are covered.
+        for last in missing.into_iter().rev() {
+            let below = self.reports.range(..last).next_back();
+            self.lose_between(below.map_or(0, |(number, _)| *number), last);
         }
+    }
+
+    /// Everything after `seen` up to `until` was there and is not, but for what is settled or known to be lost.
+    fn lose_between(&mut self, seen: u64, until: u64) {
+        let lost = self.shelf.lost.iter().map(|gap| gap.range);
+        let mut covered: Vec<SequenceRange> = self.shelf.settled.iter().chain(lost).collect();
+        covered.sort_unstable();
         let mut first = seen + 1;
-        let settled: Vec<_> = self.shelf.settled.iter().collect();
-        for range in settled {
+        for range in covered {
             if until < range.first {
                 break;
             }
             if first < range.first {
-                self.shelf.lost_once(first, range.first - 1, None);
+                self.shelf
+                    .lost_range(first, range.first - 1, None, GapReason::Damaged);
             }
             first = first.max(range.last.saturating_add(1));
         }
         if first <= until {
-            self.shelf.lost_once(first, until, None);
+            self.shelf.lost_range(first, until, None, GapReason::Damaged);
         }
     }
 }

@@ -9,8 +9,9 @@ use camino::Utf8PathBuf;
 use muster_model::{Gap, GapReason, RangeSet, SequenceRange};
 use serde::{Deserialize, Serialize};
 
-use super::SpoolError;
 use super::files::Files;
+use super::reserve::Reserve;
+use super::{SpoolError, format};
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +76,21 @@ impl Cursor {
 }
 
 impl Shelf {
+    /// Bytes on disk, the urgent lane's apart.
     pub(super) fn size_bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.size_bytes).sum()
+        let bulk = self
+            .segments
+            .iter()
+            .filter(|(number, _)| !format::is_urgent(**number));
+        bulk.map(|(_, segment)| segment.size_bytes).sum()
+    }
+
+    /// How many segments belong to the urgent lane.
+    pub(super) fn urgent_segments(&self) -> usize {
+        self.segments
+            .keys()
+            .filter(|number| format::is_urgent(**number))
+            .count()
     }
 
     /// Adds a record that is on disk. One that was there before, in a file that then failed, gives way.
@@ -146,25 +160,36 @@ impl Shelf {
         Ok(())
     }
 
-    /// Removes segments of which everything is settled, except `open`.
-    pub(super) fn remove_settled(&mut self, files: &dyn Files, open: Option<u32>) -> Result<(), SpoolError> {
+    /// Removes segments of which everything is settled, except those that are `open`. Those of the urgent lane go
+    /// back to the `reserve`.
+    pub(super) fn remove_settled(
+        &mut self,
+        files: &dyn Files,
+        open: &[u32],
+        reserve: &mut Reserve,
+    ) -> Result<(), SpoolError> {
         let done: Vec<u32> = self
             .segments
             .iter()
-            .filter(|(number, segment)| segment.live == 0 && Some(**number) != open)
+            .filter(|(number, segment)| segment.live == 0 && !open.contains(number))
             .map(|(number, _)| *number)
             .collect();
         if done.is_empty() {
             return Ok(());
         }
-        self.write_cursor(files)?;
+        let cursor = self.write_cursor(files);
         for number in done {
+            // The urgent lane must go on without room for a cursor. What is then gone without it is missed at the
+            // next start, and asked for.
+            if cursor.is_err() && !format::is_urgent(number) {
+                continue;
+            }
             let path = self.segments[&number].path.clone();
-            files
-                .remove(&path)
-                .map_err(|source| SpoolError::Write { path, source })?;
+            let is_spare = format::is_urgent(number) && reserve.give(files, &path).is_ok();
+            let removed = if is_spare { Ok(()) } else { files.remove(&path) };
+            removed.map_err(|source| SpoolError::Write { path, source })?;
             self.segments.remove(&number);
         }
-        Ok(())
+        cursor
     }
 }

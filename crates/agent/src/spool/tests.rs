@@ -17,6 +17,7 @@ fn options() -> Options {
     Options {
         segment_bytes: 16 * 1024,
         size_bytes_max: 64 * 1024,
+        lane_bytes: 32 * 1024,
         ..Options::default()
     }
 }
@@ -64,6 +65,7 @@ fn record(sequence: u64) -> Record {
         sample_count: 3,
         wall_ms: clock().wall_ms,
         boottime_ms: clock().boottime_ms,
+        is_urgent: false,
         message: message(sequence).into(),
     }
 }
@@ -89,13 +91,32 @@ fn all(last: u64) -> BTreeSet<u64> {
     (1..=last).collect()
 }
 
-/// 32 records in one segment, three of them settled.
+/// One that is alert-relevant.
+fn urgent(sequence: u64) -> Record {
+    Record {
+        definitions: 0,
+        is_urgent: true,
+        ..record(sequence)
+    }
+}
+
+/// 32 records in a segment of either lane, every fifth urgent, three of them settled.
 fn filled() -> Memory {
     let files = Memory::default();
     let (mut spool, past) = open(&files, EPOCH);
     assert!(past.is_empty());
-    keep(&mut spool, 1..=16);
-    keep(&mut spool, 17..=32);
+    spool.prepare().unwrap();
+    for sequence in 1..=32 {
+        let record = if sequence % 5 == 0 {
+            urgent(sequence)
+        } else {
+            record(sequence)
+        };
+        spool.append(&record, &define).unwrap();
+        if sequence % 16 == 0 {
+            spool.sync().unwrap();
+        }
+    }
     spool.settle(EPOCH, &[1, 2, 9]);
     spool.clean().unwrap();
     files
@@ -139,64 +160,116 @@ fn what_was_synced_is_there_after_a_death_without_goodbye() {
     assert!(!held(&past).contains(&9), "what is settled is not offered again");
 }
 
-#[test]
-fn a_segment_cut_at_any_byte_loses_what_was_cut_and_says_so() {
-    let files = filled();
-    let path = segment(&files);
-    let whole = files.names().iter().find(|(name, _)| *name == path).unwrap().1;
-    let settled: BTreeSet<u64> = [1, 2, 9].into();
-    let mut before = BTreeSet::new();
-    for length in 0..=whole {
-        let cut = files.copy();
-        cut.change(&path, |bytes| bytes.truncate(length));
-        let (_, past) = open(&cut, EPOCH + 1);
-        let (held, lost) = (held(&past), lost(&past));
-        assert!(held.is_disjoint(&lost), "cut at {length}");
-        let known: BTreeSet<u64> = held.union(&lost).copied().chain(settled.clone()).collect();
-        assert_eq!(known, all(32), "cut at {length}");
-        assert!(before.is_subset(&held), "cut at {length}");
-        // Where the cut ends on a record, no other record is lost with it.
-        assert!(held.len() <= before.len() + 2, "cut at {length}");
-        before = held;
+/// Files by what they are for.
+fn kind(path: &Utf8Path) -> &str {
+    match path.extension() {
+        Some("seg") => "segment",
+        _ => path.file_name().unwrap(),
     }
-    assert_eq!(before.len(), 29);
 }
 
+const SETTLED: [u64; 3] = [1, 2, 9];
+
+/// Everything is held, counted as lost or settled, each exactly once; returns how many are held and lost.
+fn assert_accounted(past: &[Past], what: &str) -> (usize, usize) {
+    let (held, lost) = (held(past), lost(past));
+    assert!(held.is_disjoint(&lost), "{what}");
+    let counted: u64 = past
+        .iter()
+        .flat_map(|past| &past.lost)
+        .map(|gap| gap.range.last - gap.range.first + 1)
+        .sum();
+    assert_eq!(counted, lost.len() as u64, "{what}: a loss is counted twice");
+    let known: BTreeSet<u64> = held.union(&lost).copied().chain(SETTLED).collect();
+    assert_eq!(known, all(32), "{what}");
+    (held.len(), lost.len())
+}
+
+/// D6
 #[test]
-fn ten_thousand_flipped_bits_lose_at_most_one_record_each_and_say_so() {
+fn a_file_cut_at_any_byte_loses_what_was_cut_and_counts_it() {
+    let files = filled();
+    let mut cuts = 0;
+    for (path, _) in files.names() {
+        let kind = kind(&path);
+        let bytes = files.read(&path).unwrap();
+        // Behind the last record there is nothing to lose.
+        let used = bytes
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
+        let mut before = None;
+        for length in 0..=used {
+            let cut = files.copy();
+            cut.change(&path, |bytes| bytes.truncate(length));
+            let (_, past) = open(&cut, EPOCH + 1);
+            let (held, lost) = assert_accounted(&past, &format!("{path} cut at {length}"));
+            if kind != "segment" {
+                assert_eq!(lost, 0, "{path} cut at {length}");
+                continue;
+            }
+            // Where the cut ends on a record, no other record is lost with it.
+            let before = before.replace(held).unwrap_or(held);
+            assert!(before <= held && held <= before + 1, "{path} cut at {length}");
+            cuts += 1;
+        }
+    }
+    assert!(8_000 < cuts, "{cuts}");
+    println!("{cuts} cuts of segments");
+}
+
+/// D6
+#[test]
+fn flipped_bits_lose_at_most_one_record_each_and_count_it() {
+    let rounds = if std::env::var_os("MUSTER_TEST_FULL").is_some() {
+        10_000
+    } else {
+        2_500
+    };
     let files = filled();
     let names = files.names();
-    let total: usize = names.iter().map(|(_, length)| length).sum();
     let mut random = fastrand::Rng::with_seed(42);
-    let settled: BTreeSet<u64> = [1, 2, 9].into();
-    let mut losses = 0;
-    for round in 0..10_000 {
+    let (mut losses, mut kinds) = (0, BTreeSet::new());
+    for round in 0..rounds {
         let damaged = files.copy();
-        // Most of a segment is empty yet: half of the flips go where the records are.
-        let mut at = random.usize(..total);
-        let path = segment(&files);
-        let (name, at) = if round % 2 == 0 {
-            (path, random.usize(..10_000))
-        } else {
-            let hit = names.iter().find(|(_, length)| {
-                let is_here = at < *length;
-                if !is_here {
-                    at -= length;
-                }
-                is_here
-            });
-            (hit.unwrap().0.clone(), at)
-        };
+        let (name, length) = &names[round % names.len()];
+        // Most of a segment is empty yet: the flips go where the records are.
+        let at = random.usize(..(*length).min(10_000));
         let bit = random.u32(..8);
-        damaged.change(&name, |bytes| bytes[at] ^= 1 << bit);
-        let past = assert_readable(&damaged);
-        let (held, lost) = (held(&past), lost(&past));
-        assert!(lost.len() <= 1, "bit {bit} of byte {at} of {name}: {lost:?}");
-        let known: BTreeSet<u64> = held.union(&lost).copied().chain(settled.clone()).collect();
-        assert_eq!(known, all(32), "bit {bit} of byte {at} of {name}");
-        losses += lost.len();
+        damaged.change(name, |bytes| bytes[at] ^= 1 << bit);
+        let what = format!("bit {bit} of byte {at} of {name}");
+        let (_, lost) = assert_accounted(&assert_readable(&damaged), &what);
+        assert!(lost <= 1, "{what}");
+        losses += lost;
+        kinds.insert(kind(name).to_owned());
     }
-    assert!(1_000 < losses, "the damage hit records: {losses}");
+    for kind in ["segment", "dictionary", "cursor", "mark"] {
+        assert!(kinds.contains(kind), "{kind} was not damaged");
+    }
+    assert!(rounds / 50 < losses, "the damage hit records: {losses}");
+    println!("{rounds} flipped bits, {losses} records lost and counted");
+}
+
+/// D6
+#[test]
+fn a_zeroed_or_missing_file_is_survived_and_what_it_held_is_counted() {
+    let files = filled();
+    for (path, _) in files.names() {
+        for is_missing in [false, true] {
+            let damaged = files.copy();
+            if is_missing {
+                damaged.remove(&path).unwrap();
+            } else {
+                damaged.change(&path, |bytes| bytes.fill(0));
+            }
+            let what = format!("{path} missing: {is_missing}");
+            let (held, lost) = assert_accounted(&assert_readable(&damaged), &what);
+            match kind(&path) {
+                "segment" => assert!(0 < lost && 0 < held, "{what}"),
+                _ => assert_eq!(lost, 0, "{what}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -211,12 +284,12 @@ fn definitions_are_whole_from_either_copy_alone() {
     assert_eq!(held(&assert_readable(&without)).len(), 29);
 
     // Without the definitions of the segment: each of their records damaged.
+    let path = segment(&files);
     let id = FileId {
         agent: AGENT,
         epoch: EPOCH,
-        segment: 1,
+        segment: path.file_stem().unwrap().parse().unwrap(),
     };
-    let path = segment(&files);
     let bytes = files.read(&path).unwrap();
     for found in format::scan(id, &bytes, format::HEADER_BYTES) {
         if found.head.kind == format::Kind::Definitions {
@@ -307,7 +380,7 @@ fn a_full_spool_drops_its_oldest_segment_and_counts_it() {
         spool.sync().unwrap();
     }
     assert!(spool.size_bytes() <= options().size_bytes_max);
-    let dropped = spool.drop_oldest().unwrap().unwrap();
+    let dropped = spool.drop_oldest(false).unwrap().unwrap();
     assert_eq!(dropped.epoch, EPOCH);
     assert_eq!(dropped.sequences[0], 1);
     keep(&mut spool, sequence + 1..=sequence + 1);
@@ -330,9 +403,80 @@ fn a_file_system_that_is_nearly_full_is_left_alone() {
     let (mut spool, _) = open(&files, EPOCH);
     files.set(|faults| faults.free_bytes = Some((1 << 40) / 25));
     assert!(matches!(spool.append(&record(1), &define), Err(SpoolError::Full)));
-    assert_eq!(spool.drop_oldest().unwrap(), None);
+    assert_eq!(spool.drop_oldest(false).unwrap(), None);
     files.set(|faults| faults.free_bytes = None);
     keep(&mut spool, 1..=1);
+}
+
+/// D7
+#[test]
+fn urgent_reports_are_kept_when_nothing_else_is_and_survive_the_next_start() {
+    let files = Memory::default();
+    let (mut spool, _) = open(&files, EPOCH);
+    spool.prepare().unwrap();
+    files.set(|faults| {
+        faults.free_bytes = Some(0);
+        faults.create = Some(Errno::ENOSPC);
+    });
+    assert!(spool.append(&record(1), &define).is_err());
+    let mut count = 0;
+    // Random bytes: each takes 64 for its head and 200, rounded up.
+    while count < 80 {
+        count += 1;
+        spool.append(&urgent(count), &define).unwrap();
+        assert_eq!(spool.sync().unwrap(), [count]);
+    }
+    let past = assert_readable(&files);
+    assert_eq!(held(&past), all(80));
+    assert!(lost(&past).is_empty());
+}
+
+#[test]
+fn a_full_urgent_lane_drops_its_oldest_and_never_grows() {
+    let files = Memory::default();
+    let (mut spool, _) = open(&files, EPOCH);
+    spool.prepare().unwrap();
+    let size_bytes = spool.size_bytes();
+    files.set(|faults| faults.create = Some(Errno::ENOSPC));
+    let mut dropped = BTreeSet::new();
+    for sequence in 1..=300 {
+        while let Err(error) = spool.append(&urgent(sequence), &define) {
+            assert!(matches!(error, SpoolError::Full), "{error}");
+            dropped.extend(spool.drop_oldest(true).unwrap().unwrap().sequences);
+        }
+        spool.sync().unwrap();
+    }
+    files.set(|faults| faults.create = None);
+    assert_eq!(spool.size_bytes(), size_bytes);
+    assert!(!dropped.is_empty());
+    let past = assert_readable(&files);
+    assert_eq!(held(&past).len() + dropped.len(), 300);
+}
+
+#[test]
+fn the_room_of_urgent_reports_is_handed_on_from_start_to_start() {
+    let files = Memory::default();
+    for epoch in 1..=6 {
+        let (mut spool, _) = open(&files, epoch);
+        spool.prepare().unwrap();
+        spool.append(&urgent(1), &define).unwrap();
+        spool.sync().unwrap();
+        spool.settle(epoch, &[1]);
+        for past in 1..epoch {
+            spool.forget(past);
+        }
+        // Half of the starts die before they can settle anything.
+        if epoch % 2 == 0 {
+            spool.clean().unwrap();
+        }
+        let lane = |(path, _): &(Utf8PathBuf, usize)| {
+            path.as_str().contains("spare-") || path.file_name().unwrap().starts_with("21474")
+        };
+        assert_eq!(
+            files.names().iter().filter(|file| lane(file)).count(),
+            reserve::SEGMENTS
+        );
+    }
 }
 
 #[test]
@@ -349,8 +493,13 @@ fn reports_are_dropped_for_age_by_the_boot_clock_within_a_boot() {
         boottime_ms: clock().boottime_ms + age_ms + 1,
         ..clock()
     };
-    let dropped = spool.drop_aged(&later).unwrap().unwrap();
-    assert_eq!((dropped.epoch, dropped.sequences.len()), (EPOCH, 29));
+    let mut count = 0;
+    for _lane in 0..2 {
+        let dropped = spool.drop_aged(&later).unwrap().unwrap();
+        assert_eq!(dropped.epoch, EPOCH);
+        count += dropped.sequences.len();
+    }
+    assert_eq!(count, 29);
     assert_eq!(spool.drop_aged(&later).unwrap(), None);
 }
 
@@ -361,7 +510,11 @@ fn an_epoch_that_was_delivered_leaves_nothing() {
     spool.settle(EPOCH, &held(&past).into_iter().collect::<Vec<_>>());
     spool.clean().unwrap();
     spool.forget(EPOCH);
-    assert!(files.names().is_empty(), "{:?}", files.names());
+    let left: Vec<_> = files.names();
+    assert!(
+        left.iter().all(|(path, _)| path.as_str().contains("spare-")),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -491,7 +644,7 @@ proptest! {
                 }
                 Step::Clean => spool.clean().unwrap(),
                 Step::Drop => {
-                    if let Some(dropped) = spool.drop_oldest().unwrap() {
+                    if let Some(dropped) = spool.drop_oldest(false).unwrap() {
                         for sequence in dropped.sequences {
                             model.kept.remove(&(dropped.epoch, sequence));
                             model.dropped.insert((dropped.epoch, sequence));

@@ -1,4 +1,4 @@
-//! Writing: the open segment, the dictionary and the mark of the running epoch.
+//! Writing: the open segments of both lanes, the dictionary and the mark of the running epoch.
 //!
 //! Records wait here between being written and being synced; only then are they on the shelf. After any failure the
 //! file is given up with everything that was not synced, and the next record opens a new one.
@@ -25,14 +25,32 @@ pub(super) struct Writer {
     boot_id: String,
     wall_ms: i64,
     segments: u32,
-    open: Option<OpenSegment>,
+    open: [Option<OpenSegment>; 2],
     dictionary: Option<Dictionary>,
     mark: Option<Box<dyn OpenFile>>,
-    /// The last number on disk, and whether the next mark goes into the second place.
+    /// The number that was written last, and whether the next mark goes into the second place.
     last: u64,
     mark_is_odd: bool,
     /// On disk, and not told yet.
     synced: Vec<u64>,
+}
+
+/// Two kinds of reports never share a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    Bulk,
+    /// Alert-relevant reports, with room of their own.
+    Urgent,
+}
+
+impl Lane {
+    const fn of(record: &Record) -> Self {
+        if record.is_urgent {
+            Self::Urgent
+        } else {
+            Self::Bulk
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +61,6 @@ struct OpenSegment {
     offset: u64,
     defined: u32,
     waiting: Vec<(u64, Place)>,
-    waiting_last: u64,
     newest: (i64, i64),
 }
 
@@ -62,7 +79,7 @@ impl Writer {
             boot_id: clock.boot_id.clone(),
             wall_ms: clock.wall_ms,
             segments: 0,
-            open: None,
+            open: [None, None],
             dictionary: None,
             mark: None,
             last: 0,
@@ -71,20 +88,68 @@ impl Writer {
         }
     }
 
-    pub(super) fn open_segment(&self) -> Option<u32> {
-        self.open.as_ref().map(|open| open.id.segment)
+    /// Numbers of the segments that are written to.
+    pub(super) fn open_segments(&self) -> Vec<u32> {
+        self.open.iter().flatten().map(|open| open.id.segment).collect()
+    }
+
+    const fn slot(&mut self, lane: Lane) -> &mut Option<OpenSegment> {
+        &mut self.open[lane as usize]
     }
 }
 
 impl Spool {
+    /// Makes what urgent reports need to be kept whatever happens to the disk later: the folder, and allocated room.
+    ///
+    /// # Errors
+    /// [`SpoolError`] if that can't be had; it may be asked for again.
+    pub fn prepare(&mut self) -> Result<(), SpoolError> {
+        if self.writer.slot(Lane::Urgent).is_some() && self.reserve_is_full() {
+            return Ok(());
+        }
+        if let Err(error) = self.open_folder() {
+            // A start on a full disk: a quarter of the lane is worth the folder that the rest needs.
+            let is_full = matches!(&error, SpoolError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull);
+            if !is_full || !self.reserve.shrink(self.files.as_ref()) {
+                return Err(error);
+            }
+            self.open_folder()?;
+        }
+        let stocked = self.restock();
+        if self.writer.slot(Lane::Urgent).is_none() {
+            self.open_segment(Lane::Urgent, self.writer.last + 1)?;
+        }
+        stocked
+    }
+
+    /// Allocates what the lane lacks, if there is room for it.
+    fn restock(&mut self) -> Result<(), SpoolError> {
+        if self.reserve_is_full() {
+            return Ok(());
+        }
+        self.has_room_for(self.reserve.segment_bytes())?;
+        let in_use: usize = self.shelves.values().map(Shelf::urgent_segments).sum();
+        let restocked = self.reserve.restock(self.files.as_ref(), in_use);
+        restocked.map_err(|source| SpoolError::Write {
+            path: self.dir.clone(),
+            source,
+        })
+    }
+
+    fn reserve_is_full(&self) -> bool {
+        let in_use: usize = self.shelves.values().map(Shelf::urgent_segments).sum();
+        self.reserve.is_full(in_use)
+    }
+
     /// Writes a report. It counts as kept only once [`Self::sync`] names it.
     ///
     /// # Errors
     /// [`SpoolError`]: it is not written; with [`SpoolError::Write`] what was not synced yet is not either.
     pub fn append(&mut self, record: &Record, define: Define<'_>) -> Result<(), SpoolError> {
-        let written = self.try_append(record, define);
+        let lane = Lane::of(record);
+        let written = self.try_append(lane, record, define);
         if let Err(SpoolError::Write { .. }) = &written {
-            self.give_up();
+            self.give_up(lane);
         }
         written
     }
@@ -92,24 +157,28 @@ impl Spool {
     /// Waits until what was appended is on disk; returns the numbers.
     ///
     /// # Errors
-    /// [`SpoolError::Write`]: nothing that was appended since the last sync is kept.
+    /// [`SpoolError::Write`]: what was appended to the file that failed since the last sync is not kept.
     pub fn sync(&mut self) -> Result<Vec<u64>, SpoolError> {
-        self.sync_open()?;
+        let urgent = self.sync_open(Lane::Urgent);
+        self.sync_open(Lane::Bulk)?;
+        urgent?;
         Ok(std::mem::take(&mut self.writer.synced))
     }
 
-    fn sync_open(&mut self) -> Result<(), SpoolError> {
-        let Some(open) = self.writer.open.as_mut().filter(|open| !open.waiting.is_empty()) else {
+    fn sync_open(&mut self, lane: Lane) -> Result<(), SpoolError> {
+        let open = self.writer.slot(lane).as_mut();
+        let Some(open) = open.filter(|open| !open.waiting.is_empty()) else {
             return Ok(());
         };
+        let began = std::time::Instant::now();
         if let Err(source) = open.file.sync() {
             let path = open.path.clone();
-            self.give_up();
+            self.give_up(lane);
             return Err(SpoolError::Write { path, source });
         }
+        self.sync_took = began.elapsed();
         let waiting = std::mem::take(&mut open.waiting);
         let (number, newest, offset) = (open.id.segment, open.newest, open.offset);
-        self.writer.last = open.waiting_last;
         let shelf = self.shelves.get_mut(&self.writer.ordinal);
         let shelf = shelf.expect("a segment is opened together with its shelf");
         if let Some(segment) = shelf.segments.get_mut(&number) {
@@ -124,24 +193,27 @@ impl Spool {
         Ok(())
     }
 
-    fn try_append(&mut self, record: &Record, define: Define<'_>) -> Result<(), SpoolError> {
-        let is_full = self.writer.open.as_ref().is_some_and(|open| {
+    fn try_append(&mut self, lane: Lane, record: &Record, define: Define<'_>) -> Result<(), SpoolError> {
+        let segment_bytes = match lane {
+            Lane::Bulk => self.options.segment_bytes,
+            Lane::Urgent => self.reserve.segment_bytes(),
+        };
+        let is_full = self.writer.slot(lane).as_ref().is_some_and(|open| {
             // Compressed it will be shorter; what is asked here is only when to begin a new file.
             let needed = record.message.len() as u64 / 2 + 2 * ALIGN as u64;
-            self.options.segment_bytes < open.offset + needed && HEADER_BYTES as u64 != open.offset
+            segment_bytes < open.offset + needed && HEADER_BYTES as u64 != open.offset
         });
         if is_full {
-            // What it holds must be kept before the next one is begun, so that the chain has no break.
-            self.sync_open()?;
-            self.writer.open = None;
+            // What it holds must be kept before the next one is begun, so that a failure costs one file only.
+            self.sync_open(lane)?;
+            *self.writer.slot(lane) = None;
         }
-        if self.writer.open.is_none() {
-            self.open_segment(record.sequence)?;
+        if self.writer.slot(lane).is_none() {
+            self.open_segment(lane, record.sequence)?;
         }
-        self.define(record.definitions, define)?;
-        let last = self.writer.last;
-        let open = self.writer.open.as_mut().expect("opened above");
-        let previous = open.waiting.last().map_or(last, |(sequence, _)| *sequence);
+        self.define(lane, record.definitions, define)?;
+        let previous = self.writer.last;
+        let open = self.writer.slot(lane).as_mut().expect("opened above");
         let head = Head {
             kind: Kind::Report,
             payload_bytes: 0,
@@ -162,13 +234,13 @@ impl Spool {
             sample_count: record.sample_count,
         };
         open.waiting.push((record.sequence, place));
-        open.waiting_last = open.waiting_last.max(record.sequence);
         open.newest = (record.wall_ms, record.boottime_ms);
+        self.writer.last = record.sequence;
         Ok(())
     }
 
-    fn give_up(&mut self) {
-        let Some(open) = self.writer.open.take() else {
+    fn give_up(&mut self, lane: Lane) {
+        let Some(open) = self.writer.slot(lane).take() else {
             return;
         };
         let Some(shelf) = self.shelves.get_mut(&self.writer.ordinal) else {
@@ -185,8 +257,8 @@ impl Spool {
         }
     }
 
-    fn open_segment(&mut self, first_sequence: u64) -> Result<(), SpoolError> {
-        self.has_room()?;
+    /// The folder of the running epoch, with the mark in it.
+    fn open_folder(&mut self) -> Result<Utf8PathBuf, SpoolError> {
         let writer = &mut self.writer;
         let dir = self
             .dir
@@ -195,27 +267,36 @@ impl Spool {
             let path = path.to_owned();
             move |source| SpoolError::Write { path, source }
         };
-        let shelf = match self.shelves.entry(writer.ordinal) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                self.files.create_dir(&dir).map_err(failed(&dir))?;
-                entry.insert(Shelf {
-                    epoch: writer.epoch,
-                    dir: dir.clone(),
-                    ..Shelf::default()
-                })
-            }
-        };
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.shelves.entry(writer.ordinal) {
+            self.files.create_dir(&dir).map_err(failed(&dir))?;
+            entry.insert(Shelf {
+                epoch: writer.epoch,
+                dir: dir.clone(),
+                ..Shelf::default()
+            });
+        }
         if writer.mark.is_none() {
             let path = dir.join("mark");
             let mark = self.files.create(&path, 2 * ALIGN as u64, &[]);
             writer.mark = Some(mark.map_err(failed(&path))?);
         }
+        Ok(dir)
+    }
+
+    fn open_segment(&mut self, lane: Lane, first_sequence: u64) -> Result<(), SpoolError> {
+        if lane == Lane::Bulk {
+            self.has_room()?;
+        }
+        let dir = self.open_folder()?;
+        let writer = &mut self.writer;
         writer.segments += 1;
         let id = FileId {
             agent: self.agent,
             epoch: writer.epoch,
-            segment: writer.segments,
+            segment: match lane {
+                Lane::Bulk => writer.segments,
+                Lane::Urgent => format::urgent_segment(writer.segments),
+            },
         };
         let header = Header {
             id,
@@ -224,47 +305,75 @@ impl Spool {
             wall_ms: writer.wall_ms,
         };
         let path = format::segment_path(&dir, id.segment);
-        let file = self
-            .files
-            .create(&path, self.options.segment_bytes, &header.encode())
-            .map_err(failed(&path))?;
+        let (file, size_bytes) = self.segment_file(lane, &path, &header.encode())?;
+        let writer = &mut self.writer;
         let segment = Segment {
             path: path.clone(),
-            size_bytes: self.options.segment_bytes,
+            size_bytes,
             live: 0,
-            newest_wall_ms: 0,
+            newest_wall_ms: writer.wall_ms,
             newest_boottime_ms: 0,
             boot_id: writer.boot_id.clone(),
         };
+        let shelf = self.shelves.get_mut(&writer.ordinal).expect("opened above");
         shelf.segments.insert(id.segment, segment);
-        writer.open = Some(OpenSegment {
+        *writer.slot(lane) = Some(OpenSegment {
             id,
             path,
             file,
             offset: HEADER_BYTES as u64,
             defined: 0,
             waiting: Vec::new(),
-            waiting_last: writer.last,
             newest: (0, 0),
         });
         Ok(())
+    }
+
+    /// A new file with room allocated, or one of the reserve.
+    fn segment_file(
+        &mut self,
+        lane: Lane,
+        path: &Utf8Path,
+        header: &[u8],
+    ) -> Result<(Box<dyn OpenFile>, u64), SpoolError> {
+        let (opened, size_bytes) = match lane {
+            Lane::Bulk => {
+                let size_bytes = self.options.segment_bytes;
+                (self.files.create(path, size_bytes, header), size_bytes)
+            }
+            Lane::Urgent => {
+                let spare = self.reserve.take().ok_or(SpoolError::Full)?;
+                let opened = self.files.recycle(&spare, path, header);
+                (opened, self.reserve.segment_bytes())
+            }
+        };
+        let opened = opened.map_err(|source| SpoolError::Write {
+            path: path.to_owned(),
+            source,
+        });
+        Ok((opened?, size_bytes))
     }
 
     fn has_room(&self) -> Result<(), SpoolError> {
         let Options {
             segment_bytes,
             size_bytes_max,
-            free_percent_min,
             ..
         } = self.options;
-        if size_bytes_max < self.size_bytes() + segment_bytes {
+        let used: u64 = self.shelves.values().map(Shelf::size_bytes).sum();
+        if size_bytes_max < used + segment_bytes {
             return Err(SpoolError::Full);
         }
+        self.has_room_for(segment_bytes)
+    }
+
+    /// Whether the file system keeps what it must keep free with `bytes` more.
+    fn has_room_for(&self, bytes: u64) -> Result<(), SpoolError> {
         // Where the room is not known, the write will tell.
         let parent = self.dir.parent().unwrap_or(&self.dir);
         if let Ok(space) = self.files.space(parent) {
-            let kept = u128::from(space.total_bytes) * u128::from(free_percent_min) / 100;
-            if u128::from(space.free_bytes) < kept + u128::from(segment_bytes) {
+            let kept = u128::from(space.total_bytes) * u128::from(self.options.free_percent_min) / 100;
+            if u128::from(space.free_bytes) < kept + u128::from(bytes) {
                 return Err(SpoolError::Full);
             }
         }
@@ -272,7 +381,7 @@ impl Spool {
     }
 
     /// Writes the definitions up to `last` that are missing: first the dictionary, synced, then the segment.
-    fn define(&mut self, last: u32, define: Define<'_>) -> Result<(), SpoolError> {
+    fn define(&mut self, lane: Lane, last: u32, define: Define<'_>) -> Result<(), SpoolError> {
         let dir = self
             .dir
             .join(format!("{:08}-{:016x}", self.writer.ordinal, self.writer.epoch));
@@ -285,7 +394,8 @@ impl Spool {
             }
         }
         let epoch = self.writer.epoch;
-        let open = self.writer.open.as_mut().expect("called with an open segment");
+        let open = self.writer.slot(lane).as_mut();
+        let open = open.expect("called with an open segment");
         while open.defined < last {
             let first = open.defined + 1;
             let end = last.min(open.defined + DEFINITIONS_PER_RECORD);

@@ -1,5 +1,7 @@
 //! Outbox, keeper and spool together, from a start to the next, on a disk that does what a test wants.
 
+mod outage;
+
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
@@ -291,4 +293,45 @@ async fn a_report_that_the_disk_lost_meanwhile_is_told_as_a_gap() {
     outbox.ack(2, &set(&[(1, 1)]));
     keeper.round(false);
     assert_eq!(outbox.epochs().len(), 1, "what is told is forgotten");
+}
+
+/// D7
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_urgent_reports_are_kept_at_once_and_the_others_when_there_is_room() {
+    let files = Memory::default();
+    let (mut keeper, outbox) = start(&files, 1, Options::default());
+    keeper.round(false);
+    files.set(|faults| {
+        faults.free_bytes = Some(0);
+        faults.create = Some(Errno::ENOSPC);
+    });
+    let unkept = || -> Vec<u64> {
+        outbox
+            .to_keep(true)
+            .iter()
+            .map(|record| record.sequence)
+            .collect()
+    };
+    for number in 1..=20 {
+        if number % 4 == 0 {
+            outbox.push_urgent(Report::empty(0, 0, clock()));
+        } else {
+            outbox.push(report(number, 20));
+        }
+        keeper.round(false);
+        assert!(
+            unkept().iter().all(|sequence| sequence % 4 != 0),
+            "{:?}",
+            unkept()
+        );
+    }
+    assert_eq!(unkept().len(), 15);
+    files.set(|faults| {
+        faults.free_bytes = None;
+        faults.create = None;
+    });
+    tokio::time::advance(PAUSE_MAX).await;
+    keeper.round(false);
+    assert!(outbox.is_kept());
+    println!("normal {PAUSE_MAX:?} after space returned, at the latest");
 }
