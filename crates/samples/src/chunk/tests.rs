@@ -139,3 +139,44 @@ proptest! {
         prop_assert!(read.iter().zip(&runs).all(|(left, right)| same(left, right)));
     }
 }
+
+#[test]
+fn a_chunk_of_the_first_format_is_still_read() {
+    let times: Vec<i64> = (0..10).map(|n| KEY.start_ms + n * 15_000).collect();
+    let values: Vec<f64> = (0..10).map(f64::from).collect();
+    let mut payload = Vec::new();
+    codec::encode(&values, &mut codec::Scratch::default(), &mut payload);
+    let mut segment = Vec::new();
+    put_varint(&mut segment, payload.len() as u64);
+    segment.extend(payload);
+    let mut encoded_times = Vec::new();
+    codec::times::encode(&times, &mut encoded_times);
+    let mut directory = Vec::new();
+    put_varint(&mut directory, KEY.group.into());
+    put_varint(&mut directory, zigzag(KEY.start_ms));
+    let part = |directory: &mut Vec<u8>, stored: &[u8]| {
+        put_varint(directory, stored.len() as u64);
+        put_varint(directory, 0);
+        directory.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
+    };
+    for number in [1, times.len() as u64] {
+        put_varint(&mut directory, number);
+    }
+    part(&mut directory, &encoded_times);
+    // One series, number 5, alone in its segment.
+    for number in [1, 5, 1] {
+        put_varint(&mut directory, number);
+    }
+    part(&mut directory, &segment);
+    let mut bytes = vec![FORMAT_OF_SAMPLES];
+    bytes.extend_from_slice(&(directory.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&directory).to_le_bytes());
+    bytes.extend(directory);
+    bytes.extend(encoded_times);
+    bytes.extend(segment);
+    let read = read_all(&bytes).unwrap();
+    assert_eq!(
+        (read[0].series, &*read[0].times_ms, &read[0].values[..]),
+        (5, &times[..], &values[..])
+    );
+}

@@ -188,3 +188,32 @@ fn too_many_series_at_rest_are_forgotten_and_one_that_comes_back_is_itself() {
         (2, 0)
     );
 }
+
+#[test]
+fn a_day_file_of_the_first_version_is_read_and_compacted() {
+    let mut world = lived(1, 3, 60_000);
+    let before = all(&world.store);
+    // Closing puts everything into the file itself.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = camino::Utf8Path::from_path(elsewhere.path()).unwrap();
+    world.store = crate::world::open(path, &Options::default());
+    let database = rusqlite::Connection::open(world.dir().join("raw-2025-11-22.db")).unwrap();
+    database
+        .execute_batch(
+            "DROP INDEX chunk_by_group;
+             ALTER TABLE chunk DROP COLUMN first_series;
+             ALTER TABLE chunk DROP COLUMN last_series;
+             ALTER TABLE chunk DROP COLUMN is_final;
+             CREATE INDEX chunk_by_group ON chunk (group_id, last_ms, first_ms, start_ms);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(database);
+    world.store = crate::world::open(&world.dir(), &Options::default());
+    assert_eq!(
+        (all(&world.store), world.store.damaged()),
+        (before.clone(), vec![])
+    );
+    assert_eq!(world.store.compact(world.now_ms).unwrap().groups, 1);
+    assert_eq!(all(&world.store), before);
+}
