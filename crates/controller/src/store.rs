@@ -122,10 +122,11 @@ impl StoreError {
     }
 }
 
-/// SQLITE_BUSY, LOCKED, NOMEM, IOERR and FULL; the low byte of an extended code is the code.
+/// SQLITE_BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB; the low byte of an extended code is
+/// the code. A damaged database is no fault of what was to be stored: that has to wait until it is restored.
 fn is_transient_code(code: &str) -> bool {
     code.parse::<u32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 10 | 13))
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 8 | 10 | 11 | 13 | 14 | 26))
 }
 
 /// Names what a query was for.

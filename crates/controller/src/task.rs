@@ -131,7 +131,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
     let clock = app.clock().clone();
     let tasks: Vec<Arc<dyn Task>> = vec![
         Arc::new(sealing::Sealing::new(Arc::clone(&samples), app.store().clone())),
-        Arc::new(compaction::Compaction::new(Arc::clone(&samples))),
+        Arc::new(compaction::Compaction::new(Arc::clone(&samples), hold.clone())),
         Arc::new(verification::Verification::new(Arc::clone(&samples))),
         Arc::new(retention::Retention::new(Arc::clone(&samples), hold.clone())),
         Arc::new(trimming::Trimming::new(

@@ -114,6 +114,8 @@ fn a_busy_or_full_disk_may_pass_and_a_broken_rule_does_not() {
         ("261", true),
         ("13", true),
         ("778", true),
+        ("11", true),
+        ("26", true),
         ("787", false),
         ("1", false),
     ] {

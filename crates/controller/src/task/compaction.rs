@@ -6,14 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Task, TaskError};
+use crate::backup::DeletionHold;
 
 pub(super) struct Compaction {
     samples: Arc<muster_samples::Store>,
+    hold: DeletionHold,
 }
 
 impl Compaction {
-    pub(super) const fn new(samples: Arc<muster_samples::Store>) -> Self {
-        Self { samples }
+    pub(super) const fn new(samples: Arc<muster_samples::Store>, hold: DeletionHold) -> Self {
+        Self { samples, hold }
     }
 }
 
@@ -28,6 +30,10 @@ impl Task for Compaction {
     }
 
     async fn run(&self, now_ms: i64) -> Result<(), TaskError> {
+        // Files take the place of others: a backup would miss one of them.
+        let Some(_may_delete) = self.hold.may_delete() else {
+            return Ok(());
+        };
         let samples = Arc::clone(&self.samples);
         let done = tokio::task::spawn_blocking(move || samples.compact(now_ms)).await??;
         if 0 < done.groups {
