@@ -10,6 +10,7 @@
 //! Every queue is bounded in bytes: when it is full, [`Intake::report`] waits, and so does the agent behind it.
 
 mod batch;
+mod clip;
 mod codec;
 mod cursor;
 mod error;

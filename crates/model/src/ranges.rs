@@ -67,6 +67,35 @@ impl RangeSet {
             .is_some_and(|index| sequence <= self.0[index].last)
     }
 
+    /// The parts of `range` that are not in the set, in ascending order.
+    #[must_use]
+    pub fn missing_of(&self, range: SequenceRange) -> Vec<SequenceRange> {
+        let (mut missing, mut next) = (Vec::new(), range.first);
+        let start = self.0.partition_point(|known| known.last < range.first);
+        for known in self.0[start..]
+            .iter()
+            .take_while(|known| known.first <= range.last)
+        {
+            if next < known.first {
+                missing.push(SequenceRange {
+                    first: next,
+                    last: known.first - 1,
+                });
+            }
+            let Some(after) = known.last.checked_add(1) else {
+                return missing;
+            };
+            next = after;
+        }
+        if next <= range.last {
+            missing.push(SequenceRange {
+                first: next,
+                last: range.last,
+            });
+        }
+        missing
+    }
+
     /// The lowest number ≥ 1 that is not in the set; sequences begin at 1.
     #[must_use]
     pub fn lowest_hole(&self) -> u64 {
@@ -154,6 +183,25 @@ impl FromIterator<SequenceRange> for RangeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_of_a_range_is_told_in_parts() {
+        let range = |first, last| SequenceRange { first, last };
+        let set: RangeSet = [range(3, 4), range(8, 9), range(u64::MAX, u64::MAX)]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            set.missing_of(range(1, 10)),
+            [range(1, 2), range(5, 7), range(10, 10)]
+        );
+        assert_eq!(set.missing_of(range(4, 8)), [range(5, 7)]);
+        assert_eq!(set.missing_of(range(3, 4)), []);
+        assert_eq!(
+            set.missing_of(range(u64::MAX - 1, u64::MAX)),
+            [range(u64::MAX - 1, u64::MAX - 1)]
+        );
+        assert_eq!(RangeSet::default().missing_of(range(2, 2)), [range(2, 2)]);
+    }
 
     #[test]
     fn numbers_in_any_order_become_one_range() {

@@ -2,12 +2,15 @@
 //!
 //! Nothing here is durable until the caller commits; a refusal leaves no trace in the transaction.
 
+use std::sync::Arc;
+
 use muster_base::id::AgentId;
 use muster_model::{RangeSet, RangesFull, Report};
 use rusqlite::{Connection, params};
 use thiserror::Error;
 
-use super::codec::Packer;
+use super::clip;
+use super::codec::{self, Packer};
 use super::cursor::{Cursors, Key};
 use super::{IncomingDefinitions, IncomingReport, RecordKind, Trimmed, schema};
 
@@ -62,10 +65,10 @@ pub(super) struct Batch<'a> {
 
 impl Batch<'_> {
     /// Stores a report with the ranges it fills, unless it is there, rests on unknown definitions, or makes one
-    /// hole too many.
-    pub(super) fn report(&mut self, incoming: &IncomingReport) -> Result<Taken, BatchError> {
+    /// hole too many. What its gaps say that is known already is taken out of it.
+    pub(super) fn report(&mut self, incoming: &mut IncomingReport) -> Result<Taken, BatchError> {
+        let key = (incoming.agent, incoming.report.epoch);
         let report = &*incoming.report;
-        let key = (incoming.agent, report.epoch);
         let cursor = self.cursors.get(self.transaction, key)?;
         if cursor.ranges.contains(report.sequence) {
             return Ok(Taken::Duplicate);
@@ -75,6 +78,8 @@ impl Batch<'_> {
                 from_id: cursor.definitions.saturating_add(1),
             });
         }
+        self.clip_gaps(incoming)?;
+        let (incoming, report) = (&*incoming, &*incoming.report);
         if let Err((epoch, RangesFull { lowest_hole })) = self.fill_ranges(incoming)? {
             return Ok(Taken::TooManyHoles { epoch, lowest_hole });
         }
@@ -96,6 +101,23 @@ impl Batch<'_> {
             position: self.transaction.last_insert_rowid(),
             packed_bytes: payload.len(),
         })
+    }
+
+    fn clip_gaps(&mut self, incoming: &mut IncomingReport) -> Result<(), BatchError> {
+        let (agent, report) = (incoming.agent, &*incoming.report);
+        let clipped = clip::clip(&report.gaps, |epoch| {
+            let cursor = self.cursors.get(self.transaction, (agent, epoch))?;
+            Ok::<_, BatchError>(cursor.ranges.clone())
+        })?;
+        if let Some(gaps) = clipped {
+            let report = Report {
+                gaps,
+                ..report.clone()
+            };
+            incoming.plain = codec::encode_report(&report);
+            incoming.report = Arc::new(report);
+        }
+        Ok(())
     }
 
     /// Adds the report's own number and what its gaps close: all of it or nothing.

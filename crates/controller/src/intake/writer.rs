@@ -225,9 +225,9 @@ impl Writer {
         });
     }
 
-    fn process(&mut self, batch: Vec<Item>, packer: &mut Packer) {
+    fn process(&mut self, mut batch: Vec<Item>, packer: &mut Packer) {
         let started = Instant::now();
-        match self.commit(&batch, packer) {
+        match self.commit(&mut batch, packer) {
             Ok(outcomes) => {
                 self.cursors.committed();
                 if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Done)) {
@@ -248,7 +248,7 @@ impl Writer {
     }
 
     /// Writes everything in one transaction, if there is anything to write.
-    fn commit(&mut self, items: &[Item], packer: &mut Packer) -> Result<Vec<Outcome>, BatchError> {
+    fn commit(&mut self, items: &mut [Item], packer: &mut Packer) -> Result<Vec<Outcome>, BatchError> {
         if items.iter().all(|item| matches!(item, Item::Cursors { .. })) {
             return Ok(items.iter().map(|_| Outcome::Done).collect());
         }
