@@ -10,6 +10,7 @@
 //!
 //! It knows neither the stream nor TLS (that is `uplink`), nor what a report says (that is `report`).
 
+mod ends;
 mod gaps;
 mod held;
 mod kept;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use muster_model::{Clock, GapReason, PreviousEpoch, RangeSet, Report, SeriesDef, limits};
 use tokio::sync::Notify;
 
+use self::ends::Ends;
 use self::state::State;
 
 pub use self::lanes::{Credit, Wanted};
@@ -126,6 +128,8 @@ pub struct Outbox {
     spool_needed: Notify,
     /// There is a stream.
     connected: Notify,
+    /// The controller knows how every earlier epoch ended.
+    ends_told: Notify,
 }
 
 impl Outbox {
@@ -134,7 +138,7 @@ impl Outbox {
     pub fn new(epoch: u64, previous: Option<PreviousEpoch>, bytes_max: usize) -> Self {
         let state = State {
             bytes_max,
-            previous,
+            ends: Ends::new(previous),
             ..State::default()
         };
         Self {
@@ -144,6 +148,32 @@ impl Outbox {
             settled: Notify::new(),
             spool_needed: Notify::new(),
             connected: Notify::new(),
+            ends_told: Notify::new(),
+        }
+    }
+
+    /// Has reports after the first tell how epochs before the previous one ended, of which the controller may not
+    /// know.
+    #[must_use]
+    pub fn with_earlier(self, earlier: impl IntoIterator<Item = PreviousEpoch>) -> Self {
+        {
+            let mut state = self.lock();
+            let ends = std::mem::take(&mut state.ends);
+            state.ends = ends.and(earlier);
+        }
+        self
+    }
+
+    /// Whether the controller knows how every earlier epoch ended.
+    #[must_use]
+    pub fn has_told_ends(&self) -> bool {
+        self.lock().ends.is_told()
+    }
+
+    /// Waits until the controller knows how every earlier epoch ended. For one waiter.
+    pub async fn ends_told(&self) {
+        while !self.has_told_ends() {
+            self.ends_told.notified().await;
         }
     }
 
@@ -326,6 +356,7 @@ impl Outbox {
     fn announce(&self, settled: bool) {
         // An ack frees credit, so there may be something to send as well.
         self.changed.notify_one();
+        self.ends_told.notify_one();
         if settled {
             self.settled.notify_one();
         }

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::clocks::ClockReader;
 use crate::collect::runner::{self, Handle, Plan};
 use crate::collect::{Context, Summary};
-use crate::epoch::{Epoch, EpochError};
+use crate::epoch::{Epoch, EpochError, Teller};
 use crate::host::Host;
 use crate::identity::{Identity, IdentityDir, IdentityError};
 use crate::outbox::Outbox;
@@ -97,11 +97,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "agent starts"
     );
     let parts = Parts::start(&options, (dir, identity), &epoch, &shutdown).await?;
+    let outbox = Arc::clone(&parts.outbox);
     match parts.until(&shutdown).await? {
-        End::Delivered => epoch.end_cleanly(),
+        End::Delivered => epoch.end_cleanly(outbox.has_told_ends()),
         End::Kept => {
             info!("not everything was delivered before the end, the rest is kept on disk");
-            epoch.end_cleanly();
+            epoch.end_cleanly(outbox.has_told_ends());
         }
         End::Lost => warn!("not everything was delivered before the end, and not all of it is kept"),
     }
@@ -146,7 +147,7 @@ impl Parts {
         });
         let (spool, past) = open_spool(options, identity.agent_id, epoch, clocks.now()).await;
         let outbox = Outbox::new(epoch.number(), epoch.previous(), options.outbox_bytes_max);
-        let outbox = Arc::new(outbox.with_past(past));
+        let outbox = Arc::new(outbox.with_earlier(epoch.earlier()).with_past(past));
         let keeper = spool.map(|spool| Keeper::new(spool, Arc::clone(&outbox), clocks.clone()));
         let (ticks_tx, ticks_rx) = mpsc::channel(TICKS_MAX);
         let (flushes_tx, flushes_rx) = mpsc::channel(CONTROLS_MAX);
@@ -183,6 +184,7 @@ impl Parts {
         helpers.spawn(async move {
             watch.run_until_cancelled(renewer.run(usable_tx)).await;
         });
+        helpers.spawn(forget_told(Arc::clone(&outbox), epoch.teller(), shutdown.clone()));
         helpers.spawn(control(
             control_rx,
             handle,
@@ -248,6 +250,16 @@ async fn connect_when(usable: oneshot::Receiver<()>, uplink: Uplink, stop: Cance
     // It is dropped, never sent: also when the agent ends before.
     let _ = stop.run_until_cancelled(usable).await;
     uplink.run(stop).await;
+}
+
+/// Forgets how earlier epochs ended once the controller knows it.
+async fn forget_told(outbox: Arc<Outbox>, teller: Teller, shutdown: CancellationToken) {
+    if outbox.has_told_ends() {
+        return;
+    }
+    if shutdown.run_until_cancelled(outbox.ends_told()).await.is_some() {
+        teller.told();
+    }
 }
 
 /// Opens the spool. An agent without one watches all the same.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use muster_model::{Gap, GapReason, PreviousEpoch, RangeSet, Report, SequenceRange, SeriesDef};
+use muster_model::{Gap, GapReason, RangeSet, Report, SequenceRange, SeriesDef};
 use tokio::time::Instant;
 
+use super::ends::Ends;
 use super::gaps::{self, PendingGaps};
 use super::held::{Held, HeldReports};
 use super::kept::PastEpoch;
@@ -18,9 +19,7 @@ const REFUSALS_MAX: u8 = 2;
 pub(super) struct State {
     pub(super) bytes_max: usize,
     pub(super) last_sequence: u64,
-    pub(super) previous: Option<PreviousEpoch>,
-    /// The report that names the previous epoch; 0 if none does yet.
-    pub(super) previous_in: u64,
+    pub(super) ends: Ends,
     pub(super) held: HeldReports,
     /// Earlier epochs, the oldest first.
     pub(super) past: Vec<PastEpoch>,
@@ -45,11 +44,7 @@ impl State {
         let sequence = self.last_sequence;
         report.epoch = epoch;
         report.sequence = sequence;
-        report.previous_epoch = None;
-        if self.previous_in == 0 && self.previous.is_some() {
-            report.previous_epoch = self.previous;
-            self.previous_in = sequence;
-        }
+        report.previous_epoch = self.ends.name_by(sequence);
         report.gaps = self.gaps.carry_by(sequence);
         let held = Held::new(report, self.defined());
         let held = if is_urgent { held.urgent() } else { held };
@@ -73,6 +68,7 @@ impl State {
         for report in &acked {
             // A set at its bound forgets the number; then a later loss of it goes unnoticed, and nothing else does.
             let _ = self.acked.insert(report.sequence);
+            self.ends.carrier_is_acked(report.sequence);
             if self.gaps.carrier_is_acked(report.sequence) {
                 // Reports were lost, and with them perhaps the only word of a change.
                 self.resyncs += 1;
@@ -130,9 +126,7 @@ impl State {
     pub(super) fn lose(&mut self, epoch: u64, report: &Held, reason: GapReason, is_running: bool) {
         if is_running {
             self.gaps.carrier_is_lost(report.sequence);
-            if self.previous_in == report.sequence {
-                self.previous_in = 0;
-            }
+            self.ends.carrier_is_lost(report.sequence);
         }
         self.gaps.add(Gap {
             epoch,
