@@ -23,6 +23,9 @@ use crate::control::lock::{DataLock, LockError};
 use crate::control::{Request, transfer};
 use crate::run::{LOCK_WAIT_MAX, STATE_FILE};
 
+/// The file of revocations in the data folder, which no restore touches.
+const REVOCATIONS: &str = "revocations";
+
 /// Makes a backup; returns what was made as JSON.
 pub(super) async fn make(config: &Config, file: &Utf8Path) -> anyhow::Result<String> {
     let state = config.data_dir.join(STATE_FILE);
@@ -80,6 +83,7 @@ pub(super) async fn restore(config: &Config, file: &Utf8Path) -> anyhow::Result<
         );
     }
     let now_ms = WallClock::system().now_ms();
+    let has_revocations = data_dir.join(REVOCATIONS).exists();
     let restored = backup::restore(file, data_dir, key, now_ms, say).await?;
     let app = local::open(config).await?;
     let actor = Actor::Local {
@@ -93,11 +97,23 @@ pub(super) async fn restore(config: &Config, file: &Utf8Path) -> anyhow::Result<
             data_dir.join("replaced")
         ));
     }
+    if !has_revocations {
+        say(&format!(
+            "there is no {}: whom somebody revoked from {} to {} is not known. Revoke them again",
+            data_dir.join(REVOCATIONS),
+            restored
+                .manifest
+                .as_ref()
+                .map_or_else(|| "the upgrade".to_owned(), |manifest| time(manifest.made_ms)),
+            time(now_ms)
+        ));
+    }
     Ok(json!({
         "made_ms": restored.manifest.as_ref().map(|manifest| manifest.made_ms),
         "store_epoch": restored.store_epoch,
         "enrolment_tokens_void": restored.tokens_void,
         "sessions_void": restored.sessions_void,
+        "revocations_known": has_revocations,
     })
     .to_string())
 }
@@ -207,6 +223,11 @@ fn refuse_existing(path: &Utf8Path) -> anyhow::Result<()> {
         bail!("{path} is there already, and a backup never replaces a file: name another one");
     }
     Ok(())
+}
+
+/// RFC 3339, UTC.
+fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }
 
 /// A line for whoever waits.
