@@ -13,6 +13,7 @@ mod m20261122_000007_positions;
 mod m20261122_000008_renewals;
 mod m20261122_000009_audit;
 mod m20261122_000010_access;
+mod m20261122_000011_agent_states;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_renewals::Migration),
             Box::new(m20261122_000009_audit::Migration),
             Box::new(m20261122_000010_access::Migration),
+            Box::new(m20261122_000011_agent_states::Migration),
         ]
     }
 }

@@ -15,6 +15,7 @@ pub mod limit;
 pub mod live;
 pub mod presence;
 pub mod resources;
+pub mod rotation;
 pub mod series;
 pub mod servers;
 pub mod status;
@@ -32,6 +33,7 @@ use muster_base::id::{AgentId, ServerId};
 use thiserror::Error;
 use tokio::sync::{Mutex, broadcast};
 
+use crate::identity::revocations::{self, RevocationKey, Revocations, RevocationsError};
 use crate::identity::{Identity, IdentityError, Installation, Seal};
 use crate::store::{Store, StoreError};
 
@@ -40,8 +42,11 @@ pub const PAGE_LIMIT_MAX: u32 = 1_000;
 /// Items of a page whose `limit` is not given.
 pub const PAGE_LIMIT_DEFAULT: u32 = 100;
 
-/// How many revocations a slow reader may be behind before it loses one; a reader that does asks the store.
-const REVOCATIONS_HELD: usize = 1_024;
+/// How many changes of agents' standing a slow reader may be behind before it loses one; a reader that does closes
+/// every stream.
+const CHANGES_HELD: usize = 1_024;
+/// How often an agent that is held is written down anew, a second.
+const HOLDS_PER_S: f64 = 1.0 / 60.0;
 /// Renewals a second of one agent: a certificate lives for a minute at least and is renewed half way.
 const RENEWALS_PER_S: f64 = 0.1;
 /// Renewals of one agent at once, for answers that are lost.
@@ -141,6 +146,9 @@ pub enum AppError {
     /// Making an enrolment token failed.
     #[error(transparent)]
     Enrolment(#[from] enrolment::EnrolError),
+    /// A revocation counts, but could not be written beside the state database.
+    #[error("write down a revocation")]
+    NotKept(#[from] RevocationsError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -158,6 +166,9 @@ pub enum KeepError {
     /// The audit log failed.
     #[error(transparent)]
     Audit(#[from] audit::AuditError),
+    /// The revocations beside the state database failed.
+    #[error(transparent)]
+    Revocations(#[from] RevocationsError),
 }
 
 /// All use-cases over one store and one identity. Shared as `Arc<App>`.
@@ -174,9 +185,14 @@ pub struct App {
     enrolment_limit: limit::RateLimit<std::net::IpAddr>,
     enrolment_limit_all: limit::RateLimit<()>,
     renewal_limit: limit::RateLimit<AgentId>,
-    revoked_tx: broadcast::Sender<AgentId>,
     /// Told of every server whose cadence was set.
     cadence_tx: broadcast::Sender<(ServerId, live::Cadence)>,
+    hold_limit: limit::RateLimit<AgentId>,
+    refusals: Arc<enrolment::Refusals>,
+    revoked: enrolment::Revoked,
+    change_tx: broadcast::Sender<enrolment::Change>,
+    /// Held by whoever changes certificates of our own.
+    ca_lock: Mutex<()>,
     /// Names and tags of servers; emptied by whatever changes one.
     names: Mutex<Option<Arc<HashMap<ServerId, servers::ServerName>>>>,
 }
@@ -188,6 +204,7 @@ impl App {
         store: Store,
         identity: Arc<Identity>,
         audit: audit::Audit,
+        revocations: Revocations,
         clock: WallClock,
         settings: Settings,
     ) -> Self {
@@ -211,8 +228,12 @@ impl App {
             clock,
             presence: Arc::default(),
             settings,
-            revoked_tx: broadcast::Sender::new(REVOCATIONS_HELD),
-            cadence_tx: broadcast::Sender::new(REVOCATIONS_HELD),
+            cadence_tx: broadcast::Sender::new(CHANGES_HELD),
+            hold_limit: limit::RateLimit::new(HOLDS_PER_S, 2),
+            refusals: Arc::default(),
+            revoked: enrolment::Revoked::new(revocations),
+            change_tx: broadcast::Sender::new(CHANGES_HELD),
+            ca_lock: Mutex::default(),
             names: Mutex::default(),
         }
     }
@@ -266,8 +287,12 @@ impl App {
     /// [`KeepError`]; what was not done is done the next time.
     pub async fn upkeep(&self) -> Result<(), KeepError> {
         let now_ms = self.clock.now_ms();
-        let fresh = self.identity.renew()?;
-        self.store.put_secrets(&fresh, now_ms).await?;
+        {
+            let _only = self.ca_lock.lock().await;
+            let fresh = self.identity.renew()?;
+            self.store.put_secrets(&fresh, now_ms).await?;
+        }
+        self.keep_revocations().await?;
         self.store
             .forget_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
             .await?;
@@ -315,12 +340,43 @@ pub async fn open(
     let installation = store.installation(Installation::random()?, now_ms).await?;
     let sealed = store.secrets().await?;
     let seal = Seal::load_or_make(secret_key_file, !sealed.is_empty())?;
+    let revocation_key = RevocationKey::of(&seal);
     let (identity, fresh) = Identity::open(installation, sealed, seal, clock.clone())?;
     store.put_secrets(&fresh, now_ms).await?;
     let folder = database.parent().unwrap_or(Utf8Path::new("."));
     let key = identity.mac_key(audit::KEY_PURPOSE);
     let audit = audit::Audit::open(store.clone(), clock.clone(), key, folder).await?;
-    Ok(App::new(store, Arc::new(identity), audit, clock, settings))
+    let revocations = open_revocations(&store, database, revocation_key, now_ms).await?;
+    Ok(App::new(
+        store,
+        Arc::new(identity),
+        audit,
+        revocations,
+        clock,
+        settings,
+    ))
+}
+
+/// Brings the revocations in the database and those in the file beside it together.
+async fn open_revocations(
+    store: &Store,
+    database: &Utf8Path,
+    key: RevocationKey,
+    now_ms: i64,
+) -> Result<Revocations, KeepError> {
+    let known = store.revocations().await?;
+    let file = database.with_file_name(revocations::FILE);
+    let revocations = Revocations::open(&file, key, &known, now_ms)?;
+    let mut new = revocations.entries().clone();
+    new.retain(|agent, _| !known.contains_key(agent));
+    if !new.is_empty() {
+        tracing::warn!(
+            count = new.len(),
+            "the state database did not know of revocations that are kept beside it, and takes them over"
+        );
+    }
+    store.take_revocations(&new).await?;
+    Ok(revocations)
 }
 
 #[cfg(test)]

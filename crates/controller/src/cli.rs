@@ -21,6 +21,7 @@ use crate::run;
 
 mod backup;
 mod local;
+mod trust;
 
 /// The command line or the settings cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -86,6 +87,12 @@ enum Command {
     Restore(BackupFile),
     /// Checks that a backup is whole, and prints what is in it as JSON.
     Verify(BackupFile),
+    /// Agents: which there are, and the decision about those that may not connect until somebody decides.
+    #[command(subcommand)]
+    Agent(trust::Agent),
+    /// The certificate authority, and the replacement of its root.
+    #[command(subcommand)]
+    Ca(trust::Ca),
     /// Prints how the running controller is, as JSON.
     Status,
 }
@@ -216,6 +223,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             print(&format!("{restored}\n"))
         }),
         Some(Command::Verify(wanted)) => print(&format!("{}\n", backup::verify(&wanted.file)?)),
+        Some(Command::Agent(asked)) => {
+            in_runtime(async { print(&local::trust(&config, asked.into()).await?) })
+        }
+        Some(Command::Ca(asked)) => in_runtime(async { print(&local::trust(&config, asked.into()).await?) }),
         Some(Command::Status) => in_runtime(async {
             let status = local::status(&config).await?;
             print(&format!("{status}\n"))

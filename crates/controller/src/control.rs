@@ -10,8 +10,10 @@ pub mod lock;
 mod message;
 pub mod server;
 pub mod transfer;
+pub mod trust;
 
 pub use message::{MadeToken, Request, Status};
+pub use trust::{Told, Trust};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";

@@ -126,11 +126,12 @@ pub async fn serve(parts: Parts, metrics: GrpcMetrics, stop: CancellationToken) 
         // The configuration stays; the certificate in it follows renewals.
         tls: app.identity().server_tls_config(),
         clock: app.clock().clone(),
+        refusals: app.refusals(),
         options,
         metrics: Arc::clone(&metrics.accept),
     };
     let accepting = tokio::spawn(acceptor.run(connection_tx, stop.clone()));
-    let revoking = tokio::spawn(link::close_revoked(
+    let revoking = tokio::spawn(link::close_unwanted(
         Arc::clone(&app),
         agents.clone(),
         stop.clone(),

@@ -5,6 +5,7 @@
 //! (`middleware`). Nothing here knows tables, certificates or the agents' wire.
 
 mod access;
+mod agents;
 mod audit;
 mod auth;
 mod client;
@@ -136,6 +137,9 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(servers::get))
         .change(administer, "server.change", routes!(servers::patch))
         .change(administer, "server.delete", routes!(servers::delete))
+        .add(look, routes!(agents::list))
+        .change(administer, "agent.adopt", routes!(agents::adopt))
+        .change(administer, "agent.revoke", routes!(agents::revoke))
         .change(act, "collect.all", routes!(collect::all))
         .change(act, "collect.one", routes!(collect::one))
         .add(look, routes!(resources::list))
@@ -211,7 +215,9 @@ impl From<AppError> for Problem {
             }
             AppError::Enrolment(EnrolError::NoServer(id)) => Self::no_server(id.0),
             AppError::Enrolment(EnrolError::BadRequest(message)) => Self::new(Code::InvalidBody, message),
-            error @ (AppError::Enrolment(_) | AppError::Store(_)) => Self::internal(&error),
+            error @ (AppError::Enrolment(_) | AppError::NotKept(_) | AppError::Store(_)) => {
+                Self::internal(&error)
+            }
         }
     }
 }

@@ -9,7 +9,10 @@
 
 mod authority;
 mod peer;
+mod refusal;
 mod request;
+pub mod revocations;
+mod rotation;
 mod seal;
 mod tls;
 
@@ -30,7 +33,10 @@ use uuid::Uuid;
 
 use self::authority::Authority;
 pub use self::peer::{PeerCertificate, PeerError};
+pub use self::refusal::{Refusal, code_of as refusal_code};
 pub use self::request::{AgentKey, RequestError};
+use self::rotation::Authorities;
+pub use self::rotation::{Changes, Phase, Step, StepError};
 pub use self::seal::Seal;
 pub use self::tls::CONTROLLER_NAME;
 
@@ -145,15 +151,46 @@ pub struct Issued {
     pub not_after_ms: i64,
 }
 
+/// A root, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// SHA-256 of its SubjectPublicKeyInfo: the pin in enrolment tokens.
+    pub sha256: [u8; 32],
+    /// When it ends, Unix ms.
+    pub not_after_ms: i64,
+}
+
+/// Where the rotation of the root is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// How far it has come.
+    pub phase: Phase,
+    /// Since when, Unix ms; 0 if there never was one.
+    pub since_ms: i64,
+    /// The root.
+    pub root: Root,
+    /// The next root.
+    pub next: Option<Root>,
+    /// Until when agents that know only the root before can come back, Unix ms.
+    pub bridged_until_ms: Option<i64>,
+    /// When the authority that issues agents' certificates ends, Unix ms.
+    pub issuing_not_after_ms: i64,
+    /// When the controller's own certificate ends, Unix ms.
+    pub server_not_after_ms: i64,
+}
+
+/// A step that was prepared and does not count yet.
+pub struct Stepped(Authorities);
+
 /// The installation's keys and certificates. Shared as `Arc<Identity>`.
 pub struct Identity {
     installation: Installation,
     clock: WallClock,
     seal: Seal,
-    root: Authority,
-    issuing: RwLock<Arc<Authority>>,
+    authorities: RwLock<Arc<Authorities>>,
     command_key: Vec<u8>,
     server: Arc<tls::CurrentCertificate>,
+    verifier: Arc<tls::AgentVerifier>,
     tls: Arc<rustls::ServerConfig>,
 }
 
@@ -182,28 +219,23 @@ impl Identity {
         if is_new {
             secrets.make(installation, now_ms, &seal)?;
         }
-        let root = Authority::load(secrets.take(ROOT_KEY)?, secrets.take(ROOT_CERTIFICATE)?)?;
-        let issuing = Authority::load(secrets.take(ISSUING_KEY)?, secrets.take(ISSUING_CERTIFICATE)?)?;
+        let authorities = Authorities::open(&mut secrets)?;
         let command_key = Ed25519KeyPair::from_pkcs8(&secrets.take(COMMAND_KEY)?)
             .map_err(|_| IdentityError::Unreadable { name: COMMAND_KEY })?
             .public_key()
             .as_ref()
             .to_vec();
-        let server = Arc::new(tls::CurrentCertificate::issue(&issuing, &root, now_ms)?);
-        let tls = tls::server_config(
-            root.certificate(),
-            installation.uuid,
-            Arc::clone(&server),
-            clock.clone(),
-        )?;
+        let server = Arc::new(tls::CurrentCertificate::issue(&authorities, now_ms)?);
+        let verifier = Arc::new(tls::AgentVerifier::new(authorities.taken(), installation.uuid)?);
+        let tls = tls::server_config(Arc::clone(&verifier), Arc::clone(&server), clock.clone())?;
         let identity = Self {
             installation,
             clock,
             seal,
-            root,
-            issuing: RwLock::new(Arc::new(issuing)),
+            authorities: RwLock::new(Arc::new(authorities)),
             command_key,
             server,
+            verifier,
             tls,
         };
         let mut fresh = secrets.fresh;
@@ -219,20 +251,65 @@ impl Identity {
     pub fn renew(&self) -> Result<SealedSecrets, IdentityError> {
         let now_ms = self.clock.now_ms();
         let mut fresh = Vec::new();
-        if self.issuing().is_half_over(now_ms) {
-            let issuing = Authority::issuing(&self.root, now_ms)?;
-            fresh = vec![
-                sealed_secret(&self.seal, ISSUING_KEY, issuing.key_der())?,
-                sealed_secret(&self.seal, ISSUING_CERTIFICATE, issuing.certificate())?,
-            ];
-            *self.issuing.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuing);
-            tracing::info!("issuing authority renewed");
+        if let Some((authorities, secrets)) = self.authorities().refreshed(now_ms, &self.seal)? {
+            self.adopt(authorities)?;
+            fresh = secrets;
         }
         if self.server.is_half_over(now_ms) {
-            self.server.renew(&self.issuing(), &self.root, now_ms)?;
+            self.server.renew(&self.authorities(), now_ms)?;
             tracing::info!("controller certificate renewed");
         }
         Ok(fresh)
+    }
+
+    /// Prepares a step of the rotation of the root. What has to be stored comes first, what then makes the step count
+    /// second. Nothing else may renew or step meanwhile.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&self, step: Step) -> Result<(Changes, Stepped), StepError> {
+        let now_ms = self.clock.now_ms();
+        let (authorities, changes) =
+            self.authorities()
+                .after(step, self.installation.uuid, now_ms, &self.seal)?;
+        Ok((changes, Stepped(authorities)))
+    }
+
+    /// Makes a step count whose changes are stored.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; then it counts after the next start.
+    pub fn complete(&self, stepped: Stepped) -> Result<(), IdentityError> {
+        self.adopt(stepped.0)
+    }
+
+    /// Where the rotation of the root is.
+    #[must_use]
+    pub fn rotation(&self) -> Rotation {
+        let authorities = self.authorities();
+        let about = |authority: &Authority| Root {
+            sha256: Sha256::digest(authority.public_key_info()).into(),
+            not_after_ms: authority.not_after_ms(),
+        };
+        Rotation {
+            phase: authorities.record.phase,
+            since_ms: authorities.record.since_ms,
+            root: about(&authorities.root),
+            next: authorities.next.as_ref().map(|next| about(&next.root)),
+            bridged_until_ms: authorities.bridged_until_ms(),
+            issuing_not_after_ms: authorities.for_agents().not_after_ms(),
+            server_not_after_ms: self.server.not_after_ms(),
+        }
+    }
+
+    /// From now on these issue, are shown, and are trusted.
+    fn adopt(&self, authorities: Authorities) -> Result<(), IdentityError> {
+        let now_ms = self.clock.now_ms();
+        // First who is taken, so that nobody is refused between the two.
+        self.verifier.take(authorities.taken())?;
+        self.server.renew(&authorities, now_ms)?;
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authorities);
+        Ok(())
     }
 
     /// Which installation and store this is.
@@ -244,13 +321,23 @@ impl Identity {
     /// SHA-256 of the root's SubjectPublicKeyInfo: what enrolment tokens carry as pin.
     #[must_use]
     pub fn root_pin(&self) -> [u8; 32] {
-        Sha256::digest(self.root.public_key_info()).into()
+        Sha256::digest(self.authorities().root.public_key_info()).into()
     }
 
     /// Roots that agents trust, DER.
     #[must_use]
     pub fn trust_bundle(&self) -> Vec<Vec<u8>> {
-        vec![self.root.certificate().to_vec()]
+        self.authorities().bundle()
+    }
+
+    /// SHA-256 over [`Identity::trust_bundle`]: names it.
+    #[must_use]
+    pub fn roots_sha256(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for root in self.trust_bundle() {
+            hash.update(Sha256::digest(&root));
+        }
+        hash.finalize().into()
     }
 
     /// Ed25519 public keys that sign commands.
@@ -277,20 +364,23 @@ impl Identity {
         })
     }
 
-    /// Issues a certificate that is valid for `valid` to an agent, for the public key that it proved to hold.
+    /// Issues a certificate of this generation that is valid for `valid` to an agent, for the public key that it
+    /// proved to hold.
     ///
     /// # Errors
     /// [`IdentityError::Certificate`] or [`IdentityError::Random`].
     pub fn issue_agent(
         &self,
         agent: AgentId,
+        generation: u32,
         key: &AgentKey,
         valid: Duration,
     ) -> Result<Issued, IdentityError> {
-        let issuing = self.issuing();
+        let authorities = self.authorities();
+        let issuing = authorities.for_agents();
         let name = peer::uri(self.installation.uuid, agent);
         let valid_ms = i64::try_from(valid.as_millis()).unwrap_or(i64::MAX);
-        let issued = issuing.issue_agent(&name, key, self.clock.now_ms(), valid_ms)?;
+        let issued = issuing.issue_agent(&name, generation, key, self.clock.now_ms(), valid_ms)?;
         Ok(Issued {
             chain: vec![issued.certificate.to_vec(), issuing.certificate().to_vec()],
             serial: issued.serial,
@@ -305,8 +395,38 @@ impl Identity {
         Arc::clone(&self.tls)
     }
 
+    fn authorities(&self) -> Arc<Authorities> {
+        Arc::clone(&self.authorities.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[cfg(test)]
     fn issuing(&self) -> Arc<Authority> {
-        Arc::clone(&self.issuing.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.authorities().issuing)
+    }
+
+    #[cfg(test)]
+    fn root(&self) -> Arc<Authority> {
+        Arc::clone(&self.authorities().root)
+    }
+}
+
+/// Our authorities, for tests that make certificates which we never would.
+#[cfg(test)]
+pub(crate) struct SigningParts {
+    pub(crate) issuing_certificate: Vec<u8>,
+    pub(crate) issuing_key: Vec<u8>,
+    pub(crate) root_certificate: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Identity {
+    pub(crate) fn signing_parts(&self) -> SigningParts {
+        let issuing = self.issuing();
+        SigningParts {
+            issuing_certificate: issuing.certificate().to_vec(),
+            issuing_key: issuing.key_der().to_vec(),
+            root_certificate: self.root().certificate().to_vec(),
+        }
     }
 }
 

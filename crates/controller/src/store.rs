@@ -34,7 +34,10 @@ use sea_orm::{
 use thiserror::Error;
 
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
-pub(crate) use identities::{IdentityRow, NewIdentity, Redeem, Redeemed, Renewal, RenewalOutcome, TokenRow};
+pub(crate) use identities::{
+    AdoptOutcome, Adoption, AgentRow, CaughtUp, HeldRow, IdentityRow, NewIdentity, QUARANTINED, REVOKED,
+    Redeem, Redeemed, Renewal, RenewalOutcome, Standing, TokenRow,
+};
 pub(crate) use people::{AccountChange, AccountRow, Changed, NewSession};
 pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};

@@ -4,7 +4,9 @@
 //! signature is checked. Of the certificate request only the public key and the proof of possession are used.
 
 mod admission;
+mod refusals;
 mod renewal;
+mod standing;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,8 +17,13 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use self::admission::{AdmitError, Admitted};
+pub use self::refusals::Refusals;
 pub use self::renewal::{RenewError, Renewed};
+pub(in crate::app) use self::standing::Revoked;
+pub use self::standing::{AgentStatus, AgentView, Change, StandingError};
 use super::App;
+use super::audit::{Actor, Entry};
+use crate::identity::revocations::RevocationsError;
 use crate::identity::{AgentKey, IdentityError, is_same_secret, random_uuid};
 use crate::store::{NewIdentity, Redeem, Redeemed, ServerFields, StoreError, TokenRow};
 
@@ -131,6 +138,9 @@ pub enum EnrolError {
     /// A token or certificate could not be made.
     #[error("make a token or certificate")]
     Issue(#[source] IdentityError),
+    /// The identity that gave way is revoked, but that could not be written beside the state database.
+    #[error("write down a revocation")]
+    NotKept(#[from] RevocationsError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -149,7 +159,7 @@ impl EnrolError {
             Self::BadRequest(_) => "bad_request",
             Self::TooMany { .. } => "too_many",
             Self::NoServer(_) => "no_server",
-            Self::Issue(_) | Self::Store(_) => "internal",
+            Self::Issue(_) | Self::NotKept(_) | Self::Store(_) => "internal",
         }
     }
 }
@@ -202,14 +212,22 @@ impl App {
         let peer = request.peer;
         let done = self.try_enrol(request).await;
         match &done {
-            Ok(enrolled) => tracing::info!(
-                agent.id = %enrolled.agent,
-                server.id = enrolled.server.0,
-                generation = enrolled.generation,
-                peer = %peer,
-                "agent enrolled"
-            ),
-            Err(error) => tracing::warn!(code = error.code(), peer = %peer, "enrolment refused"),
+            Ok(enrolled) => {
+                tracing::info!(
+                    agent.id = %enrolled.agent,
+                    server.id = enrolled.server.0,
+                    generation = enrolled.generation,
+                    peer = %peer,
+                    "agent enrolled"
+                );
+                let entry = Entry::allowed(Actor::Nobody, "agent.enrol", enrolled.agent.to_string());
+                let server = format!("server {}", enrolled.server);
+                self.audit.note(entry.from_peer(peer).with_detail(server)).await;
+            }
+            Err(error) => {
+                self.turned_away("agent.enrol", error.code(), peer).await;
+                tracing::warn!(code = error.code(), peer = %peer, "enrolment refused");
+            }
         }
         done
     }
@@ -250,7 +268,7 @@ impl App {
     ) -> Result<Attempt, EnrolError> {
         let issued = self
             .identity
-            .issue_agent(agent, key, self.settings.agent_certificate_ttl)
+            .issue_agent(agent, 1, key, self.settings.agent_certificate_ttl)
             .map_err(EnrolError::Issue)?;
         let redeem = Redeem {
             public_id: &token.public_id,
@@ -260,6 +278,7 @@ impl App {
                 key_sha256: key.sha256().to_vec(),
                 not_after_ms: issued.not_after_ms,
                 agent_version: request.agent_version.clone(),
+                roots_sha256: self.identity.roots_sha256().to_vec(),
             },
             server: ServerFields::named(&request.hostname),
             now_ms: self.clock.now_ms(),
@@ -278,8 +297,8 @@ impl App {
             Redeemed::KeyMismatch => return Err(EnrolError::KeyMismatch),
             Redeemed::NoServer(server) => return Err(EnrolError::NoServer(server)),
         };
-        self.tell_revoked(&revoked);
         self.forget_names().await;
+        self.cut_off(&revoked).await?;
         Ok(Attempt::Done(Enrolled {
             agent,
             server,

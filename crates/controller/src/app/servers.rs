@@ -248,11 +248,11 @@ impl App {
             .delete_server(id, self.clock.now_ms())
             .await?
             .ok_or_else(|| no_server(id))?;
-        self.tell_revoked(&revoked);
+        let kept = self.cut_off(&revoked).await;
         self.presence.forget(id);
         self.forget_names().await;
         tracing::info!(server.id = id.0, user = by, "server deleted");
-        Ok(())
+        Ok(kept?)
     }
 
     /// Names and tags of all servers, for joining `instance` and `server_id` to series.

@@ -12,7 +12,7 @@ use crate::app::{self, App, audit};
 use crate::config::Config;
 use crate::control::client::{self, ClientError};
 use crate::control::lock::{DataLock, LockError};
-use crate::control::{MadeToken, Request, Status, server};
+use crate::control::{MadeToken, Request, Status, Told, Trust, server, trust};
 use crate::identity::Seal;
 use crate::run::{LOCK_WAIT_MAX, STATE_FILE, app_settings};
 use crate::store::Store;
@@ -57,6 +57,21 @@ pub(super) async fn create_session(config: &Config) -> anyhow::Result<String> {
         }
     };
     Ok(made.token)
+}
+
+pub(super) async fn trust(config: &Config, asked: Trust) -> anyhow::Result<String> {
+    let request = Request::Trust { trust: asked.clone() };
+    let told: Told = match reach(config, &request).await? {
+        Reached::Running(told) => told,
+        Reached::Alone(lock) => {
+            let app = open(config).await?;
+            let uid = nix::unistd::geteuid().as_raw();
+            let told = trust::answer(&app, asked, uid).await;
+            close(&app, lock).await?;
+            told.map_err(anyhow::Error::msg)?
+        }
+    };
+    Ok(told.text)
 }
 
 pub(super) async fn status(config: &Config) -> anyhow::Result<String> {

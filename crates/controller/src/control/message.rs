@@ -22,6 +22,12 @@ pub enum Request {
     /// Makes a backup; answered by frames, see [`super::transfer`].
     #[serde(rename = "backup")]
     Backup,
+    /// About agents and the certificate authority; answered by [`Told`](super::Told).
+    #[serde(rename = "trust")]
+    Trust {
+        /// What.
+        trust: super::Trust,
+    },
     /// How the controller is; answered by [`Status`].
     #[serde(rename = "status")]
     Status,

@@ -230,6 +230,7 @@ async fn answer(app: &App, request: Request, uid: u32) -> String {
             line(made.map_err(|error| ErrorChain(&error).to_string()))
         }
         Request::Backup => refusal("a backup is answered by frames".to_owned()),
+        Request::Trust { trust } => line(super::trust::answer(app, trust, uid).await),
         Request::Status => line(Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

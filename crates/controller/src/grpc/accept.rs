@@ -21,8 +21,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::Options;
 use super::connection::{Connection, Peer};
+use crate::app::enrolment::Refusals;
 use crate::guard::{Crowd, Newcomer};
-use crate::identity::PeerCertificate;
+use crate::identity::{PeerCertificate, refusal_code};
 
 /// Pause after `accept` failed, which it does when there are no file descriptors left.
 const FAILURE_PAUSE: Duration = Duration::from_millis(100);
@@ -63,6 +64,7 @@ pub(super) struct Acceptor {
     pub(super) listener: TcpListener,
     pub(super) tls: Arc<ServerConfig>,
     pub(super) clock: WallClock,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) options: Options,
     pub(super) metrics: Arc<AcceptMetrics>,
 }
@@ -107,6 +109,7 @@ impl Acceptor {
                 },
                 tls: Arc::clone(&self.tls),
                 clock: self.clock.clone(),
+                refusals: Arc::clone(&self.refusals),
                 options: self.options,
                 newcomer: doorway.enter(),
                 doorway,
@@ -123,6 +126,7 @@ struct Stranger {
     open: Open,
     tls: Arc<ServerConfig>,
     clock: WallClock,
+    refusals: Arc<Refusals>,
     options: Options,
     doorway: Doorway,
     newcomer: Newcomer,
@@ -137,6 +141,7 @@ impl Stranger {
             open,
             tls,
             clock,
+            refusals,
             options,
             doorway,
             newcomer,
@@ -149,10 +154,15 @@ impl Stranger {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 add(&open.metrics.handshakes_failed);
-                tracing::debug!(remote = %remote, error = %ErrorChain(&error), "agent handshake failed");
+                let code = refusal_of(&error);
+                refusals.count(code);
+                tracing::debug!(remote = %remote, code, error = %ErrorChain(&error), "agent handshake failed");
                 return;
             }
-            Err(_) => return add(&open.metrics.handshakes_timed_out),
+            Err(_) => {
+                refusals.count("tls_timed_out");
+                return add(&open.metrics.handshakes_timed_out);
+            }
         };
         let leaf = stream
             .get_ref()
@@ -166,6 +176,7 @@ impl Stranger {
             Ok(certificate) => certificate,
             Err(error) => {
                 add(&open.metrics.handshakes_failed);
+                refusals.count(error.code());
                 tracing::warn!(remote = %remote, error = %ErrorChain(&error), "client certificate not understood");
                 return;
             }
@@ -228,6 +239,14 @@ impl Doorway {
 async fn unless_evicted<T>(newcomer: &Newcomer, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let done = newcomer.evicted().run_until_cancelled_owned(work).await;
     done.unwrap_or_else(|| Err(io::Error::other("it made room for a newer one")))
+}
+
+/// The stable word for why a handshake failed.
+fn refusal_of(error: &io::Error) -> &'static str {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    tls.map_or("tls_cut", refusal_code)
 }
 
 fn add(counter: &AtomicU64) {

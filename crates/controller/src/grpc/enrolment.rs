@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::connection::Peer;
 use super::status;
 use crate::app::App;
-use crate::app::enrolment::{Enrolled, Enrolment};
+use crate::app::enrolment::{Enrolled, Enrolment, RenewError};
 
 pub(super) struct EnrolmentService {
     app: Arc<App>,
@@ -48,16 +48,24 @@ impl Enrollment for EnrolmentService {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
-        let certificate = request
-            .extensions()
-            .get::<Peer>()
-            .and_then(|peer| peer.certificate.clone())
-            .ok_or_else(status::certificate_required)?;
+        let peer = request.extensions().get::<Peer>().cloned();
+        let Some(Peer {
+            remote,
+            certificate: Some(certificate),
+            ..
+        }) = peer
+        else {
+            self.app.refusals().count(status::CERTIFICATE_REQUIRED);
+            return Err(status::certificate_required());
+        };
         let renewed = self
             .app
             .renew(&certificate, &request.into_inner().certificate_request)
-            .await
-            .map_err(|error| status::of_renew(&error))?;
+            .await;
+        if matches!(renewed, Err(RenewError::Held)) {
+            self.app.hold(&certificate, remote, None).await;
+        }
+        let renewed = renewed.map_err(|error| status::of_renew(&error))?;
         Ok(Response::new(RenewResponse {
             certificate_chain: renewed.certificate_chain,
             trust_bundle: renewed.trust_bundle,

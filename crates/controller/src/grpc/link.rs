@@ -1,10 +1,11 @@
 //! The stream service: who may open one, and the task that then owns it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_base::shutdown::CancellationToken;
 use muster_proto::v1::agent_link_server::AgentLink;
-use muster_proto::v1::{AgentFrame, ControllerFrame};
+use muster_proto::v1::{AgentFrame, ControllerFrame, agent_frame};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,11 +15,16 @@ use super::connection::Peer;
 use super::session::{self, SessionMetrics};
 use super::status;
 use crate::app::App;
+use crate::app::enrolment::{AdmitError, Change};
 use crate::app::ingest::Ingest;
-use crate::app::live::Agents;
+use crate::app::live::{Agents, Ending};
 
 /// Frames that may wait for a slow peer; acks are few and small.
 const OUTBOUND_MAX: usize = 64;
+/// Between two agents that are asked to renew.
+const BETWEEN_HINTS: Duration = Duration::from_millis(50);
+/// How long an agent that gets no stream may take to say who it is.
+const INTRODUCTION_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct LinkService {
     context: Arc<session::Context>,
@@ -62,13 +68,22 @@ impl AgentLink for LinkService {
             },
         ) = peer
         else {
+            self.context.app.refusals().count(status::CERTIFICATE_REQUIRED);
             return Err(status::certificate_required());
         };
-        let admitted = self.context.app.admit(certificate).await.map_err(|error| {
-            tracing::warn!(remote = %remote, agent.id = %certificate.agent, error = %error, "agent not admitted");
-            self.context.metrics.count_refused();
-            status::of_admit(&error)
-        })?;
+        let app = &self.context.app;
+        let admitted = match app.admit(certificate).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                tracing::warn!(remote = %remote, agent.id = %certificate.agent, error = %error, "agent not admitted");
+                self.context.metrics.count_refused();
+                if matches!(error, AdmitError::Held) {
+                    app.hold(certificate, remote, introduction(request.into_inner()).await)
+                        .await;
+                }
+                return Err(status::of_admit(&error));
+            }
+        };
         let (frame_tx, frames) = mpsc::channel(OUTBOUND_MAX);
         let session = session::Session::new(
             Arc::clone(&self.context),
@@ -98,16 +113,45 @@ pub(super) async fn follow_cadences(app: Arc<App>, agents: Agents, stop: Cancell
     }
 }
 
-/// Closes the streams of identities at the moment they are revoked.
-pub(super) async fn close_revoked(app: Arc<App>, agents: Agents, stop: CancellationToken) {
-    let mut revocations = app.revocations();
+/// What an agent that gets no stream says of itself, for whoever has to decide about it: its name and version.
+async fn introduction(mut inbound: Streaming<AgentFrame>) -> Option<(String, String)> {
+    let first = tokio::time::timeout(INTRODUCTION_MAX, inbound.message())
+        .await
+        .ok()?
+        .ok()??;
+    match first.body {
+        Some(agent_frame::Body::Hello(hello)) => Some((hello.hostname, hello.agent_version)),
+        _ => None,
+    }
+}
+
+/// Has connected agents renew their certificates, so that they get the roots of now. A few every second: each costs
+/// signatures and a new connection. One that is busy renews by itself in its time.
+async fn ask_all_to_renew(agents: Agents) {
+    for (server, _) in agents.connected() {
+        let _ = agents.renew(server);
+        tokio::time::sleep(BETWEEN_HINTS).await;
+    }
+}
+
+/// Closes the streams of agents at the moment they may not connect any more.
+pub(super) async fn close_unwanted(app: Arc<App>, agents: Agents, stop: CancellationToken) {
+    let mut changes = app.changes();
     loop {
-        let revoked = tokio::select! {
+        let change = tokio::select! {
             () = stop.cancelled() => return,
-            revoked = revocations.recv() => revoked,
+            change = changes.recv() => change,
         };
-        match revoked {
-            Ok(agent) => agents.revoke(agent),
+        match change {
+            Ok(Change::Revoked(agent)) => agents.cut(agent, Ending::Revoked),
+            Ok(Change::Quarantined(agent)) => agents.cut(agent, Ending::Quarantined),
+            Ok(Change::Released(agent)) => agents.allow(agent),
+            Ok(Change::Roots) => {
+                let asking = stop
+                    .clone()
+                    .run_until_cancelled_owned(ask_all_to_renew(agents.clone()));
+                tokio::spawn(asking);
+            }
             // Some were missed: every open stream has to come again and be judged anew.
             Err(RecvError::Lagged(_)) => agents.close_all(),
             Err(RecvError::Closed) => return,

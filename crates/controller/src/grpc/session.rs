@@ -10,6 +10,7 @@
 
 mod acks;
 mod backlog;
+mod clone;
 mod conversation;
 mod metrics;
 mod note;
@@ -191,10 +192,13 @@ impl Session {
     /// Registers the stream, welcomes the agent and serves it.
     async fn attend(self, hello: Hello, inbound: Streaming<AgentFrame>) -> End {
         // Before the cursors are read: what an older stream still hands in is then behind it.
-        let registration = self
+        let mut registration = self
             .context
             .agents
             .register(self.admitted.server, self.admitted.agent);
+        if let Err(end) = clone::settle(&self, &mut registration).await {
+            return end;
+        }
         let welcome = match self.welcome(&hello).await {
             Ok(welcome) => welcome,
             Err(end) => return end,

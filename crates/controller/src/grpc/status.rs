@@ -16,6 +16,9 @@ const RETRY_AFTER: &str = "retry-after-ms";
 /// Metadata with the id under which the log has the causes.
 const REQUEST_ID: &str = "muster-request-id";
 
+/// Nobody is behind the connection.
+pub(super) const CERTIFICATE_REQUIRED: &str = "certificate_required";
+
 /// Why nobody was enrolled.
 pub(super) fn of_enrol(error: &EnrolError) -> Status {
     let code = match error {
@@ -26,7 +29,7 @@ pub(super) fn of_enrol(error: &EnrolError) -> Status {
         EnrolError::ProtocolUnsupported { .. } | EnrolError::NoServer(_) => Code::FailedPrecondition,
         EnrolError::BadRequest(_) => Code::InvalidArgument,
         EnrolError::TooMany { .. } => Code::ResourceExhausted,
-        EnrolError::Issue(_) => return internal(Code::Internal, error),
+        EnrolError::Issue(_) | EnrolError::NotKept(_) => return internal(Code::Internal, error),
         EnrolError::Store(_) => return internal(Code::Unavailable, error),
     };
     let mut metadata = metadata_of(error.code());
@@ -38,21 +41,23 @@ pub(super) fn of_enrol(error: &EnrolError) -> Status {
 
 /// Why a stream was not opened.
 pub(super) fn of_admit(error: &AdmitError) -> Status {
-    let (code, name) = match error {
-        AdmitError::Expired => (Code::Unauthenticated, "certificate_expired"),
-        AdmitError::Unknown => (Code::PermissionDenied, "identity_unknown"),
-        AdmitError::Revoked => (Code::PermissionDenied, "identity_revoked"),
-        AdmitError::Superseded => (Code::PermissionDenied, "certificate_superseded"),
+    let code = match error {
+        AdmitError::Expired => Code::Unauthenticated,
+        AdmitError::Held | AdmitError::Revoked | AdmitError::Quarantined | AdmitError::Superseded => {
+            Code::PermissionDenied
+        }
         AdmitError::Store(_) => return internal(Code::Unavailable, error),
     };
-    Status::with_metadata(code, error.to_string(), metadata_of(name))
+    Status::with_metadata(code, error.to_string(), metadata_of(error.code()))
 }
 
 /// Why a certificate was not renewed.
 pub(super) fn of_renew(error: &RenewError) -> Status {
     let code = match error {
         RenewError::Expired => Code::Unauthenticated,
-        RenewError::Unknown | RenewError::Revoked | RenewError::Superseded => Code::PermissionDenied,
+        RenewError::Held | RenewError::Revoked | RenewError::Quarantined | RenewError::Superseded => {
+            Code::PermissionDenied
+        }
         RenewError::BadRequest(_) => Code::InvalidArgument,
         RenewError::TooMany { .. } => Code::ResourceExhausted,
         RenewError::Issue(_) => return internal(Code::Internal, error),
@@ -68,11 +73,7 @@ pub(super) fn of_renew(error: &RenewError) -> Status {
 /// A call that needs a client certificate came without one.
 pub(super) fn certificate_required() -> Status {
     let sentence = "a client certificate is required: enrol this agent first";
-    Status::with_metadata(
-        Code::Unauthenticated,
-        sentence,
-        metadata_of("certificate_required"),
-    )
+    Status::with_metadata(Code::Unauthenticated, sentence, metadata_of(CERTIFICATE_REQUIRED))
 }
 
 fn internal(code: Code, error: &dyn std::error::Error) -> Status {
@@ -140,15 +141,17 @@ mod tests {
         ];
         let admit = [
             AdmitError::Expired,
-            AdmitError::Unknown,
+            AdmitError::Held,
             AdmitError::Revoked,
+            AdmitError::Quarantined,
             AdmitError::Superseded,
             AdmitError::Store(corrupt()),
         ];
         let renew = [
             RenewError::Expired,
-            RenewError::Unknown,
+            RenewError::Held,
             RenewError::Revoked,
+            RenewError::Quarantined,
             RenewError::Superseded,
             RenewError::BadRequest("no key".to_owned()),
             RenewError::TooMany { retry_after_ms: 900 },

@@ -29,6 +29,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
 use super::*;
+use crate::app::audit::Actor;
 use crate::app::collect::{CollectOutcome, Collecting};
 use crate::app::enrolment::NewToken;
 use crate::app::ingest::Limits;
@@ -41,11 +42,15 @@ mod bad_input;
 mod clocks;
 mod exactly_once;
 mod lanes;
+mod matrix;
 mod renewal;
 mod slow;
+mod tokens;
+mod twice;
 
 const NOW: i64 = 1_800_000_000_000;
 const EPOCH: u64 = 77;
+const ADMIN: Actor = Actor::Local { uid: 0 };
 
 /// A controller without its HTTP side.
 struct World {
@@ -66,9 +71,13 @@ impl World {
     }
 
     async fn start_with(dir: &Utf8Path, port: Options) -> Self {
+        Self::start_as(dir, port, Settings::default()).await
+    }
+
+    async fn start_as(dir: &Utf8Path, port: Options, settings: Settings) -> Self {
         let clock = WallClock::fixed(NOW);
         let (database, secret_key) = (dir.join("state.db"), dir.join("secret.key"));
-        let app = app::open(&database, &secret_key, clock.clone(), Settings::default())
+        let app = app::open(&database, &secret_key, clock.clone(), settings)
             .await
             .unwrap();
         let app = Arc::new(app);
@@ -162,7 +171,16 @@ impl World {
 
     /// A channel that shows `identity`, or no certificate.
     async fn channel(&self, identity: Option<&AgentIdentity>) -> std::io::Result<Channel> {
-        let tls = self.shake(identity).await?;
+        self.wrap(self.shake(identity).await?).await
+    }
+
+    async fn channel_with(&self, tls: Arc<ClientConfig>) -> std::io::Result<Channel> {
+        let tcp = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from(CONTROLLER_NAME).unwrap();
+        self.wrap(TlsConnector::from(tls).connect(name, tcp).await?).await
+    }
+
+    async fn wrap(&self, tls: TlsStream<TcpStream>) -> std::io::Result<Channel> {
         let mut only = Some(TokioIo::new(tls));
         let connector = tower::service_fn(move |_| {
             std::future::ready(only.take().ok_or_else(|| std::io::Error::other("used before")))
@@ -288,36 +306,23 @@ impl Stream {
         Ok(Self { frame_tx, inbound })
     }
 
+    /// Says Hello before there is a stream.
+    async fn introducing(frame_tx: &mpsc::Sender<AgentFrame>) {
+        let body = Some(agent_frame::Body::Hello(first_hello(first_clock())));
+        frame_tx.send(AgentFrame { body }).await.unwrap();
+    }
+
     async fn send(&self, body: agent_frame::Body) {
         // A stream that is being closed takes nothing, which is what some tests are about.
         let _ = self.frame_tx.send(AgentFrame { body: Some(body) }).await;
     }
 
     async fn hello(&self) {
-        self.hello_at(Clock {
-            wall_ms: NOW,
-            boottime_ms: 5_000,
-            boot_id: "boot".to_owned(),
-        })
-        .await;
+        self.hello_at(first_clock()).await;
     }
 
     async fn hello_at(&self, clock: Clock) {
-        let hello = Hello {
-            protocol: 1,
-            agent_version: "0.1.0".to_owned(),
-            hostname: "host-a".to_owned(),
-            clock: Some(clock.into()),
-            epoch: EPOCH,
-            epochs: vec![HeldEpoch {
-                epoch: EPOCH,
-                held: vec![],
-                definitions: 0,
-                last_clock: None,
-            }],
-            ..Hello::default()
-        };
-        self.send(agent_frame::Body::Hello(hello)).await;
+        self.send(agent_frame::Body::Hello(first_hello(clock))).await;
     }
 
     async fn message(&self, body: MessageBody, sequence: u64) {
@@ -399,6 +404,31 @@ impl Stream {
                 None => panic!("the stream ended without a Close"),
             }
         }
+    }
+}
+
+fn first_clock() -> Clock {
+    Clock {
+        wall_ms: NOW,
+        boottime_ms: 5_000,
+        boot_id: "boot".to_owned(),
+    }
+}
+
+fn first_hello(clock: Clock) -> Hello {
+    Hello {
+        protocol: 1,
+        agent_version: "0.1.0".to_owned(),
+        hostname: "host-a".to_owned(),
+        clock: Some(clock.into()),
+        epoch: EPOCH,
+        epochs: vec![HeldEpoch {
+            epoch: EPOCH,
+            held: vec![],
+            definitions: 0,
+            last_clock: None,
+        }],
+        ..Hello::default()
     }
 }
 
@@ -570,7 +600,7 @@ async fn an_identity_that_is_deleted_is_closed_and_not_admitted_again() {
 }
 
 #[tokio::test]
-async fn an_identity_of_a_database_that_was_lost_is_unknown() {
+async fn an_identity_of_a_database_that_was_lost_is_held_until_somebody_decides() {
     let (_folder, world) = world().await;
     let identity = world.enrol().await;
     let database = rusqlite::Connection::open(world.dir.join("state.db")).unwrap();
@@ -578,14 +608,32 @@ async fn an_identity_of_a_database_that_was_lost_is_unknown() {
         .execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM agent_identity")
         .unwrap();
     let channel = world.channel(Some(&identity)).await.unwrap();
-    let refused = Stream::open(channel).await.err().unwrap();
+    let (frame_tx, frames) = mpsc::channel(4);
+    Stream::introducing(&frame_tx).await;
+    let refused = AgentLinkClient::new(channel)
+        .connect(ReceiverStream::new(frames))
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    assert_eq!(refused.metadata().get("muster-code").unwrap(), "identity_unknown");
+    assert_eq!(refused.metadata().get("muster-code").unwrap(), "identity_held");
+    let held = world.app.agents(None, app::PageRequest::default()).await.unwrap();
+    assert_eq!(held.total, 1);
+    assert_eq!(held.items[0].agent, identity.agent);
+    assert_eq!(held.items[0].status, app::enrolment::AgentStatus::Held);
+    assert_eq!(held.items[0].hostname.as_deref(), Some("host-a"));
+    let adopted = world
+        .app
+        .adopt_agent(identity.agent, Some(identity.server), None, ADMIN)
+        .await
+        .unwrap();
+    assert_eq!(adopted, identity.server);
+    let (stream, _) = world.greet(&identity).await;
+    drop(stream);
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_newer_stream_closes_the_older() {
+async fn a_newer_stream_closes_an_older_one_on_which_nobody_answers() {
     let (_folder, world) = world().await;
     let identity = world.enrol().await;
     let (mut old, _) = world.greet(&identity).await;

@@ -71,6 +71,8 @@ codes! {
     UserNotFound => "user_not_found", NOT_FOUND, "There is no such user";
     /// No such API token of the caller's.
     TokenNotFound => "token_not_found", NOT_FOUND, "There is no such API token";
+    /// No such agent.
+    AgentNotFound => "agent_not_found", NOT_FOUND, "There is no such agent";
     /// The path exists, the method does not.
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "This address does not take this method";
     /// Another account has this name.
@@ -81,6 +83,8 @@ codes! {
     LimitReached => "limit_reached", CONFLICT, "There are as many as there may be";
     /// The server's agent has no open session.
     AgentNotConnected => "agent_not_connected", CONFLICT, "The server's agent is not connected";
+    /// There is nothing to decide about the agent.
+    AgentNotWaiting => "agent_not_waiting", CONFLICT, "The agent waits for no decision";
     /// The body is longer than 1 MiB.
     BodyTooLarge => "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is of a type that is not taken here.

@@ -14,6 +14,10 @@ use uuid::Uuid;
 use super::request::AgentKey;
 use super::{DAY_MS, IdentityError, random, random_uuid};
 
+/// `generationQualifier` of X.520: the attribute of the subject that holds an identity's generation. Not a second
+/// URI, because an X.509 SVID has exactly one.
+pub(super) const GENERATION_OID: &[u64] = &[2, 5, 4, 44];
+
 const ROOT_MS: i64 = 3_652 * DAY_MS;
 const ISSUING_MS: i64 = 365 * DAY_MS;
 
@@ -37,7 +41,9 @@ impl Authority {
     /// A new root.
     pub(super) fn root(installation: Uuid, now_ms: i64) -> Result<Self, IdentityError> {
         let key = new_key()?;
-        let mut params = parameters(&format!("Muster root {installation}"), now_ms, now_ms + ROOT_MS)?;
+        // Each has a name of its own, so that a chain is never looked for below the root before or after it.
+        let name = format!("Muster root {installation} {}", random_uuid()?);
+        let mut params = parameters(subject(&name), now_ms, now_ms + ROOT_MS)?;
         make_authority(&mut params, 1);
         let certificate = params
             .self_signed(&key)
@@ -51,12 +57,30 @@ impl Authority {
         let until_ms = root.not_after_ms.min(now_ms + ISSUING_MS);
         // Each has a name of its own, so that chains of two issuing authorities are never mixed up.
         let name = format!("Muster issuing {}", random_uuid()?);
-        let mut params = parameters(&name, now_ms, until_ms)?;
+        let mut params = parameters(subject(&name), now_ms, until_ms)?;
         make_authority(&mut params, 0);
         let certificate = params
             .signed_by(&key, &root.issuer()?)
             .map_err(failed("make the issuing certificate"))?;
         Self::new(key, certificate.der().clone())
+    }
+
+    /// The key of another root, certified by this one: whoever trusts this one may then trust that one.
+    pub(super) fn certify(
+        &self,
+        other: &Self,
+        now_ms: i64,
+        valid_ms: i64,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        const DOING: &str = "certify the next root";
+        let until_ms = self.not_after_ms.min(other.not_after_ms).min(now_ms + valid_ms);
+        let mut params = parameters(subject(&other.common_name()?), now_ms, until_ms)?;
+        make_authority(&mut params, 1);
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params
+            .signed_by(&other.key, &self.issuer()?)
+            .map_err(failed(DOING))?;
+        Ok(certificate.der().clone())
     }
 
     /// An authority from its stored parts.
@@ -100,6 +124,22 @@ impl Authority {
         self.key.subject_public_key_info()
     }
 
+    /// The name in its certificate.
+    fn common_name(&self) -> Result<String, IdentityError> {
+        let unreadable = || IdentityError::Unreadable {
+            name: "of the authority",
+        };
+        let (_, parsed) = x509_parser::parse_x509_certificate(&self.certificate).map_err(|_| unreadable())?;
+        let mut names = parsed.subject().iter_common_name();
+        let name = names.next().and_then(|name| name.as_str().ok());
+        name.map(str::to_owned).ok_or_else(unreadable)
+    }
+
+    /// When the certificate ends, Unix ms.
+    pub(super) const fn not_after_ms(&self) -> i64 {
+        self.not_after_ms
+    }
+
     pub(super) fn is_half_over(&self, now_ms: i64) -> bool {
         is_half_over(self.not_before_ms, self.not_after_ms, now_ms)
     }
@@ -108,6 +148,7 @@ impl Authority {
     pub(super) fn issue_agent(
         &self,
         uri: &str,
+        generation: u32,
         key: &AgentKey,
         now_ms: i64,
         valid_ms: i64,
@@ -116,8 +157,13 @@ impl Authority {
         let uri = uri.try_into().map_err(failed(DOING))?;
         let names = vec![SanType::URI(uri)];
         let purpose = ExtendedKeyUsagePurpose::ClientAuth;
+        let mut subject = subject("Muster agent");
+        subject.push(
+            DnType::CustomDnType(GENERATION_OID.to_vec()),
+            generation.to_string(),
+        );
         self.issue(
-            "Muster agent",
+            subject,
             names,
             purpose,
             key.public_key(),
@@ -139,7 +185,7 @@ impl Authority {
         let names = vec![SanType::DnsName(name)];
         let purpose = ExtendedKeyUsagePurpose::ServerAuth;
         self.issue(
-            "Muster controller",
+            subject("Muster controller"),
             names,
             purpose,
             key,
@@ -150,7 +196,7 @@ impl Authority {
 
     fn issue(
         &self,
-        common_name: &str,
+        subject: DistinguishedName,
         names: Vec<SanType>,
         purpose: ExtendedKeyUsagePurpose,
         key: &impl rcgen::PublicKeyData,
@@ -158,7 +204,7 @@ impl Authority {
         doing: &'static str,
     ) -> Result<Leaf, IdentityError> {
         let not_after_ms = self.not_after_ms.min(now_ms.saturating_add(valid_ms));
-        let mut params = parameters(common_name, now_ms, not_after_ms)?;
+        let mut params = parameters(subject, now_ms, not_after_ms)?;
         params.subject_alt_names = names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -199,14 +245,23 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn parameters(common_name: &str, now_ms: i64, not_after_ms: i64) -> Result<CertificateParams, IdentityError> {
+fn subject(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn parameters(
+    subject: DistinguishedName,
+    now_ms: i64,
+    not_after_ms: i64,
+) -> Result<CertificateParams, IdentityError> {
     let mut params = CertificateParams::default();
     let epoch = date_time_ymd(1970, 1, 1);
     let since_epoch = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     params.not_before = epoch + since_epoch(now_ms - BACKDATED_MS);
     params.not_after = epoch + since_epoch(not_after_ms);
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.distinguished_name = subject;
     let mut serial = random::<16>()?;
     // Positive and of full length, so that the serial in the certificate is byte for byte the one we keep.
     serial[0] = serial[0] & 0x7f | 0x40;

@@ -7,9 +7,10 @@ use thiserror::Error;
 use uuid::Uuid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, Oid};
 use x509_parser::prelude::FromDer as _;
 
-use super::authority::hex;
+use super::authority::{GENERATION_OID, hex};
 
 /// Why a certificate is not an agent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -26,6 +27,23 @@ pub enum PeerError {
     /// It does not have exactly one name, or one that is no agent's.
     #[error("the client certificate does not name one agent")]
     Name,
+    /// Its key is not on the curve P-256: we never issued it.
+    #[error("the client certificate has a key that is not P-256")]
+    Key,
+}
+
+impl PeerError {
+    /// The stable word for it, for counts and the audit log.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unreadable => "certificate_unreadable",
+            Self::Authority => "certificate_authority",
+            Self::Purpose => "certificate_purpose",
+            Self::Name => "certificate_name",
+            Self::Key => "certificate_key",
+        }
+    }
 }
 
 /// An agent's certificate, as far as the controller believes it.
@@ -37,7 +55,9 @@ pub struct PeerCertificate {
     pub agent: AgentId,
     /// Serial number, lower-case hexadecimal.
     pub serial: String,
-    /// SHA-256 of its public key (SubjectPublicKeyInfo), which tells its generation.
+    /// Generation of the identity it was issued for; `None` in certificates of versions that did not write it.
+    pub generation: Option<u32>,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo), which names its generation.
     pub key_sha256: [u8; 32],
     /// When it ends, Unix ms.
     pub not_after_ms: i64,
@@ -59,12 +79,14 @@ impl PeerCertificate {
             return Err(PeerError::Authority);
         }
         check_purpose(&parsed)?;
+        check_key(&parsed)?;
         let (installation, agent) = names(&parsed)?;
         let not_after_ms = parsed.validity().not_after.timestamp().saturating_mul(1_000);
         Ok(Self {
             installation,
             agent,
             serial: hex(parsed.raw_serial()),
+            generation: generation(&parsed)?,
             key_sha256: Sha256::digest(parsed.public_key().raw).into(),
             not_after_ms,
             expired: not_after_ms < now_ms,
@@ -106,6 +128,31 @@ fn check_purpose(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
         Ok(())
     } else {
         Err(PeerError::Purpose)
+    }
+}
+
+/// Whatever our authority issues to agents has a P-256 key, so anything else is a mistake or an attempt.
+fn check_key(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
+    let algorithm = &certificate.public_key().algorithm;
+    let curve = algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+    if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_EC_P256) {
+        Ok(())
+    } else {
+        Err(PeerError::Key)
+    }
+}
+
+/// The generation in the subject, if there is one. Only the signature of our authority makes it worth anything.
+fn generation(certificate: &X509Certificate<'_>) -> Result<Option<u32>, PeerError> {
+    let oid = Oid::from(GENERATION_OID).map_err(|_| PeerError::Unreadable)?;
+    let mut attributes = certificate.subject().iter_by_oid(&oid);
+    let Some(attribute) = attributes.next() else {
+        return Ok(None);
+    };
+    let number = attribute.as_str().ok().and_then(|text| text.parse().ok());
+    match (number, attributes.next()) {
+        (Some(number), None) => Ok(Some(number)),
+        _ => Err(PeerError::Name),
     }
 }
 

@@ -44,7 +44,12 @@ fn agent(id: u128) -> AgentId {
 fn client(identity: &Identity, id: u128) -> Client {
     let key = KeyPair::generate().unwrap();
     let issued = identity
-        .issue_agent(agent(id), &AgentKey::from_request(&request(&key)).unwrap(), WEEK)
+        .issue_agent(
+            agent(id),
+            3,
+            &AgentKey::from_request(&request(&key)).unwrap(),
+            WEEK,
+        )
         .unwrap();
     Client {
         chain: issued.chain,
@@ -123,7 +128,7 @@ fn an_identity_opened_again_is_the_same_and_nothing_new_is_stored() {
 fn no_private_key_leaves_unsealed() {
     let clock = WallClock::fixed(START_MS);
     let (identity, stored) = open(Vec::new(), [7; 32], &clock).unwrap();
-    for key in [identity.root.key_der(), identity.issuing().key_der()] {
+    for key in [identity.root().key_der(), identity.issuing().key_der()] {
         let holds_key = |(_, bytes): &(String, Vec<u8>)| bytes.windows(key.len()).any(|window| window == key);
         assert!(!stored.iter().any(holds_key));
     }
@@ -134,12 +139,17 @@ fn a_request_gives_its_public_key_and_nothing_else() {
     let identity = identity(&WallClock::fixed(START_MS));
     let key = KeyPair::generate().unwrap();
     let issued = identity
-        .issue_agent(agent(5), &AgentKey::from_request(&request(&key)).unwrap(), WEEK)
+        .issue_agent(
+            agent(5),
+            7,
+            &AgentKey::from_request(&request(&key)).unwrap(),
+            WEEK,
+        )
         .unwrap();
     let peer = parse(&issued.chain[0]).unwrap();
     assert_eq!(
-        (peer.agent, peer.expired, &peer.serial),
-        (agent(5), false, &issued.serial)
+        (peer.agent, peer.generation, peer.expired, &peer.serial),
+        (agent(5), Some(7), false, &issued.serial)
     );
     assert_eq!(peer.not_after_ms, START_MS + 7 * DAY_MS);
     let (_, leaf) = x509_parser::parse_x509_certificate(&issued.chain[0]).unwrap();
@@ -191,7 +201,7 @@ fn a_request_must_prove_its_key_and_be_p256() {
 #[test]
 fn certificates_that_are_no_agents_are_told_apart() {
     let identity = identity(&WallClock::fixed(START_MS));
-    assert_eq!(parse(identity.root.certificate()), Err(PeerError::Authority));
+    assert_eq!(parse(identity.root().certificate()), Err(PeerError::Authority));
     assert_eq!(parse(b"nonsense"), Err(PeerError::Unreadable));
     let name = |names: Vec<SanType>, purposes: Vec<rcgen::ExtendedKeyUsagePurpose>| {
         let mut params = CertificateParams::default();
@@ -350,7 +360,7 @@ fn a_foreign_authority_another_installation_and_a_wrong_profile_are_refused() {
     let proven = AgentKey::from_request(&request(&key)).unwrap();
     let elsewhere = peer::uri(Uuid::from_u128(9), agent(5));
     let stray = authority
-        .issue_agent(&elsewhere, &proven, START_MS, DAY_MS)
+        .issue_agent(&elsewhere, 1, &proven, START_MS, DAY_MS)
         .unwrap();
     assert!(handshake(&ours, Some(&as_client(stray.certificate))).is_err());
 }

@@ -9,20 +9,19 @@ use std::time::Duration;
 
 use muster_base::clock::WallClock;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
 use uuid::Uuid;
 
-use super::authority::{self, Authority};
+use super::authority;
 use super::peer::PeerCertificate;
+use super::refusal::Refusal;
+use super::rotation::Authorities;
 use super::{DAY_MS, IdentityError};
 
 /// The name that agents expect, whatever the address.
@@ -44,21 +43,22 @@ struct Current {
 }
 
 impl CurrentCertificate {
-    pub(super) fn issue(issuing: &Authority, root: &Authority, now_ms: i64) -> Result<Self, IdentityError> {
+    pub(super) fn issue(authorities: &Authorities, now_ms: i64) -> Result<Self, IdentityError> {
         Ok(Self {
-            current: RwLock::new(Current::issue(issuing, root, now_ms)?),
+            current: RwLock::new(Current::issue(authorities, now_ms)?),
         })
     }
 
-    pub(super) fn renew(
-        &self,
-        issuing: &Authority,
-        root: &Authority,
-        now_ms: i64,
-    ) -> Result<(), IdentityError> {
-        let fresh = Current::issue(issuing, root, now_ms)?;
+    pub(super) fn renew(&self, authorities: &Authorities, now_ms: i64) -> Result<(), IdentityError> {
+        let fresh = Current::issue(authorities, now_ms)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
+    }
+
+    /// When the certificate shown ends, Unix ms.
+    pub(super) fn not_after_ms(&self) -> i64 {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.not_after_ms
     }
 
     pub(super) fn is_half_over(&self, now_ms: i64) -> bool {
@@ -69,15 +69,12 @@ impl CurrentCertificate {
 
 impl Current {
     /// A new key with a new certificate; the key is never stored.
-    fn issue(issuing: &Authority, root: &Authority, now_ms: i64) -> Result<Self, IdentityError> {
+    fn issue(authorities: &Authorities, now_ms: i64) -> Result<Self, IdentityError> {
         let key = authority::new_key()?;
+        let issuing = authorities.for_controller();
         let leaf = issuing.issue_server(CONTROLLER_NAME, &key, now_ms, SERVER_MS)?;
-        // The root comes along because an agent that enrols knows only the hash of its key.
-        let chain = vec![
-            leaf.certificate,
-            issuing.certificate().clone(),
-            root.certificate().clone(),
-        ];
+        let mut chain = vec![leaf.certificate, issuing.certificate().clone()];
+        chain.extend(authorities.tail().into_iter().map(CertificateDer::from));
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = provider::sign::any_supported_type(&key).map_err(IdentityError::Tls)?;
         Ok(Self {
@@ -98,17 +95,15 @@ impl ResolvesServerCert for CurrentCertificate {
 
 /// The agent port's TLS.
 pub(super) fn server_config(
-    root: &CertificateDer<'static>,
-    installation: Uuid,
+    verifier: Arc<AgentVerifier>,
     certificate: Arc<CurrentCertificate>,
     clock: WallClock,
 ) -> Result<Arc<ServerConfig>, IdentityError> {
     let provider = Arc::new(provider::default_provider());
-    let verifier = AgentVerifier::new(root, installation, Arc::clone(&provider))?;
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(Time(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(IdentityError::Tls)?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would skip the check of the certificate.
@@ -129,25 +124,43 @@ impl TimeProvider for Time {
 
 /// Lets agents of this installation in, and those without a certificate.
 #[derive(Debug)]
-struct AgentVerifier {
-    chain: Arc<dyn ClientCertVerifier>,
+pub(super) struct AgentVerifier {
+    /// Exchanged as a whole when roots come or go.
+    chain: RwLock<Arc<dyn ClientCertVerifier>>,
     installation: Uuid,
 }
 
 impl AgentVerifier {
-    fn new(
-        root: &CertificateDer<'static>,
-        installation: Uuid,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, IdentityError> {
-        let mut roots = RootCertStore::empty();
-        roots.add(root.clone()).map_err(IdentityError::Tls)?;
-        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| IdentityError::Tls(Error::General(error.to_string())))?;
-        Ok(Self { chain, installation })
+    /// Takes certificates that come from these roots.
+    pub(super) fn new(roots: Vec<Vec<u8>>, installation: Uuid) -> Result<Self, IdentityError> {
+        Ok(Self {
+            chain: RwLock::new(chain_verifier(roots)?),
+            installation,
+        })
     }
+
+    /// From now on takes certificates that come from these roots.
+    pub(super) fn take(&self, roots: Vec<Vec<u8>>) -> Result<(), IdentityError> {
+        let chain = chain_verifier(roots)?;
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = chain;
+        Ok(())
+    }
+
+    fn chain(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.chain.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn chain_verifier(roots: Vec<Vec<u8>>) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.into()).map_err(IdentityError::Tls)?;
+    }
+    let provider = Arc::new(provider::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| IdentityError::Tls(Error::General(error.to_string())))
 }
 
 impl ClientCertVerifier for AgentVerifier {
@@ -169,24 +182,20 @@ impl ClientCertVerifier for AgentVerifier {
         let now_ms = i64::try_from(now.as_secs())
             .unwrap_or(i64::MAX)
             .saturating_mul(1_000);
-        let refused = |reason: &dyn std::fmt::Display| {
-            tracing::info!(%reason, "client certificate refused");
-            Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
-        };
-        let peer = PeerCertificate::parse(end_entity, now_ms).map_err(|error| refused(&error))?;
+        let peer = PeerCertificate::parse(end_entity, now_ms).map_err(Refusal::Profile)?;
         if peer.installation != self.installation {
-            return Err(refused(&"it is of another installation"));
+            return Err(Refusal::ForeignInstallation.into());
         }
         if !peer.expired {
-            return self.chain.verify_client_cert(end_entity, intermediates, now);
+            return self.chain().verify_client_cert(end_entity, intermediates, now);
         }
         if peer.is_dead(now_ms) {
-            return Err(Error::InvalidCertificate(CertificateError::Expired));
+            return Err(Refusal::Dead.into());
         }
         // Whatever else must hold is judged at the last moment at which the certificate was valid.
         let end_s = u64::try_from(peer.not_after_ms / 1_000).unwrap_or(0);
         let at_its_end = UnixTime::since_unix_epoch(Duration::from_secs(end_s));
-        self.chain
+        self.chain()
             .verify_client_cert(end_entity, intermediates, at_its_end)
     }
 
@@ -196,7 +205,8 @@ impl ClientCertVerifier for AgentVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
+        self.chain()
+            .verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -205,10 +215,11 @@ impl ClientCertVerifier for AgentVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        self.chain()
+            .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.chain().supported_verify_schemes()
     }
 }

@@ -153,6 +153,7 @@ fn sources(data: &Data, counts: &GrpcMetrics, tasks: &Tasks) -> Sources {
         samples_consumer: Arc::clone(&data.consumers.samples_metrics),
         samples: Arc::clone(&data.samples),
         grpc: counts.clone(),
+        refusals: data.app.refusals(),
         tasks: tasks.statuses(),
     }
 }

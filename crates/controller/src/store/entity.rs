@@ -19,6 +19,8 @@ pub(crate) mod server;
 
 pub(crate) mod agent_identity;
 pub(crate) mod enrolment_token;
+pub(crate) mod held_agent;
+pub(crate) mod revocation;
 pub(crate) mod token_redemption;
 
 pub(crate) mod collector_inventory;

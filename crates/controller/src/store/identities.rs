@@ -1,7 +1,11 @@
 //! Enrolment tokens and agents' identities.
 
+mod following;
+mod held;
+mod list;
 mod redeem;
 mod renew;
+mod revoke;
 
 use muster_base::id::{AgentId, ServerId};
 use sea_orm::sea_query::Expr;
@@ -10,16 +14,42 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::held::{AdoptOutcome, Adoption, HeldRow};
+pub(crate) use self::list::AgentRow;
 pub(crate) use self::redeem::{NewIdentity, Redeem, Redeemed};
-pub(crate) use self::renew::{Renewal, RenewalOutcome};
+pub(crate) use self::renew::{CaughtUp, Renewal, RenewalOutcome};
 use super::entity::{agent_identity, enrolment_token};
 use super::servers;
 use super::{Doing as _, Store, StoreError, commit, corrupt};
 
 /// Status of an identity that may connect.
 pub(super) const ACTIVE: &str = "active";
+/// Status of an identity that was seen in two places: until somebody decides, neither may connect.
+pub(crate) const QUARANTINED: &str = "quarantined";
 /// Status of an identity that may not any more.
-const REVOKED: &str = "revoked";
+pub(crate) const REVOKED: &str = "revoked";
+
+/// What an identity may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Connect and renew.
+    Active,
+    /// Nothing until somebody decides; with the reason.
+    Quarantined(String),
+    /// Nothing for ever.
+    Revoked,
+}
+
+impl Standing {
+    fn of(row: &agent_identity::Model) -> Result<Self, StoreError> {
+        match row.status.as_str() {
+            ACTIVE => Ok(Self::Active),
+            QUARANTINED => Ok(Self::Quarantined(row.status_reason.clone().unwrap_or_default())),
+            REVOKED => Ok(Self::Revoked),
+            other => Err(corrupt("agent_identity.status", other)),
+        }
+    }
+}
 
 /// An enrolment token.
 #[derive(Debug, Clone)]
@@ -36,8 +66,10 @@ pub(crate) struct TokenRow {
 /// An agent's identity with the server it reports for.
 #[derive(Debug, Clone)]
 pub(crate) struct IdentityRow {
-    pub(crate) server: servers::ServerRow,
-    pub(crate) is_active: bool,
+    /// `None` if the server was deleted.
+    pub(crate) server: Option<servers::ServerRow>,
+    pub(crate) standing: Standing,
+    pub(crate) generation: u32,
     /// SHA-256 of the public key of the newest generation.
     pub(crate) key_sha256: Vec<u8>,
     /// That of the generation before, until the newest was used.
@@ -97,11 +129,11 @@ impl Store {
             .await
             .doing("find an agent's identity")?;
         let Some(row) = row else { return Ok(None) };
-        // The identities of a deleted server were revoked with it, so one without a server is no identity at all.
         let server = servers::find(&self.reader, ServerId(row.server_id)).await?;
-        Ok(server.map(|server| IdentityRow {
-            server: server.into(),
-            is_active: row.status == ACTIVE,
+        Ok(Some(IdentityRow {
+            standing: Standing::of(&row)?,
+            server: server.map(servers::ServerRow::from),
+            generation: u32::try_from(row.generation).unwrap_or(0),
             key_sha256: row.key_sha256,
             previous_key_sha256: row.previous_key_sha256,
         }))
@@ -125,9 +157,9 @@ impl Store {
 pub(super) async fn revoke_all_of(
     db: &impl ConnectionTrait,
     server: ServerId,
+    reason: &'static str,
     now_ms: i64,
 ) -> Result<Vec<AgentId>, StoreError> {
-    const DOING: &str = "revoke the identities of a server";
     let agents: Vec<String> = agent_identity::Entity::find()
         .select_only()
         .column(agent_identity::Column::Agent)
@@ -136,15 +168,13 @@ pub(super) async fn revoke_all_of(
         .into_tuple()
         .all(db)
         .await
-        .doing(DOING)?;
-    agent_identity::Entity::update_many()
-        .col_expr(agent_identity::Column::Status, Expr::value(REVOKED))
-        .col_expr(agent_identity::Column::RevokedMs, Expr::value(now_ms))
-        .filter(agent_identity::Column::Agent.is_in(agents.iter().map(String::as_str)))
-        .exec(db)
-        .await
-        .doing(DOING)?;
-    agents.iter().map(|agent| agent_id(agent)).collect()
+        .doing("revoke the identities of a server")?;
+    let agents: Vec<AgentId> = agents
+        .iter()
+        .map(|agent| agent_id(agent))
+        .collect::<Result<_, _>>()?;
+    revoke::revoke(db, &agents, reason, now_ms).await?;
+    Ok(agents)
 }
 
 /// Leaves the tokens bound to a server without a use.

@@ -1,7 +1,7 @@
 //! Which installation this is, and its sealed secrets.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, EntityTrait as _};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use uuid::Uuid;
 
 use super::entity::{installation, secret};
@@ -62,9 +62,28 @@ impl Store {
         secrets: &[(String, Vec<u8>)],
         now_ms: i64,
     ) -> Result<(), StoreError> {
+        self.replace_secrets(secrets, &[], now_ms).await
+    }
+
+    /// Stores sealed secrets and forgets others: all or nothing of it.
+    pub(crate) async fn replace_secrets(
+        &self,
+        secrets: &[(String, Vec<u8>)],
+        forgotten: &[&str],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         const DOING: &str = "store sealed secrets";
-        if secrets.is_empty() {
+        if secrets.is_empty() && forgotten.is_empty() {
             return Ok(());
+        }
+        let transaction = self.begin(DOING).await?;
+        secret::Entity::delete_many()
+            .filter(secret::Column::Name.is_in(forgotten.iter().copied()))
+            .exec(&transaction)
+            .await
+            .doing(DOING)?;
+        if secrets.is_empty() {
+            return commit(transaction, DOING).await;
         }
         let rows = secrets.iter().map(|(name, sealed)| secret::ActiveModel {
             name: Set(name.clone()),
@@ -76,9 +95,9 @@ impl Store {
             .to_owned();
         secret::Entity::insert_many(rows)
             .on_conflict(replace)
-            .exec_without_returning(&self.writer)
+            .exec_without_returning(&transaction)
             .await
             .doing(DOING)?;
-        Ok(())
+        commit(transaction, DOING).await
     }
 }

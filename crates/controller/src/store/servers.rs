@@ -213,7 +213,7 @@ impl Store {
         if deleted.rows_affected == 0 {
             return Ok(None);
         }
-        let revoked = identities::revoke_all_of(&transaction, id, now_ms).await?;
+        let revoked = identities::revoke_all_of(&transaction, id, "server deleted", now_ms).await?;
         identities::void_tokens_of(&transaction, id).await?;
         commit(transaction, DOING).await?;
         Ok(Some(revoked))

@@ -1,12 +1,12 @@
-//! Who may connect: agents whose identity is known and was not revoked.
+//! Who may connect: agents whose identity is known, and neither revoked nor in quarantine.
 
 use muster_base::id::{AgentId, ServerId};
 use thiserror::Error;
-use tokio::sync::broadcast;
 
 use crate::app::App;
+use crate::app::audit::{Actor, Entry};
 use crate::identity::PeerCertificate;
-use crate::store::{IdentityRow, StoreError};
+use crate::store::{CaughtUp, IdentityRow, Standing, StoreError};
 
 /// An agent that may open a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +29,17 @@ pub enum AdmitError {
     /// The certificate has expired (within the grace in which it may still be renewed).
     #[error("the client certificate has expired")]
     Expired,
-    /// No such identity.
-    #[error("the identity is not known here")]
-    Unknown,
+    /// The certificate is ours, the identity is not known, as after a restore of an older state database.
+    #[error(
+        "the identity is not known here: an admin has to adopt it, or enrol this agent again with a new token"
+    )]
+    Held,
     /// It was revoked.
     #[error("the identity was revoked")]
     Revoked,
+    /// It was seen in two places.
+    #[error("the identity is in quarantine: it seems to be in use twice; an admin has to decide")]
+    Quarantined,
     /// The identity was renewed, and the newer certificate is in use.
     #[error("the client certificate was replaced by a newer one")]
     Superseded,
@@ -43,32 +48,110 @@ pub enum AdmitError {
     Store(#[from] StoreError),
 }
 
+impl AdmitError {
+    /// The stable code that goes to the peer.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Expired => "certificate_expired",
+            Self::Held => "identity_held",
+            Self::Revoked => "identity_revoked",
+            Self::Quarantined => "identity_quarantined",
+            Self::Superseded => "certificate_superseded",
+            Self::Store(_) => "internal",
+        }
+    }
+}
+
+/// What stands against an agent, whatever it wants.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    Held,
+    Revoked,
+    Quarantined,
+}
+
 impl App {
     /// Decides whether the holder of a verified client certificate may open a stream.
     ///
     /// # Errors
     /// [`AdmitError`].
     pub async fn admit(&self, peer: &PeerCertificate) -> Result<Admitted, AdmitError> {
+        let decided = self.try_admit(peer).await;
+        if let Err(error) = &decided {
+            self.refused("agent.connect", error.code(), peer.agent).await;
+        }
+        decided
+    }
+
+    async fn try_admit(&self, peer: &PeerCertificate) -> Result<Admitted, AdmitError> {
         if peer.has_expired(self.clock.now_ms()) {
             return Err(AdmitError::Expired);
         }
-        let identity = self
-            .store
-            .identity(peer.agent)
-            .await?
-            .ok_or(AdmitError::Unknown)?;
-        if !identity.is_active {
-            return Err(AdmitError::Revoked);
-        }
+        let identity = match self.known(peer).await? {
+            Ok(identity) => identity,
+            Err(Obstacle::Held) => return Err(AdmitError::Held),
+            Err(Obstacle::Revoked) => return Err(AdmitError::Revoked),
+            Err(Obstacle::Quarantined) => return Err(AdmitError::Quarantined),
+        };
         self.check_generation(peer, &identity).await?;
-        let fields = identity.server.fields;
+        // The identities of a deleted server were revoked with it.
+        let server = identity.server.ok_or(AdmitError::Revoked)?;
         Ok(Admitted {
             agent: peer.agent,
-            server: identity.server.id,
-            hostname: fields.hostname,
-            monitoring_enabled: fields.monitoring_enabled,
-            collection_interval_s: fields.collection_interval_s,
+            server: server.id,
+            hostname: server.fields.hostname,
+            monitoring_enabled: server.fields.monitoring_enabled,
+            collection_interval_s: server.fields.collection_interval_s,
         })
+    }
+
+    /// The identity behind a certificate, brought up to the generation that the certificate proves; or what stands
+    /// against it.
+    pub(super) async fn known(
+        &self,
+        peer: &PeerCertificate,
+    ) -> Result<Result<IdentityRow, Obstacle>, StoreError> {
+        // What the file beside the database says counts even if the database was exchanged under it.
+        if self.revoked.contains(peer.agent) {
+            return Ok(Err(Obstacle::Revoked));
+        }
+        let Some(identity) = self.store.identity(peer.agent).await? else {
+            return Ok(Err(Obstacle::Held));
+        };
+        match identity.standing {
+            Standing::Active => {}
+            Standing::Quarantined(_) => return Ok(Err(Obstacle::Quarantined)),
+            Standing::Revoked => return Ok(Err(Obstacle::Revoked)),
+        }
+        match peer.generation {
+            Some(generation) if identity.generation < generation => self.catch_up(peer, generation).await,
+            _ => Ok(Ok(identity)),
+        }
+    }
+
+    /// Only we can have issued a generation, so one that is not known here was issued after the state database was
+    /// backed up that this one was restored from.
+    async fn catch_up(
+        &self,
+        peer: &PeerCertificate,
+        generation: u32,
+    ) -> Result<Result<IdentityRow, Obstacle>, StoreError> {
+        let shown = CaughtUp {
+            agent: peer.agent,
+            generation,
+            serial: &peer.serial,
+            key_sha256: &peer.key_sha256,
+            not_after_ms: peer.not_after_ms,
+        };
+        if self.store.catch_up(&shown).await? {
+            tracing::info!(agent.id = %peer.agent, generation, "newer generation of an agent taken over");
+            let entry = Entry::allowed(Actor::System, "agent.catch_up", peer.agent.to_string());
+            self.audit
+                .note(entry.with_detail(format!("generation {generation}")))
+                .await;
+        }
+        Ok(self.store.identity(peer.agent).await?.ok_or(Obstacle::Held))
     }
 
     /// Lets the newest generation in and, until that was used, the one before: its agent may not have the answer.
@@ -89,30 +172,11 @@ impl App {
         if is_previous {
             return Ok(());
         }
-        tell_possible_clone(peer);
+        tracing::warn!(
+            agent.id = %peer.agent,
+            serial = peer.serial,
+            "a replaced certificate was shown: a clone, a restored disk, or a thief"
+        );
         Err(AdmitError::Superseded)
     }
-
-    /// Tells of each identity at the moment it is revoked; whoever holds its stream closes it.
-    #[must_use]
-    pub fn revocations(&self) -> broadcast::Receiver<AgentId> {
-        self.revoked_tx.subscribe()
-    }
-
-    pub(in crate::app) fn tell_revoked(&self, agents: &[AgentId]) {
-        for &agent in agents {
-            tracing::info!(agent.id = %agent, "identity revoked");
-            // Nobody listening means that no stream is open.
-            let _ = self.revoked_tx.send(agent);
-        }
-    }
-}
-
-/// A certificate that was replaced is only ever shown by a copy: a cloned machine, a restored backup, a thief.
-pub(super) fn tell_possible_clone(peer: &PeerCertificate) {
-    tracing::warn!(
-        agent.id = %peer.agent,
-        serial = peer.serial,
-        "a replaced certificate was shown: possibly a clone of the agent"
-    );
 }

@@ -2,14 +2,19 @@
 //!
 //! Invariants: who asks is read from the certificate alone; of the request only the public key and the proof of
 //! possession are used; a generation is followed once. A certificate whose generation was followed by another key is
-//! a copy's, and is refused; the same new key gets the same generation again, because the answer may have been lost.
+//! in two hands, and nobody can tell which of them is the right one: both are put in quarantine. The same new key gets
+//! the same generation again, because the answer may have been lost.
 
 use thiserror::Error;
 
-use super::admission::tell_possible_clone;
+use super::admission::Obstacle;
 use crate::app::App;
+use crate::app::audit::{Actor, Entry};
 use crate::identity::{AgentKey, IdentityError, PeerCertificate};
-use crate::store::{Renewal, RenewalOutcome, StoreError};
+use crate::store::{IdentityRow, Renewal, RenewalOutcome, StoreError};
+
+/// Why an identity is in quarantine of which two certificates were renewed.
+const FORKED: &str = "a certificate that had been replaced asked for renewal: two hold its key";
 
 /// A certificate of the next generation.
 #[derive(Debug, Clone)]
@@ -28,9 +33,14 @@ pub enum RenewError {
     /// It expired longer ago than is forgiven.
     #[error("the client certificate expired too long ago: enrol this agent again with a new token")]
     Expired,
-    /// No such identity.
-    #[error("the identity is not known here: enrol this agent again with a new token")]
-    Unknown,
+    /// The identity is not known here.
+    #[error(
+        "the identity is not known here: an admin has to adopt it, or enrol this agent again with a new token"
+    )]
+    Held,
+    /// It was seen in two places.
+    #[error("the identity is in quarantine: it seems to be in use twice; an admin has to decide")]
+    Quarantined,
     /// It was revoked.
     #[error("the identity was revoked: enrol this agent again with a new token")]
     Revoked,
@@ -60,7 +70,8 @@ impl RenewError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Expired => "certificate_expired",
-            Self::Unknown => "identity_unknown",
+            Self::Held => "identity_held",
+            Self::Quarantined => "identity_quarantined",
             Self::Revoked => "identity_revoked",
             Self::Superseded => "certificate_superseded",
             Self::BadRequest(_) => "bad_request",
@@ -78,14 +89,22 @@ impl App {
     pub async fn renew(&self, peer: &PeerCertificate, request: &[u8]) -> Result<Renewed, RenewError> {
         let done = self.try_renew(peer, request).await;
         match &done {
-            Ok((renewed, is_again)) => tracing::info!(
-                agent.id = %peer.agent,
-                generation = renewed.generation,
-                was_expired = peer.has_expired(self.clock.now_ms()),
-                is_again,
-                "agent certificate renewed"
-            ),
-            Err(error) => tracing::warn!(agent.id = %peer.agent, code = error.code(), "renewal refused"),
+            Ok((renewed, is_again)) => {
+                tracing::info!(
+                    agent.id = %peer.agent,
+                    generation = renewed.generation,
+                    was_expired = peer.has_expired(self.clock.now_ms()),
+                    is_again,
+                    "agent certificate renewed"
+                );
+                let entry = Entry::allowed(Actor::Agent(peer.agent), "agent.renew", peer.agent.to_string());
+                let generation = format!("generation {}", renewed.generation);
+                self.audit.note(entry.with_detail(generation)).await;
+            }
+            Err(error) => {
+                self.refused("agent.renew", error.code(), peer.agent).await;
+                tracing::warn!(agent.id = %peer.agent, code = error.code(), "renewal refused");
+            }
         }
         done.map(|(renewed, _)| renewed)
     }
@@ -98,14 +117,12 @@ impl App {
         self.renewal_limit
             .take(peer.agent, now_ms)
             .map_err(|retry_after_ms| RenewError::TooMany { retry_after_ms })?;
-        let identity = self
-            .store
-            .identity(peer.agent)
-            .await?
-            .ok_or(RenewError::Unknown)?;
-        if !identity.is_active {
-            return Err(RenewError::Revoked);
-        }
+        let mut identity = match self.known(peer).await? {
+            Ok(identity) => identity,
+            Err(Obstacle::Held) => return Err(RenewError::Held),
+            Err(Obstacle::Revoked) => return Err(RenewError::Revoked),
+            Err(Obstacle::Quarantined) => return Err(RenewError::Quarantined),
+        };
         let key =
             AgentKey::from_request(request).map_err(|error| RenewError::BadRequest(error.to_string()))?;
         if *key.sha256() == peer.key_sha256 {
@@ -113,32 +130,57 @@ impl App {
                 "a renewed certificate needs a new key".to_owned(),
             ));
         }
-        let issued = self
-            .identity
-            .issue_agent(peer.agent, &key, self.settings.agent_certificate_ttl)
-            .map_err(RenewError::Issue)?;
-        let renewal = Renewal {
-            agent: peer.agent,
-            shown_sha256: &peer.key_sha256,
-            key_sha256: key.sha256(),
-            serial: &issued.serial,
-            not_after_ms: issued.not_after_ms,
-        };
-        match self.store.renew(&renewal).await? {
-            RenewalOutcome::Done { generation, is_again } => {
-                let renewed = Renewed {
-                    certificate_chain: issued.chain,
-                    trust_bundle: self.identity.trust_bundle(),
-                    generation,
-                };
-                Ok((renewed, is_again))
+        loop {
+            // The generation stands in the certificate, so it has to be known before the transaction that settles it.
+            let expected = next_generation(peer, &key, &identity);
+            let issued = self
+                .identity
+                .issue_agent(peer.agent, expected, &key, self.settings.agent_certificate_ttl)
+                .map_err(RenewError::Issue)?;
+            let roots_sha256 = self.identity.roots_sha256();
+            let renewal = Renewal {
+                agent: peer.agent,
+                shown_sha256: &peer.key_sha256,
+                key_sha256: key.sha256(),
+                serial: &issued.serial,
+                not_after_ms: issued.not_after_ms,
+                roots_sha256: &roots_sha256,
+            };
+            match self.store.renew(&renewal).await? {
+                RenewalOutcome::Done { generation, is_again } if generation == expected => {
+                    let renewed = Renewed {
+                        certificate_chain: issued.chain,
+                        trust_bundle: self.identity.trust_bundle(),
+                        generation,
+                    };
+                    return Ok((renewed, is_again));
+                }
+                // It was settled in parallel, with this same key. Now it is known, so this ends.
+                RenewalOutcome::Done { .. } => {
+                    identity = self
+                        .store
+                        .identity(peer.agent)
+                        .await?
+                        .ok_or(RenewError::Revoked)?;
+                }
+                RenewalOutcome::Superseded => {
+                    self.quarantine(peer.agent, FORKED).await?;
+                    return Err(RenewError::Superseded);
+                }
+                RenewalOutcome::NotActive => return Err(RenewError::Revoked),
             }
-            RenewalOutcome::Superseded => {
-                tell_possible_clone(peer);
-                Err(RenewError::Superseded)
-            }
-            RenewalOutcome::NotActive => Err(RenewError::Revoked),
         }
+    }
+}
+
+/// The generation that this key has, or will have if it follows the one shown.
+fn next_generation(peer: &PeerCertificate, key: &AgentKey, identity: &IdentityRow) -> u32 {
+    let is_again = identity.key_sha256 == key.sha256()
+        && identity.previous_key_sha256.as_deref() == Some(&peer.key_sha256);
+    if is_again {
+        identity.generation
+    } else {
+        identity.generation.saturating_add(1)
     }
 }
 

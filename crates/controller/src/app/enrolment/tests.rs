@@ -258,9 +258,9 @@ async fn a_bound_token_replaces_the_servers_identity_and_keeps_the_server() {
         created_by: "test".to_owned(),
     };
     let token = test.app.create_token(wanted).await.unwrap().text;
-    let mut revoked = test.app.revocations();
+    let mut changes = test.app.changes();
     let second = test.app.enrol(request(&token, &key())).await.unwrap();
-    assert_eq!(revoked.try_recv().unwrap(), first.agent);
+    assert_eq!(changes.try_recv().unwrap(), Change::Revoked(first.agent));
     let admit = async |enrolled: &Enrolled| {
         let peer = PeerCertificate::parse(&enrolled.certificate_chain[0], test.clock.now_ms()).unwrap();
         test.app.admit(&peer).await
@@ -385,8 +385,5 @@ async fn expired_and_unknown_certificates_are_not_admitted() {
         expired: false,
         ..peer
     };
-    assert!(matches!(
-        test.app.admit(&stranger).await,
-        Err(AdmitError::Unknown)
-    ));
+    assert!(matches!(test.app.admit(&stranger).await, Err(AdmitError::Held)));
 }

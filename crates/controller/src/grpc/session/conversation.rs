@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::backlog::Share;
 use super::reader::{Event, Progress, Rooms};
 use super::{CREDIT_BYTES, End, FrameTx, RETRY_AFTER_MS, Session, acks, close, interval, send, shutdown};
-use crate::app::live::{AgentRequest, Cadence, Collected, Ending, Registration};
+use crate::app::live::{AgentRequest, Cadence, Challenge, Collected, Ending, Registration};
 use crate::app::presence;
 use crate::intake::Answer;
 
@@ -47,6 +47,8 @@ pub(super) struct Conversation<'a> {
     collections: HashMap<u64, oneshot::Sender<Collected>>,
     /// Numbers for pings and requests.
     numbers: u64,
+    /// Who wants to know whether this ping is answered.
+    challenge: Option<(u64, Challenge)>,
 }
 
 impl<'a> Conversation<'a> {
@@ -69,6 +71,7 @@ impl<'a> Conversation<'a> {
             acks: acks::Acks::default(),
             collections: HashMap::new(),
             numbers: 0,
+            challenge: None,
         }
     }
 
@@ -91,6 +94,7 @@ impl<'a> Conversation<'a> {
                 ending = ending(&mut registration.ending) => Err(ending),
                 event = events.recv() => self.attend(event.unwrap_or(Event::End(End::Gone("reading ended")))).await,
                 _ = answers.recv_many(&mut answered, ANSWERS_MAX), if !answers.is_closed() => self.answer(&mut answered).await,
+                Some(challenge) = registration.challenges.recv() => self.prove(challenge).await,
                 Some(request) = registration.requests.recv() => self.ask(request).await,
                 Ok(()) = registration.cadence.changed() => {
                     let cadence = *registration.cadence.borrow_and_update();
@@ -141,6 +145,13 @@ impl<'a> Conversation<'a> {
                 self.collected(done);
                 Ok(())
             }
+            Event::Pong(id) => {
+                if let Some((_, challenge)) = self.challenge.take_if(|(pinged, _)| *pinged == id) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = challenge.send(());
+                }
+                Ok(())
+            }
             Event::End(end) => Err(end),
         }
     }
@@ -159,7 +170,13 @@ impl<'a> Conversation<'a> {
     }
 
     async fn ask(&mut self, request: AgentRequest) -> Result<(), End> {
-        let AgentRequest::Collect { collectors, reply } = request;
+        let (collectors, reply) = match request {
+            AgentRequest::Collect { collectors, reply } => (collectors, reply),
+            AgentRequest::Renew => {
+                let before_ms = self.session.certificate.not_after_ms;
+                return send(&self.frame_tx, Body::RenewHint(RenewHint { before_ms })).await;
+            }
+        };
         self.collections.retain(|_, waiting| !waiting.is_closed());
         if COLLECTIONS_MAX <= self.collections.len() {
             // Dropping the reply tells the asker that there will be no answer.
@@ -175,6 +192,20 @@ impl<'a> Conversation<'a> {
             }),
         )
         .await
+    }
+
+    /// Pings for whoever wants to know whether somebody still answers here.
+    async fn prove(&mut self, challenge: Challenge) -> Result<(), End> {
+        self.numbers += 1;
+        self.challenge = Some((self.numbers, challenge));
+        let wall_ms = self.session.context.app.clock().now_ms();
+        let ping = Ping {
+            id: self.numbers,
+            wall_ms,
+            // Not said with this one: the next of the regular ones says it.
+            fleet_size: 0,
+        };
+        send(&self.frame_tx, Body::Ping(ping)).await
     }
 
     /// Tells the agent how much backlog it may send, if that has changed.
@@ -257,7 +288,7 @@ impl<'a> Conversation<'a> {
 }
 
 /// Waits until the stream is to be closed from our side.
-async fn ending(ending: &mut watch::Receiver<Option<Ending>>) -> End {
+pub(super) async fn ending(ending: &mut watch::Receiver<Option<Ending>>) -> End {
     let wanted = ending
         .wait_for(Option::is_some)
         .await
@@ -265,6 +296,12 @@ async fn ending(ending: &mut watch::Receiver<Option<Ending>>) -> End {
         .and_then(|ending| *ending);
     match wanted {
         Some(Ending::Revoked) => close(CloseReason::Revoked, "the identity was revoked", 0, 0),
+        Some(Ending::Quarantined) => close(
+            CloseReason::Quarantined,
+            "the identity is in quarantine: it seems to be in use twice",
+            0,
+            0,
+        ),
         Some(Ending::Again) => close(CloseReason::Overloaded, "connect again", 0, RETRY_AFTER_MS),
         Some(Ending::Replaced) | None => close(
             CloseReason::Replaced,

@@ -33,6 +33,8 @@ pub struct SessionMetrics {
     pub closed_overloaded: AtomicU64,
     /// Streams closed because the identity was revoked.
     pub closed_revoked: AtomicU64,
+    /// Streams closed because the identity was put in quarantine.
+    pub closed_quarantined: AtomicU64,
 }
 
 /// What can be wrong with what comes in, so that the stream is closed.
@@ -114,6 +116,7 @@ impl SessionMetrics {
             CloseReason::Replaced => &self.closed_replaced,
             CloseReason::Overloaded => &self.closed_overloaded,
             CloseReason::Revoked => &self.closed_revoked,
+            CloseReason::Quarantined => &self.closed_quarantined,
             CloseReason::Unspecified | CloseReason::Shutdown => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -43,6 +43,8 @@ pub(super) enum Event {
     CollectDone(CollectDone),
     /// Backlog comes.
     Backlog,
+    /// A ping was answered.
+    Pong(u64),
     /// Nothing more will be read.
     End(End),
 }
@@ -228,6 +230,8 @@ impl Reader {
                 if let Some(clock) = pong.clock.and_then(|clock| Clock::try_from(clock).ok()) {
                     self.clock(&clock, now_ms);
                 }
+                // Only somebody who asks for a proof of life wants it; with more waiting it can do without this one.
+                let _ = self.event_tx.try_send(Event::Pong(pong.id));
                 Ok(())
             }
             Some(agent_frame::Body::Hello(_)) => Err(bad_frame(Breach::Hello, "Hello came twice", 0)),

@@ -98,7 +98,7 @@ async fn who_may_not_renew_learns_why() {
 
     let deleted = world.enrol().await;
     world.app.delete_server(deleted.server, "admin").await.unwrap();
-    assert_eq!(world.refused(Some(&deleted)).await, "identity_unknown");
+    assert_eq!(world.refused(Some(&deleted)).await, "identity_revoked");
 
     let late = world.enrol().await;
     let mut client = EnrollmentClient::new(world.channel(Some(&late)).await.unwrap());
@@ -146,6 +146,6 @@ async fn a_revocation_closes_the_stream_at_once() {
         "{:?}",
         started.elapsed()
     );
-    assert_eq!(world.not_admitted(&identity).await, "identity_unknown");
+    assert_eq!(world.not_admitted(&identity).await, "identity_revoked");
     world.end().await;
 }

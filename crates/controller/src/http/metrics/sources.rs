@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Figure, Source};
+use crate::app::enrolment::Refusals;
 use crate::consume::ConsumerMetrics;
 use crate::grpc::GrpcMetrics;
 use crate::intake::Intake;
@@ -21,6 +22,8 @@ pub struct Sources {
     pub samples: Arc<muster_samples::Store>,
     /// The agent port's counts.
     pub grpc: GrpcMetrics,
+    /// What was refused on the agent port.
+    pub refusals: Arc<Refusals>,
     /// The tasks' counts.
     pub tasks: TaskStatuses,
 }
@@ -34,6 +37,7 @@ pub fn of_the_controller(sources: Sources) -> Vec<Source> {
         samples_consumer,
         samples,
         grpc,
+        refusals,
         tasks,
     } = sources;
     vec![
@@ -41,6 +45,7 @@ pub fn of_the_controller(sources: Sources) -> Vec<Source> {
         Box::new(move || of_consumers(&[("state", &state_consumer), ("samples", &samples_consumer)])),
         Box::new(move || of_samples(&samples.stats(), &samples.cut())),
         Box::new(move || of_agent_port(&grpc)),
+        Box::new(move || of_refusals(&refusals)),
         Box::new(move || of_tasks(&tasks)),
     ]
 }
@@ -413,8 +418,15 @@ fn of_agent_port(grpc: &GrpcMetrics) -> Vec<Figure> {
         closed(&session.closed_replaced, "replaced"),
         closed(&session.closed_overloaded, "overloaded"),
         closed(&session.closed_revoked, "revoked"),
+        closed(&session.closed_quarantined, "quarantined"),
     ]);
     figures
+}
+
+fn of_refusals(refusals: &Refusals) -> Vec<Figure> {
+    let help = "Handshakes, enrolments, renewals and streams refused";
+    let figure = |(code, count)| Figure::counter("muster_refusals", help, count).with("reason", code);
+    refusals.all().into_iter().map(figure).collect()
 }
 
 type OfTask = (&'static str, &'static str, fn(&TaskStatus) -> u64);

@@ -17,6 +17,9 @@ pub struct Model {
     pub agent_version: Option<String>,
     pub created_ms: i64,
     pub revoked_ms: Option<i64>,
+    pub status_reason: Option<String>,
+    pub status_ms: Option<i64>,
+    pub roots_sha256: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -25,6 +25,8 @@ pub(crate) struct NewIdentity {
     pub(crate) key_sha256: Vec<u8>,
     pub(crate) not_after_ms: i64,
     pub(crate) agent_version: String,
+    /// SHA-256 of the roots that come with the certificate.
+    pub(crate) roots_sha256: Vec<u8>,
 }
 
 /// A redemption.
@@ -172,7 +174,7 @@ async fn first_time(db: &impl ConnectionTrait, redeem: Redeem<'_>) -> Result<Red
     }
     let (server, revoked) = match token.server_id.map(ServerId) {
         Some(bound) if servers::find(db, bound).await?.is_none() => return Ok(Redeemed::NoServer(bound)),
-        Some(bound) => (bound, revoke_all_of(db, bound, redeem.now_ms).await?),
+        Some(bound) => (bound, revoke_all_of(db, bound, "replaced", redeem.now_ms).await?),
         None => (
             servers::insert(db, redeem.server, redeem.now_ms).await?,
             Vec::new(),
@@ -235,6 +237,9 @@ async fn insert_identity(
         agent_version: Set(Some(new.agent_version)),
         created_ms: Set(now_ms),
         revoked_ms: Set(None),
+        status_reason: Set(None),
+        status_ms: Set(None),
+        roots_sha256: Set(Some(new.roots_sha256)),
     };
     agent_identity::Entity::insert(row)
         .exec_without_returning(db)

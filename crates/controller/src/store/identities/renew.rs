@@ -25,6 +25,18 @@ pub(crate) struct Renewal<'a> {
     pub(crate) serial: &'a str,
     /// When the new certificate ends.
     pub(crate) not_after_ms: i64,
+    /// SHA-256 of the roots that come with it.
+    pub(crate) roots_sha256: &'a [u8],
+}
+
+/// A generation that this database does not know yet.
+#[derive(Debug)]
+pub(crate) struct CaughtUp<'a> {
+    pub(crate) agent: AgentId,
+    pub(crate) generation: u32,
+    pub(crate) serial: &'a str,
+    pub(crate) key_sha256: &'a [u8],
+    pub(crate) not_after_ms: i64,
 }
 
 /// How a renewal ended.
@@ -94,6 +106,36 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Takes over a generation that a certificate of ours proves and this database does not know, as after a restore.
+    /// `false` if by now it knows one that is not older, or the identity is not active.
+    pub(crate) async fn catch_up(&self, shown: &CaughtUp<'_>) -> Result<bool, StoreError> {
+        let generation = i32::try_from(shown.generation).unwrap_or(i32::MAX);
+        let changed = agent_identity::Entity::update_many()
+            .col_expr(agent_identity::Column::Generation, Expr::value(generation))
+            .col_expr(agent_identity::Column::Serial, Expr::value(shown.serial))
+            .col_expr(
+                agent_identity::Column::NotAfterMs,
+                Expr::value(shown.not_after_ms),
+            )
+            .col_expr(
+                agent_identity::Column::KeySha256,
+                Expr::value(shown.key_sha256.to_vec()),
+            )
+            .col_expr(
+                agent_identity::Column::PreviousKeySha256,
+                Expr::value(None::<Vec<u8>>),
+            )
+            .filter(agent_identity::Column::Agent.eq(shown.agent.to_string()))
+            .filter(agent_identity::Column::Status.eq(ACTIVE))
+            .filter(agent_identity::Column::Generation.lt(generation))
+            .exec(&self.writer)
+            .await
+            .doing("take over a newer generation")?;
+        Ok(changed.rows_affected == 1)
+    }
+}
+
 /// Compare and swap: the new key follows the one shown.
 async fn follow(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64, StoreError> {
     let changed = agent_identity::Entity::update_many()
@@ -105,6 +147,10 @@ async fn follow(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64,
         .col_expr(
             agent_identity::Column::NotAfterMs,
             Expr::value(renewal.not_after_ms),
+        )
+        .col_expr(
+            agent_identity::Column::RootsSha256,
+            Expr::value(Some(renewal.roots_sha256.to_vec())),
         )
         .col_expr(
             agent_identity::Column::KeySha256,
@@ -130,6 +176,10 @@ async fn repeat(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64,
         .col_expr(
             agent_identity::Column::NotAfterMs,
             Expr::value(renewal.not_after_ms),
+        )
+        .col_expr(
+            agent_identity::Column::RootsSha256,
+            Expr::value(Some(renewal.roots_sha256.to_vec())),
         )
         .filter(agent_identity::Column::Agent.eq(renewal.agent.to_string()))
         .filter(agent_identity::Column::Status.eq(ACTIVE))
