@@ -18,7 +18,8 @@ use crate::collect::runner::Plan;
 use crate::collect::{ALL, Context, Place};
 use crate::config::{Config, DEFAULT_DATA_DIR};
 use crate::host::Host;
-use crate::{enrol, run};
+use crate::identity::Machine;
+use crate::{enrol, run, seal};
 
 pub mod address;
 mod collect;
@@ -63,6 +64,8 @@ enum Command {
     /// Exchanges an enrolment token for an identity.
     #[command(alias = "enrol")]
     Enroll(Enroll),
+    /// Removes identity, epoch and spool, so that each copy of this machine enrols anew.
+    Seal(Seal),
     /// Collects once, without any controller, and prints what was found.
     Collect(collect::Collect),
     /// Reads a recorded output and prints what it says, as JSON.
@@ -93,6 +96,16 @@ struct Enroll {
     /// Where identity and state are kept.
     #[arg(long, env = "MUSTER_AGENT_DATA_DIR", value_name = "DIR")]
     data_dir: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Seal {
+    /// Where identity and state are kept.
+    #[arg(long, env = "MUSTER_AGENT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<Utf8PathBuf>,
+    /// An enrolment token that the copies shall use; it is checked, and kept.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<Utf8PathBuf>,
 }
 
 /// Does what the command line says.
@@ -136,6 +149,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Parse(parse)) => parse.run(),
         Some(Command::Collect(collect)) => in_runtime(collect.run(&config)),
+        Some(Command::Seal(seal)) => in_runtime(seal.run(&config)),
         Some(Command::Enroll(enroll)) => in_runtime(enroll.run(&config)),
         Some(Command::Run(run)) => in_runtime(run.run(&config)),
     }
@@ -181,6 +195,7 @@ impl Enroll {
             token_file: self.token_file,
             data_dir: data_dir(self.data_dir, config),
             hostname: hostname.map(|name| name.trim().to_owned()).unwrap_or_default(),
+            machine: Machine::read(&Host::system()).await,
         };
         let enrolled = enrol::enrol(&options).await?;
         let identity = &enrolled.identity;
@@ -188,6 +203,25 @@ impl Enroll {
             "enrolled: agent {} of server {}\n",
             identity.agent_id, identity.server_id
         ))
+    }
+}
+
+impl Seal {
+    async fn run(self, config: &Config) -> anyhow::Result<ExitCode> {
+        // Before anything is removed: a machine sealed with a token of no use would have neither.
+        if let Some(file) = &self.token_file {
+            enrol::read_token(file)?;
+        }
+        let data_dir = data_dir(self.data_dir, config);
+        if !data_dir.is_dir() {
+            return Ok(usage(&format!("there is no folder {data_dir}")));
+        }
+        let gone = seal::seal(&data_dir).await?;
+        if gone.is_empty() {
+            return print("nothing to remove: no agent was enrolled here\n");
+        }
+        let lines = gone.iter().map(|path| format!("removed {path}\n"));
+        print(&lines.collect::<String>())
     }
 }
 

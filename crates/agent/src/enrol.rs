@@ -17,7 +17,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::identity::{
-    Identity, IdentityDir, IdentityError, certificates_of, is_for_key, on_disk, private_key,
+    Identity, IdentityDir, IdentityError, Machine, certificates_of, is_for_key, on_disk, private_key,
 };
 use crate::uplink::enrolment::{self, CallError};
 
@@ -79,6 +79,8 @@ pub struct Options {
     pub data_dir: Utf8PathBuf,
     /// The server's name as it calls itself.
     pub hostname: String,
+    /// The machine that the identity is bound to, if it has an id.
+    pub machine: Option<Machine>,
 }
 
 /// An enrolment that succeeded.
@@ -98,6 +100,10 @@ pub struct Enrolled {
 /// [`EnrolError`]; nothing but a key is left behind then.
 pub async fn enrol(options: &Options) -> Result<Enrolled, EnrolError> {
     let token = read_token(&options.token_file)?;
+    if let Some(machine) = options.machine.clone() {
+        let dir = IdentityDir::below(&options.data_dir);
+        on_disk(dir, move |dir| dir.bind(&machine)).await?;
+    }
     let mut enrolled = redeem(&token, &options.controller, &options.hostname, &options.data_dir).await?;
     enrolled.token_deleted = enrolled.token_used_up && delete_token(&options.token_file);
     Ok(enrolled)

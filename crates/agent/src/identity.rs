@@ -2,9 +2,10 @@
 //!
 //! Kept in `DIR/identity/`: `key.pem` (0600), `chain.pem`, `roots.pem` and, written last, `identity.json`, whose
 //! presence means that the agent is enrolled. The key is made before the first network call and kept when that
-//! call's answer is lost, so that the same key can be shown again. A renewal writes files of its own beside these, and
+//! call's answer is lost, so that the same key can be shown again; `machine` says on which machine. A renewal writes files of its own beside these, and
 //! `identity.json` says which count: replacing that one file is the switch.
 
+mod machine;
 mod renewal;
 
 use std::io;
@@ -22,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::durable;
+
+pub use self::machine::Machine;
 
 /// Why there is no identity to be had from disk.
 #[derive(Debug, Error)]
@@ -68,6 +71,17 @@ pub enum IdentityError {
         path: Utf8PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// The identity was made on another machine, so this one has a copy.
+    #[error(
+        "the identity in {dir} was made on another machine, so this is a copy of it: remove it with \
+         `muster-agent seal --data-dir {data_dir}`, then enrol with a new token"
+    )]
+    OtherMachine {
+        /// The folder of the identity.
+        dir: Utf8PathBuf,
+        /// The agent's folder.
+        data_dir: Utf8PathBuf,
     },
     /// A key could not be made.
     #[error("make a private key")]

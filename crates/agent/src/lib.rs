@@ -16,5 +16,6 @@ pub mod outbox;
 pub mod renew;
 pub mod report;
 pub mod run;
+pub mod seal;
 pub mod spool;
 pub mod uplink;

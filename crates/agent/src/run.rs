@@ -25,7 +25,7 @@ use crate::collect::runner::{self, Handle, Plan};
 use crate::collect::{Context, Summary};
 use crate::epoch::{Epoch, EpochError, Teller};
 use crate::host::Host;
-use crate::identity::{Identity, IdentityDir, IdentityError};
+use crate::identity::{Identity, IdentityDir, IdentityError, Machine};
 use crate::outbox::Outbox;
 use crate::renew::Renewer;
 use crate::report::{Flush, Reporter};
@@ -89,6 +89,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let dir = IdentityDir::below(&options.data_dir);
     let identity = dir.load()?;
     let _lock = DataLock::take(&options.data_dir)?;
+    // The agent's own machine, whatever folder it reads as the server's root.
+    if let Some(machine) = Machine::read(&Host::system()).await {
+        dir.bind(&machine)?;
+    }
     let epoch = Epoch::begin(&options.data_dir)?;
     info!(
         agent.id = %identity.agent_id,

@@ -300,6 +300,18 @@ impl Uplink {
                 );
             }
             Ok(Ended::Closed {
+                reason: CloseReason::Quarantined,
+                message,
+                ..
+            }) => {
+                error!(
+                    controller,
+                    said = message,
+                    ?retry_in,
+                    "the controller has put this agent's identity in quarantine: another machine seems to have a copy"
+                );
+            }
+            Ok(Ended::Closed {
                 reason,
                 message,
                 sequence,
@@ -328,7 +340,7 @@ fn retry_after(ended: &Result<Ended, SessionError>) -> Duration {
     match ended {
         // It will not change its mind soon; trying on costs little and brings the agent back if it does.
         Ok(Ended::Closed {
-            reason: CloseReason::Revoked,
+            reason: CloseReason::Revoked | CloseReason::Quarantined,
             ..
         }) => REVOKED_PAUSE,
         Ok(Ended::Closed { retry_after, .. }) => (*retry_after).min(RETRY_AFTER_MAX),

@@ -11,6 +11,8 @@ use tonic::{Code, Status};
 use super::connect::{self, ConnectError};
 use super::tls::{self, TlsError};
 
+/// Somebody waits at a prompt: what is no controller is given up within ten seconds.
+const CONNECT_MAX: Duration = Duration::from_secs(9);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Metadata with a stable word for why a call was refused.
 pub(super) const CODE_KEY: &str = "muster-code";
@@ -87,7 +89,14 @@ pub(crate) struct Request<'a> {
 
 /// Verifies the controller, and only then shows it the token.
 pub(crate) async fn call(request: Request<'_>) -> Result<EnrollResponse, CallError> {
-    let channel = connect::open(request.controller, &tls::of_pin(request.pin)?).await?;
+    let tls = tls::of_pin(request.pin)?;
+    let channel = tokio::time::timeout(CONNECT_MAX, connect::open(request.controller, &tls))
+        .await
+        .map_err(|_| ConnectError::TimedOut {
+            controller: request.controller.to_owned(),
+            what: "a verified connection",
+            seconds: CONNECT_MAX.as_secs(),
+        })??;
     let message = EnrollRequest {
         token: request.token,
         certificate_request: request.certificate_request,

@@ -44,6 +44,7 @@ impl Agent {
             token_file: self.token_file(),
             data_dir: self.data_dir(),
             hostname: "host-a".to_owned(),
+            machine: None,
         })
         .await
     }
@@ -351,6 +352,7 @@ async fn an_unreachable_controller_is_named() {
         token_file: agent.token_file(),
         data_dir: agent.data_dir(),
         hostname: String::new(),
+        machine: None,
     };
     let error = enrol(&options).await.unwrap_err();
     assert!(error.to_string().contains(&address), "{error}");

@@ -4,6 +4,7 @@
 
 mod controller;
 mod enrolment;
+mod impostors;
 mod lanes;
 mod pki;
 mod renewal;
