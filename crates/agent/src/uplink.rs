@@ -43,6 +43,8 @@ pub use self::connect::ConnectError;
 pub use self::credentials::Credentials;
 pub use self::enrolment::CallError;
 pub use self::renewal::RenewCallError;
+#[cfg(feature = "testing")]
+pub use self::session::{Driven, Over};
 pub use self::tls::{TlsError, WrongController};
 
 /// The agent's version as it names it to the controller.

@@ -1,5 +1,8 @@
 //! One stream, from `Hello` to its end.
 
+#[cfg(feature = "testing")]
+mod driven;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +33,9 @@ use super::ended::{Ended, SessionError};
 use super::outgoing::Outgoing;
 use super::{AGENT_VERSION, Cadence, Collected, Control, Uplink};
 use crate::outbox::{Credit, Refusal, StoreMark};
+
+#[cfg(feature = "testing")]
+pub use self::driven::{Driven, Over};
 
 /// The controller pings every 10 s; after this long without a frame it is gone.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);

@@ -56,6 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("muster-parse", &[]),
     ("muster-proto", &["muster-base", "muster-model"]),
     ("muster-samples", &["muster-base", "muster-model"]),
+    ("muster-simulation", &[]),
     ("smartmontools-parse", &[]),
     ("xtask", &[]),
 ];
