@@ -175,8 +175,8 @@ impl From<StandingError> for Problem {
             StandingError::NoAgent(_) => Self::new(Code::AgentNotFound, error.to_string()),
             StandingError::NotWaiting(_) => Self::new(Code::AgentNotWaiting, error.to_string()),
             StandingError::NoServer(id) => Self::no_server(id.0),
-            StandingError::OtherServer(_) => Self::field("server_id", &error.to_string()),
-            StandingError::Hostname => Self::field("hostname", &error.to_string()),
+            StandingError::OtherServer(_) => Self::field("server_id", error.to_string()),
+            StandingError::Hostname => Self::field("hostname", error.to_string()),
             StandingError::NotKept(_) | StandingError::Store(_) => Self::internal(&error),
         }
     }

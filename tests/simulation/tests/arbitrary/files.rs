@@ -113,6 +113,7 @@ fn no_file_of_the_spool_keeps_the_agent_from_starting() {
     let define = |first, last| (first..=last).map(|id| Arc::new(series(id))).collect();
     for sequence in 1..=12 {
         let record = Record {
+            is_urgent: false,
             sequence,
             definitions: 1,
             sample_count: 1,

@@ -264,6 +264,34 @@ impl Files for SimDisk {
         }))
     }
 
+    fn recycle(&self, from: &Utf8Path, to: &Utf8Path, head: &[u8]) -> io::Result<Box<dyn OpenFile>> {
+        self.op("recycle", from, head)?;
+        let inner = self.lock();
+        inner.check(inner.faults.create)?;
+        drop(inner);
+        let file = self.file(from)?;
+        {
+            let mut file = lock(&file);
+            let file = &mut *file;
+            for content in [&mut file.now, &mut file.durable] {
+                let grown = content.len().max(head.len());
+                content.resize(grown, 0);
+                content[..head.len()].copy_from_slice(head);
+            }
+        }
+        // The power may go when the beginning is new and the name is not.
+        self.op("rename", to, &[])?;
+        let mut inner = self.lock();
+        inner.files.remove(from);
+        inner.files.insert(to.to_owned(), Arc::clone(&file));
+        drop(inner);
+        Ok(Box::new(SimFile {
+            disk: self.clone(),
+            path: to.to_owned(),
+            file,
+        }))
+    }
+
     fn replace(&self, path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
         self.op("replace", path, bytes)?;
         let inner = self.lock();

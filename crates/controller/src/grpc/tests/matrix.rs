@@ -155,7 +155,7 @@ impl Leaf {
         params.not_after = at(self.ends_ms);
         params.subject_alt_names = self.names.clone();
         params.extended_key_usages = self.purposes.clone();
-        params.is_ca = self.is_ca.clone();
+        params.is_ca = self.is_ca;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params
     }
@@ -437,7 +437,7 @@ async fn certificates_that_were_good_once_and_peers_without_one_are_refused_by_n
     let (_frame_tx, frames) = mpsc::channel(1);
     let mut request = tonic::Request::new(ReceiverStream::new(frames));
     world.app.ensure_first_admin(|_| Ok(())).await.unwrap();
-    let session = world.app.local_session().await.unwrap();
+    let session = world.app.local_session(0).await.unwrap();
     let bearer = format!("Bearer {}", session.access_token).parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
     let answer = AgentLinkClient::new(channel).connect(request).await;
