@@ -38,6 +38,10 @@ async fn a_controller_killed_again_and_again_keeps_all_it_acknowledged() -> Resu
             world.start_controller().await?;
         }
     }
+    // Agents that were killed last must be running before they can be asked to end.
+    let heard_ms = read_journal(&journal)?.iter().map(|line| line.first_ms).max();
+    let since_ms = heard_ms.unwrap_or_default() + 1;
+    back_to_live(&journal, AGENTS as usize, since_ms, Duration::from_secs(90)).await?;
     let status = sim.stop(Duration::from_secs(60))?;
     ensure!(status.success(), "{}", sim.printed());
     let summary = Summary::of(&sim.printed())?;
