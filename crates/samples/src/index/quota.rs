@@ -106,7 +106,7 @@ impl SeriesLimits {
     pub const PER_SERVER_MAX: usize = muster_model::limits::SERIES_PER_AGENT_MAX;
     /// The default of [`SeriesLimits::per_family_max`].
     pub const PER_FAMILY_MAX: usize = 6_000;
-    /// The default of [`SeriesLimits::reserved`].
+    /// The default of the field `reserved`.
     pub const RESERVED: usize = 1_000;
 
     /// So many series, with the other limits in proportion.

@@ -182,11 +182,11 @@ impl Shared {
         for slice in series.chunks(SLICE_SERIES) {
             let (runs, is_sound) = self.read_samples(day.period, &day.wanted(Some(slice)));
             day.is_damaged |= !is_sound;
-            let befores = self.values_before(day, slice);
+            let values_before = self.values_before(day, slice);
             let mut buckets = BTreeMap::new();
             for run in &runs {
                 let is_counter = self.is_counter(run.series);
-                let before = befores.get(&run.series).copied();
+                let before = values_before.get(&run.series).copied();
                 let of =
                     |tier: Tier| roll_up(&run.times_ms, &run.values, tier.bucket_ms(), is_counter, before);
                 buckets.insert(run.series, of(Tier::FiveMinutes));
