@@ -253,6 +253,10 @@ impl World<'_> {
                 if !late.is_empty() {
                     let outcomes = controller.commit(late).await;
                     self.note_stored(&outcomes);
+                    // The older stream is gone; the others are told as ever.
+                    let others = outcomes.into_iter().filter(|outcome| outcome.agent != agent);
+                    let others: Vec<_> = others.map(|outcome| (outcome.agent, outcome.answer)).collect();
+                    self.answer(&others);
                 }
                 self.say(format_args!(
                     "controller: agent {agent} is welcome on link {link}"
