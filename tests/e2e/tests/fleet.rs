@@ -98,7 +98,7 @@ async fn all_agents_come_back_smoothly_after_a_restart_of_the_controller() -> Re
 
 /// S19, and the budget of ten thousand agents at 15 s in the long form.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fleet_is_acknowledged_within_a_second() -> Result<()> {
+async fn a_fleet_is_acknowledged_in_time() -> Result<()> {
     // Agents, series, interval, duration in seconds.
     let loads: &[(u32, &str, &str, u64)] = if is_full() {
         &[(10_000, "50", "15s", 300), (10_000, "100", "10s", 1_800)]
@@ -202,9 +202,7 @@ async fn backlog_of_a_whole_fleet_does_not_delay_what_is_live() -> Result<()> {
         summary.ack_p50_ms, summary.ack_p99_ms, found.all
     );
     ensure!(found.acked == found.all, "{found:?}");
-    // A debug build beside other tests is given more.
-    let p99_max_ms = if is_full() { 5_000 } else { 15_000 };
-    ensure!(summary.ack_p99_ms <= p99_max_ms, "{summary:?}");
+    ensure!(summary.ack_p99_ms <= 5_000, "{summary:?}");
     Ok(())
 }
 
