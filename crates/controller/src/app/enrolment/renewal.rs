@@ -117,12 +117,7 @@ impl App {
         self.renewal_limit
             .take(peer.agent, now_ms)
             .map_err(|retry_after_ms| RenewError::TooMany { retry_after_ms })?;
-        let mut identity = match self.known(peer).await? {
-            Ok(identity) => identity,
-            Err(Obstacle::Held) => return Err(RenewError::Held),
-            Err(Obstacle::Revoked) => return Err(RenewError::Revoked),
-            Err(Obstacle::Quarantined) => return Err(RenewError::Quarantined),
-        };
+        let mut identity = self.renewable(peer).await?;
         let key =
             AgentKey::from_request(request).map_err(|error| RenewError::BadRequest(error.to_string()))?;
         if *key.sha256() == peer.key_sha256 {
@@ -156,20 +151,24 @@ impl App {
                     return Ok((renewed, is_again));
                 }
                 // It was settled in parallel, with this same key. Now it is known, so this ends.
-                RenewalOutcome::Done { .. } => {
-                    identity = self
-                        .store
-                        .identity(peer.agent)
-                        .await?
-                        .ok_or(RenewError::Revoked)?;
-                }
+                RenewalOutcome::Done { .. } => identity = self.renewable(peer).await?,
                 RenewalOutcome::Superseded => {
                     self.quarantine(peer.agent, FORKED).await?;
                     return Err(RenewError::Superseded);
                 }
-                RenewalOutcome::NotActive => return Err(RenewError::Revoked),
+                // Meanwhile somebody put it in quarantine, revoked or removed it; which of them, the identity says.
+                RenewalOutcome::NotActive => identity = self.renewable(peer).await?,
             }
         }
+    }
+
+    /// The identity behind a certificate, if it may be renewed.
+    async fn renewable(&self, peer: &PeerCertificate) -> Result<IdentityRow, RenewError> {
+        self.known(peer).await?.map_err(|obstacle| match obstacle {
+            Obstacle::Held => RenewError::Held,
+            Obstacle::Revoked => RenewError::Revoked,
+            Obstacle::Quarantined => RenewError::Quarantined,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use muster_base::id::AgentId;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _, QuerySelect as _,
+    UpdateMany,
 };
 
 use super::ACTIVE;
@@ -51,7 +52,7 @@ pub(crate) enum RenewalOutcome {
     },
     /// Another key has followed the one shown.
     Superseded,
-    /// The identity is not there, or was revoked.
+    /// The identity is not there, or no longer active.
     NotActive,
 }
 
@@ -138,19 +139,10 @@ impl Store {
 
 /// Compare and swap: the new key follows the one shown.
 async fn follow(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64, StoreError> {
-    let changed = agent_identity::Entity::update_many()
+    let changed = certify(renewal)
         .col_expr(
             agent_identity::Column::Generation,
             Expr::col(agent_identity::Column::Generation).add(1),
-        )
-        .col_expr(agent_identity::Column::Serial, Expr::value(renewal.serial))
-        .col_expr(
-            agent_identity::Column::NotAfterMs,
-            Expr::value(renewal.not_after_ms),
-        )
-        .col_expr(
-            agent_identity::Column::RootsSha256,
-            Expr::value(Some(renewal.roots_sha256.to_vec())),
         )
         .col_expr(
             agent_identity::Column::KeySha256,
@@ -160,8 +152,6 @@ async fn follow(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64,
             agent_identity::Column::PreviousKeySha256,
             Expr::value(Some(renewal.shown_sha256.to_vec())),
         )
-        .filter(agent_identity::Column::Agent.eq(renewal.agent.to_string()))
-        .filter(agent_identity::Column::Status.eq(ACTIVE))
         .filter(agent_identity::Column::KeySha256.eq(renewal.shown_sha256))
         .exec(db)
         .await
@@ -171,7 +161,18 @@ async fn follow(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64,
 
 /// The answer was lost: the key before may have it again, for the same new key.
 async fn repeat(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64, StoreError> {
-    let changed = agent_identity::Entity::update_many()
+    let changed = certify(renewal)
+        .filter(agent_identity::Column::KeySha256.eq(renewal.key_sha256))
+        .filter(agent_identity::Column::PreviousKeySha256.eq(renewal.shown_sha256))
+        .exec(db)
+        .await
+        .doing("give a renewed identity again")?;
+    Ok(changed.rows_affected)
+}
+
+/// What every renewal writes: the certificate that the active identity now has.
+fn certify(renewal: &Renewal<'_>) -> UpdateMany<agent_identity::Entity> {
+    agent_identity::Entity::update_many()
         .col_expr(agent_identity::Column::Serial, Expr::value(renewal.serial))
         .col_expr(
             agent_identity::Column::NotAfterMs,
@@ -183,10 +184,4 @@ async fn repeat(db: &impl ConnectionTrait, renewal: &Renewal<'_>) -> Result<u64,
         )
         .filter(agent_identity::Column::Agent.eq(renewal.agent.to_string()))
         .filter(agent_identity::Column::Status.eq(ACTIVE))
-        .filter(agent_identity::Column::KeySha256.eq(renewal.key_sha256))
-        .filter(agent_identity::Column::PreviousKeySha256.eq(renewal.shown_sha256))
-        .exec(db)
-        .await
-        .doing("give a renewed identity again")?;
-    Ok(changed.rows_affected)
 }
