@@ -16,14 +16,21 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("smartctl", "smartmontools"),
 ];
 
+/// The same, of programs without which a test says that it has to do with less.
+const WELCOME: &[(&str, &str)] = &[("ip", "iproute2"), ("iptables", "iptables")];
+
 /// Python packages used as oracles.
 const PYTHON: &[&str] = &["prometheus-client"];
 
 /// Installs what is missing; whether everything is there now.
 pub(crate) fn run(root: &Utf8Path) -> anyhow::Result<bool> {
-    let missing = missing();
-    if !missing.is_empty() && !install(root, &missing)? {
+    let needed = missing(PROGRAMS);
+    if !needed.is_empty() && !install(root, &needed)? {
         return Ok(false);
+    }
+    let welcome = missing(WELCOME);
+    if !welcome.is_empty() && !install(root, &welcome).unwrap_or(false) {
+        println!("Tests of lossy links do without {}", welcome.join(" "));
     }
     if venv::ensure(root, PYTHON).is_ok() {
         return Ok(true);
@@ -36,8 +43,8 @@ pub(crate) fn run(root: &Utf8Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn missing() -> Vec<&'static str> {
-    let absent = PROGRAMS
+fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let absent = programs
         .iter()
         .filter(|(program, _)| process::find(program).is_none());
     absent.map(|(_, package)| *package).collect()

@@ -6,6 +6,7 @@
 mod api;
 pub mod journal;
 pub mod ledger;
+pub mod lossy;
 pub mod memory;
 mod process;
 mod world;

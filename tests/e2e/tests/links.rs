@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use muster_e2e::ledger::{Summary, back_to_live, check_stored, now_ms, percentile, read_journal};
+use muster_e2e::lossy::{self, Place};
 use muster_e2e::{FAST_ENROLMENT, Fleet, Process, World, is_full};
 use muster_fault_proxy::{Chaos, Direction, Door, FaultProxy, Flow, Link};
 
@@ -23,13 +24,18 @@ struct Line {
 
 impl Line {
     async fn start(interval: &str) -> Result<Self> {
+        Self::start_through(interval, true).await
+    }
+
+    async fn start_through(interval: &str, is_proxied: bool) -> Result<Self> {
         let mut world = World::prepare()?;
         FAST_ENROLMENT.clone_into(&mut world.settings);
         world.start_controller().await?;
         let proxy = FaultProxy::start(world.grpc).await?;
         let series = SERIES.to_string();
         let load = ["--interval", interval, "--series", &series, "--starts", "1000"];
-        let fleet = Fleet::through("sim", AGENTS, proxy.address());
+        let mut fleet = Fleet::new("sim", AGENTS);
+        fleet.controller = is_proxied.then_some(proxy.address());
         let sim = world.start_fleet(&fleet, &load)?;
         let line = Self { world, proxy, sim };
         line.back("the start").await?;
@@ -37,8 +43,12 @@ impl Line {
     }
 
     /// Waits until every agent delivers what it makes now; prints and returns the time for 99 of 100.
-    #[expect(clippy::print_stdout, reason = "figures of a test are printed")]
     async fn back(&self, after: &str) -> Result<Duration> {
+        self.back_within(after, BACK_LIMIT).await
+    }
+
+    #[expect(clippy::print_stdout, reason = "figures of a test are printed")]
+    async fn back_within(&self, after: &str, limit: Duration) -> Result<Duration> {
         let journal = self.world.journal("sim");
         tokio::time::timeout(BACK_LIMIT, async {
             while !journal.exists() {
@@ -46,7 +56,7 @@ impl Line {
             }
         })
         .await?;
-        let times = back_to_live(&journal, AGENTS as usize, now_ms(), BACK_LIMIT).await?;
+        let times = back_to_live(&journal, AGENTS as usize, now_ms(), limit).await?;
         let p99 = percentile(&times, 99);
         println!(
             "after {after}: agents are back within p50 {:?}, p99 {p99:?}",
@@ -158,5 +168,54 @@ async fn slow_flapping_and_silent_links_deliver_everything_in_the_end() -> Resul
         summary.produced, summary.reconnects
     );
     ensure!(worst <= BACK_P99_MAX, "agents need {worst:?} to be back");
+    Ok(())
+}
+
+/// D10: three of ten packets are lost each way, also while all agents have to connect again. The kernel loses them
+/// where the test may have a network of its own; elsewhere the proxy is as late as TCP would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_loses_three_of_ten_packets_delivers_everything_in_the_end() -> Result<()> {
+    const LOST: f64 = 0.3;
+    let place = lossy::enter("a_link_that_loses_three_of_ten_packets_delivers_everything_in_the_end")?;
+    if place == Place::Finished {
+        return Ok(());
+    }
+    let seconds = if is_full() { 300 } else { 5 };
+    let is_inside = place == Place::Inside;
+    let mut line = Line::start_through("0.5s", !is_inside).await?;
+    let agents_port = line.world.grpc;
+    if is_inside {
+        lossy::lose(agents_port, LOST)?;
+    } else {
+        line.proxy.set_link(Link::CLEAR.with_lost_of_thousand(300));
+    }
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    // Everybody has to find the way again, over the same line.
+    line.world.kill_controller()?;
+    line.world.start_controller().await?;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    if is_full() {
+        let while_lossy = "a restart, still with three of ten packets lost";
+        line.back_within(while_lossy, Duration::from_secs(600)).await?;
+    }
+    let lost = if is_inside {
+        let packets = lossy::packets()?;
+        lossy::heal()?;
+        ensure!(
+            packets.sent / 5 < packets.lost,
+            "{packets:?}: hardly any was lost"
+        );
+        format!("{} of {} packets lost by the kernel", packets.lost, packets.sent)
+    } else {
+        line.proxy.set_link(Link::CLEAR);
+        "no network of its own to be had: packets late as if three of ten were lost".to_owned()
+    };
+    let p99 = line.back("three of ten packets were lost").await?;
+    let summary = line.settle().await?;
+    println!(
+        "D10: {lost}; {} samples made, as many stored, {} reconnects; back within p99 {p99:?}",
+        summary.produced, summary.reconnects
+    );
+    ensure!(p99 <= BACK_P99_MAX, "agents need {p99:?} to be back");
     Ok(())
 }

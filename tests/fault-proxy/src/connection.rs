@@ -81,15 +81,11 @@ impl Connection {
 
     /// Reaches the server, as soon as the door lets it.
     async fn reach(&mut self) -> Option<TcpStream> {
-        let door = self
-            .link
-            .wait_for(|link| link.door != Door::Silent)
-            .await
-            .ok()?
-            .door;
-        if door == Door::Reset {
+        let link = *self.link.wait_for(|link| link.door != Door::Silent).await.ok()?;
+        if link.door == Door::Reset {
             return None;
         }
+        tokio::time::sleep(link.up.sent_again_after() + link.down.sent_again_after()).await;
         TcpStream::connect(self.upstream).await.ok()
     }
 }

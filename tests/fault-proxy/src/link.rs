@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use crate::script::Direction;
 
+/// After this time TCP sends a packet again for the first time (RFC 6298 asks for 1 s; Linux takes this).
+const RETRANSMISSION_MIN: Duration = Duration::from_millis(200);
+/// A packet that was late by so much is not lost once more: nobody waits for it any longer.
+const RETRANSMISSION_MAX: Duration = Duration::from_secs(60);
+
 /// What becomes of bytes in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flow {
@@ -21,6 +26,9 @@ pub enum Flow {
 /// One direction of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Line {
+    /// Of a thousand packets so many are lost. As TCP sends them again, what was lost and all that follows it arrives
+    /// later: after 200 ms, and twice as long each time it is lost once more.
+    pub lost_of_thousand: u16,
     /// Time on the way: half a round trip.
     pub delay: Duration,
     /// Most bytes per second of each connection; no limit if `None`.
@@ -76,6 +84,14 @@ impl Link {
         self
     }
 
+    /// A line that loses so many of a thousand packets each way.
+    #[must_use]
+    pub const fn with_lost_of_thousand(mut self, lost: u16) -> Self {
+        self.up.lost_of_thousand = lost;
+        self.down.lost_of_thousand = lost;
+        self
+    }
+
     /// A line on which this becomes of bytes in one direction.
     #[must_use]
     pub const fn with_flow(mut self, direction: Direction, flow: Flow) -> Self {
@@ -107,8 +123,22 @@ impl Link {
 impl Line {
     /// Does nothing to what it carries.
     pub const CLEAR: Self = Self {
+        lost_of_thousand: 0,
         delay: Duration::ZERO,
         bytes_per_s: None,
         flow: Flow::Pass,
     };
+}
+
+impl Line {
+    /// How much later a packet arrives because it was lost, once or several times.
+    pub(crate) fn sent_again_after(self) -> Duration {
+        let mut waited = Duration::ZERO;
+        let mut timeout = RETRANSMISSION_MIN;
+        while fastrand::u16(..1_000) < self.lost_of_thousand && waited < RETRANSMISSION_MAX {
+            waited += timeout;
+            timeout *= 2;
+        }
+        waited
+    }
 }

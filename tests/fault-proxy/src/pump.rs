@@ -101,7 +101,7 @@ impl<'a> Pump<'a> {
             let passing = self.passing(read, line);
             if 0 < passing {
                 let chunk = Chunk {
-                    due: Instant::now() + line.delay,
+                    due: Instant::now() + line.delay + line.sent_again_after(),
                     bytes: buffer[..passing].to_vec(),
                 };
                 // Refused only when writing has failed, which ends both.

@@ -220,6 +220,25 @@ async fn a_delay_is_the_time_from_end_to_end_and_keeps_the_order() {
 }
 
 #[tokio::test]
+async fn a_line_that_loses_packets_delivers_all_of_them_late_and_in_order() {
+    let ends = Ends::new().await;
+    let (mut client, mut server) = ends.connect().await;
+    ends.proxy.set_link(Link::CLEAR.with_lost_of_thousand(100));
+    let began = Instant::now();
+    // That six in a row are lost, for which SOON is too short, happens to one run in 25,000.
+    fastrand::seed(4);
+    for number in 0..40_u8 {
+        client.write_all(&[number]).await.unwrap();
+        assert_eq!(read_exactly(&mut server, 1).await, [number]);
+    }
+    assert!(
+        Duration::from_millis(200) <= began.elapsed(),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_slow_line_takes_its_time() {
     let ends = Ends::new().await;
     let (mut client, mut server) = ends.connect().await;
