@@ -5,6 +5,7 @@
 
 mod counters;
 mod raw;
+mod self_test;
 mod traffic;
 mod wear;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::report::Report;
 
 pub(crate) use raw::is_named;
+pub use self_test::SelfTestState;
 
 /// What kind of drive it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -57,7 +57,41 @@ impl ExitStatus {
         self.command_line_wrong() || self.open_failed()
     }
 
+    /// Each bit that is set, in words, lowest first.
+    pub fn findings(self) -> Vec<&'static str> {
+        const WORDS: [&str; 8] = [
+            "the command line did not parse",
+            "the drive could not be opened or identified, or it sleeps",
+            "a command to the drive failed, or a structure has a wrong checksum",
+            "the drive says that it is failing",
+            "prefail attributes are at or below their threshold",
+            "attributes were at or below their threshold in the past",
+            "the error log has entries",
+            "the self-test log has errors",
+        ];
+        (0..8_u8)
+            .zip(WORDS)
+            .filter(|(bit, _)| self.has(*bit))
+            .map(|(_, words)| words)
+            .collect()
+    }
+
     fn has(self, bit: u8) -> bool {
         self.0 & (1 << bit) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExitStatus;
+
+    #[test]
+    fn each_bit_has_its_words() {
+        assert!(ExitStatus(0).findings().is_empty());
+        assert_eq!(ExitStatus(0xff).findings().len(), 8);
+        assert_eq!(
+            ExitStatus(0x48).findings(),
+            ["the drive says that it is failing", "the error log has entries"]
+        );
     }
 }

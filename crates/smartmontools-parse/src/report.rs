@@ -14,7 +14,7 @@ pub use ata::{
     SelfTest, SelfTestLog, SelfTestStatus, Statistic, StatisticsPage,
 };
 pub use nvme::{Nvme, NvmeErrorLog, NvmeHealthLog, NvmeNamespace, NvmeSelfTest};
-pub use scsi::{ErrorCounters, Scsi, ScsiSelfTest, StartStop};
+pub use scsi::{BackgroundScan, ErrorCounters, Scsi, ScsiSelfTest, StartStop};
 
 use crate::exit_status::ExitStatus;
 

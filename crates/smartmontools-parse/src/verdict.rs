@@ -13,13 +13,16 @@
 mod attributes;
 mod counts;
 mod nvme;
+mod overridden;
 mod own_status;
+mod rates;
 mod self_test;
 mod temperature;
 
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
+use crate::overrides::Overrides;
 use crate::report::Report;
 
 /// Health of a drive.
@@ -72,6 +75,9 @@ pub struct Reason {
     pub health: Health,
     /// What was found and what to do.
     pub text: String,
+    /// The ATA attribute it rests on, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<u8>,
 }
 
 impl Reason {
@@ -80,7 +86,14 @@ impl Reason {
             code,
             health,
             text: text.into(),
+            attribute: None,
         }
+    }
+
+    /// The same, resting on an ATA attribute.
+    fn of_attribute(mut self, attribute: Option<u8>) -> Self {
+        self.attribute = attribute;
+        self
     }
 
     fn note(code: &'static str, text: impl Into<String>) -> Self {
@@ -99,12 +112,20 @@ pub struct Verdict {
 
 /// Judges a report. With a baseline, damage that was accepted becomes a note and only what came on top counts.
 pub fn verdict(report: &Report, baseline: Option<&Baseline>) -> Verdict {
+    verdict_with(report, baseline, &Overrides::default())
+}
+
+/// Judges a report as [`verdict`] does, with what somebody has decided about this drive. Neither a baseline nor an
+/// override softens what the drive itself calls failed, or makes anything of what could not be read.
+pub fn verdict_with(report: &Report, baseline: Option<&Baseline>, overrides: &Overrides) -> Verdict {
     let mut reasons = own_status::judge(report);
     reasons.extend(nvme::judge(report));
-    reasons.extend(attributes::judge(report));
+    reasons.extend(attributes::judge(report, baseline));
     reasons.extend(counts::judge(report, baseline));
-    reasons.extend(self_test::judge(report));
-    reasons.extend(temperature::judge(report));
+    reasons.extend(self_test::judge(report, baseline));
+    reasons.extend(self_test::running(report));
+    reasons.extend(temperature::judge(report, overrides));
+    overridden::apply(&mut reasons, report, overrides);
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.health.rank())); // Stable: rules keep their order.
     let health = reasons.first().map(|reason| reason.health).unwrap_or_default();
     Verdict { health, reasons }

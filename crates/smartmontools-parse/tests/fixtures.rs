@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use smartmontools_parse::{Baseline, Counter, Health, PowerMode, parse, scan, verdict};
+use smartmontools_parse::{
+    AttributeRule, Baseline, Counter, Health, Overrides, PowerMode, parse, scan, verdict, verdict_with,
+};
 
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
@@ -353,6 +355,111 @@ fn a_baseline_never_hides_what_the_drive_says_itself() {
     assert_eq!(
         verdict(&report, Some(&Baseline::of(&report))).health,
         Health::Failed
+    );
+}
+
+#[test]
+fn a_count_that_is_no_damage_is_news_once_it_grows_past_what_was_accepted() {
+    let of = |count: u64| {
+        let document = with_attribute("synthetic/ata-pending-sectors.json", 199, |attribute| {
+            attribute["raw"] = json!({"value": count, "string": count.to_string()});
+        });
+        parse(&document.to_string()).report
+    };
+    let baseline = Baseline::of(&of(5));
+    assert_eq!(verdict(&of(5), Some(&baseline)).health, Health::Healthy);
+    let grown = verdict(&of(6), Some(&baseline));
+    assert_eq!(
+        (grown.health, grown.reasons[0].code),
+        (Health::Warning, "crc_errors")
+    );
+    assert!(
+        grown.reasons[0].text.contains("1 more than the 5"),
+        "{}",
+        grown.reasons[0].text
+    );
+}
+
+#[test]
+fn an_override_changes_warnings_and_never_what_the_drive_says_itself() {
+    let pending = parse(&fixture("synthetic/ata-pending-sectors.json")).report;
+    let rule = |rule: AttributeRule| Overrides {
+        attributes: [(197, rule), (198, rule)].into(),
+        ..Overrides::default()
+    };
+    let judged = |overrides: &Overrides| verdict_with(&pending, None, overrides);
+    let ignore = AttributeRule {
+        ignore: true,
+        ..AttributeRule::default()
+    };
+    assert_eq!(judged(&Overrides::default()).health, Health::Warning);
+    let ignored = judged(&rule(ignore));
+    assert_eq!(ignored.health, Health::Healthy);
+    assert!(
+        ignored
+            .reasons
+            .iter()
+            .any(|reason| reason.text.ends_with("(ignored by an override)"))
+    );
+    let limits = |warning, critical| {
+        rule(AttributeRule {
+            ignore: false,
+            warning,
+            critical,
+        })
+    };
+    assert_eq!(judged(&limits(Some(100), None)).health, Health::Healthy);
+    assert_eq!(judged(&limits(Some(1), Some(8))).health, Health::Critical);
+    let by_code = Overrides {
+        ignore: ["pending_sectors".to_owned(), "offline_uncorrectable".to_owned()].into(),
+        ..Overrides::default()
+    };
+    assert_eq!(judged(&by_code).health, Health::Healthy);
+    // Whatever is ignored, a drive that calls itself failing is failed, and one that was not read is unknown.
+    for (name, expected) in [
+        ("ata-failing-now", Health::Failed),
+        ("ata-standby", Health::Unknown),
+    ] {
+        let report = parse(&fixture(&format!("synthetic/{name}.json"))).report;
+        let codes = verdict(&report, None)
+            .reasons
+            .iter()
+            .map(|reason| reason.code.to_owned())
+            .collect();
+        let all = Overrides {
+            ignore: codes,
+            attributes: (0..=255).map(|id| (id, ignore)).collect(),
+            ..Overrides::default()
+        };
+        assert_eq!(
+            verdict_with(&report, Some(&Baseline::of(&report)), &all).health,
+            expected,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_temperature_limit_set_for_a_drive_takes_the_place_of_its_own() {
+    let hot = parse(&fixture("synthetic/ata-hot.json")).report;
+    assert_ne!(verdict(&hot, None).health, Health::Healthy);
+    let celsius = hot.temperature_celsius().unwrap();
+    let set = |warning, critical| Overrides {
+        temperature_warning: Some(warning),
+        temperature_critical: Some(critical),
+        ..Overrides::default()
+    };
+    assert_eq!(
+        verdict_with(&hot, None, &set(celsius + 1, celsius + 2)).health,
+        Health::Healthy
+    );
+    assert_eq!(
+        verdict_with(&hot, None, &set(celsius, celsius + 1)).health,
+        Health::Warning
+    );
+    assert_eq!(
+        verdict_with(&hot, None, &set(celsius - 1, celsius)).health,
+        Health::Critical
     );
 }
 

@@ -22,6 +22,9 @@ impl Report {
                 .or_else(|| self.statistic_count(6, 24)),
             Counter::MediaErrors => self.nvme.health.as_ref().and_then(|health| health.media_errors),
             Counter::ScsiUncorrected => self.scsi_uncorrected(),
+            Counter::SpinRetry => self.attribute_count(10, &["spin_retry"]),
+            Counter::ReallocationEvents => self.attribute_count(196, &["reallocat"]),
+            Counter::SoftReadErrors => self.attribute_count(201, &["soft_read"]),
         }
     }
 

@@ -88,7 +88,21 @@ impl Report {
             .iter()
             .find_map(|(name, unit)| Some(count(name)?.saturating_mul(*unit)));
         let blocks = || in_blocks.iter().find_map(|name| count(name));
-        by_unit.or_else(|| Some(blocks()?.saturating_mul(self.logical_block_bytes())))
+        by_unit.or_else(|| Some(blocks()?.saturating_mul(self.unnamed_unit_bytes())))
+    }
+
+    /// What "blocks" are where the name is only smartctl's guess for a model that its database does not know: Intel's and
+    /// Solidigm's SATA drives count 32 MiB under 241, 242 and 225 whatever they are called (*SSD DC S3520 Product
+    /// Specification*, SMART attributes). Names from the database are right as they are.
+    fn unnamed_unit_bytes(&self) -> u64 {
+        const COUNT_32_MIB: [&str; 4] = ["INTEL SSDSC", "INTEL SSDSA", "SOLIDIGM SSDSC", "SSDSCK"];
+        let is_guess = self.in_database == Some(false);
+        let model = self.model_name.as_deref().unwrap_or_default();
+        if is_guess && COUNT_32_MIB.iter().any(|start| model.starts_with(start)) {
+            32 * MIB
+        } else {
+            self.logical_block_bytes()
+        }
     }
 
     fn logical_block_bytes(&self) -> u64 {
@@ -134,6 +148,28 @@ mod tests {
         assert_eq!(written(512, &both), Some(129_493 * 32 * 1024 * 1024));
         assert_eq!(written(512, &[("Lifetime_Writes_GiB", 398)]), Some(398 << 30));
         assert_eq!(written(512, &[("Flash_Writes_GiB", 979)]), None);
+    }
+
+    #[test]
+    fn a_drive_unknown_to_the_database_counts_as_its_maker_does() {
+        let of = |model: &str, known: bool| {
+            let text = format!(
+                r#"{{"smartctl":{{}},"logical_block_size":512,"model_name":"{model}","in_smartctl_database":{known},
+                "ata_smart_attributes":{{"table":[{{"id":241,"name":"Total_LBAs_Written","raw":{{"value":10,"string":"10"}}}}]}}}}"#
+            );
+            parse(&text).report.total_bytes_written()
+        };
+        assert_eq!(of("INTEL SSDSC2KG960G8", false), Some(10 * 32 << 20));
+        assert_eq!(of("INTEL SSDSC2KG960G8", true), Some(5120));
+        assert_eq!(of("Samsung SSD 870 EVO", false), Some(5120));
+    }
+
+    #[test]
+    fn device_statistics_come_before_attributes() {
+        let text = r#"{"smartctl":{},"logical_block_size":4096,"ata_device_statistics":{"pages":[{"number":1,"table":[
+            {"offset":24,"value":1000,"flags":{"valid":true}}]}]},"ata_smart_attributes":{"table":[
+            {"id":241,"name":"Total_LBAs_Written","raw":{"value":7,"string":"7"}}]}}"#;
+        assert_eq!(parse(text).report.total_bytes_written(), Some(4_096_000));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(super) fn read(root: &Node<'_>) -> Nvme {
             .as_ref()
             .map(|node| node.nodes("table").iter().map(read_self_test).collect())
             .unwrap_or_default(),
+        self_test_completion_percent: self_tests
+            .as_ref()
+            .and_then(|node| node.unsigned("current_self_test_completion_percent")),
         self_test_running: self_tests
             .and_then(|node| node.node("current_self_test_operation"))
             .and_then(|node| node.unsigned("value")),

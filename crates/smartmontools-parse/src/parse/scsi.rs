@@ -1,7 +1,7 @@
 //! SCSI fields. Names changed between 7.0 and 7.3: `vendor`, `product`, `revision` gained the prefix `scsi_`.
 
 use crate::node::Node;
-use crate::report::{ErrorCounters, Scsi, ScsiSelfTest, StartStop};
+use crate::report::{BackgroundScan, ErrorCounters, Scsi, ScsiSelfTest, StartStop};
 
 pub(super) fn read(root: &Node<'_>) -> Scsi {
     let counters = root.node_with("scsi_error_counter_log", &["read", "write", "verify"]);
@@ -44,6 +44,10 @@ pub(super) fn read(root: &Node<'_>) -> Scsi {
             .and_then(|reports| reports.node("temperature_1"))
             .and_then(|report| report.signed("current")),
         self_tests: read_self_tests(root),
+        background_scan: root
+            .node("scsi_background_scan")
+            .and_then(|scan| scan.node("status"))
+            .map(|node| read_background_scan(&node)),
     }
 }
 
@@ -70,6 +74,27 @@ fn read_start_stop(node: &Node<'_>) -> StartStop {
         accumulated_cycles: node.unsigned("accumulated_start_stop_cycles"),
         specified_load_cycles: node.unsigned("specified_load_unload_count_over_device_lifetime"),
         accumulated_load_cycles: node.unsigned("accumulated_load_unload_cycles"),
+    }
+}
+
+fn read_background_scan(node: &Node<'_>) -> BackgroundScan {
+    // "12.50%": a text, because smartctl prints the rounded share.
+    let progress = node.text("scan_progress").and_then(|text| {
+        let percent = text.trim_end_matches('%').trim().parse::<f64>().ok();
+        if percent.is_none() {
+            node.problem(
+                "scan_progress",
+                format!("expected a percentage, found {text:.20}"),
+            );
+        }
+        percent.filter(|percent| (0.0..=100.0).contains(percent))
+    });
+    BackgroundScan {
+        status: node.unsigned("value"),
+        status_text: node.text("string"),
+        progress_percent: progress,
+        scans: node.unsigned("number_scans_performed"),
+        medium_scans: node.unsigned("number_medium_scans_performed"),
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Nvme {
     pub self_tests: Vec<NvmeSelfTest>,
     /// Code of the self-test that runs now; 0 for none.
     pub self_test_running: Option<u64>,
+    /// How much of it is done, percent.
+    pub self_test_completion_percent: Option<u64>,
 }
 
 /// One namespace.

@@ -43,6 +43,23 @@ pub struct Scsi {
     pub environment_temperature: Option<i64>,
     /// Self-tests, newest first.
     pub self_tests: Vec<ScsiSelfTest>,
+    /// The drive's own scan of its medium.
+    pub background_scan: Option<BackgroundScan>,
+}
+
+/// The drive's own scan of its medium, SBC-4, background scan results log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct BackgroundScan {
+    /// 0 none is active, 1 one is active, 2 one waits, 3 and more say why none runs.
+    pub status: Option<u64>,
+    /// In words.
+    pub status_text: Option<String>,
+    /// How far the scan is, percent.
+    pub progress_percent: Option<f64>,
+    /// Scans so far.
+    pub scans: Option<u64>,
+    /// Scans of the medium so far.
+    pub medium_scans: Option<u64>,
 }
 
 /// One row of the error counter log.

@@ -3,6 +3,7 @@
 //! smartctl(8): a *prefail* attribute at or below its threshold foretells failure within a day; an *old age* one says
 //! that the drive is past what it was made for.
 
+use crate::baseline::Baseline;
 use crate::report::{Attribute, Report};
 
 use super::{Health, Reason};
@@ -13,18 +14,22 @@ const HEAT: [u8; 3] = [190, 194, 231];
 /// Attributes that count damage to data; at their threshold they are urgent whatever their kind.
 const DAMAGE: [u8; 6] = [5, 184, 187, 196, 197, 198];
 
-pub(super) fn judge(report: &Report) -> Vec<Reason> {
+pub(super) fn judge(report: &Report, baseline: Option<&Baseline>) -> Vec<Reason> {
+    let accepted = |id: u8| baseline.is_some_and(|baseline| baseline.failed_before.contains(&id));
     let mut reasons: Vec<Reason> = report
         .ata
         .attributes
         .iter()
-        .filter_map(against_threshold)
+        .filter_map(|attribute| {
+            let reason = against_threshold(attribute, accepted(attribute.id))?;
+            Some(reason.of_attribute(Some(attribute.id)))
+        })
         .collect();
     reasons.extend(error_log(report));
     reasons
 }
 
-fn against_threshold(attribute: &Attribute) -> Option<Reason> {
+fn against_threshold(attribute: &Attribute, is_accepted: bool) -> Option<Reason> {
     let name = name(attribute);
     let is_heat = HEAT.contains(&attribute.id) && attribute.name.contains("Temp");
     let prefail = attribute.flags.prefailure;
@@ -53,6 +58,10 @@ fn against_threshold(attribute: &Attribute) -> Option<Reason> {
             );
             Some(Reason::new("old_age_attribute", Health::Warning, text))
         }
+        "past" if is_accepted => Some(Reason::note(
+            "attribute_failed_before",
+            format!("{name} was at or below its threshold in the past; seen and accepted"),
+        )),
         // Also words a later smartctl may have: something failed, and "past" is the mildest reading.
         _ => {
             let text =

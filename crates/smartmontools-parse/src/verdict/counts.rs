@@ -13,14 +13,15 @@
 //! a normalised value past half of the way there is critical at any count. In an SSD attribute 5 counts blocks,
 //! whose number says little without their share; there only the normalised value makes it critical.
 //!
-//! **Not damage**: `Command_Timeout` (188) counts power and cable trouble too, and `CRC` (199) only cable
-//! trouble. They are notes, whatever their count.
+//! **Not damage**: `Command_Timeout` (188) counts power and cable trouble too, `CRC` (199) only cable trouble, spin
+//! retries (10) weak power supplies, and attributes 196 and 201 repeat what others say better. They are notes,
+//! whatever their count, until somebody has accepted one: then its growth is a warning.
 
 use crate::baseline::{Baseline, Counter};
 use crate::derived::DeviceType;
 use crate::report::Report;
 
-use super::{Health, Reason};
+use super::{Health, Reason, rates};
 
 /// How one count is judged.
 struct Rule {
@@ -107,7 +108,7 @@ pub(super) fn judge(report: &Report, baseline: Option<&Baseline>) -> Vec<Reason>
         .collect();
     reasons.extend(near_threshold(report, baseline));
     reasons.extend(without_count(report));
-    reasons.extend(notes(report));
+    reasons.extend(NOTES.iter().filter_map(|note| judge_note(note, report, baseline)));
     reasons
 }
 
@@ -117,10 +118,13 @@ fn judge_count(rule: &Rule, report: &Report, baseline: Option<&Baseline>) -> Opt
     let what = if count == 1 { rule.what.0 } else { rule.what.1 };
     let growth = count.saturating_sub(accepted);
     if growth == 0 {
-        return Some(Reason::note(
-            rule.code,
-            format!("{count} {what}; seen and accepted at {accepted}"),
-        ));
+        return Some(
+            Reason::note(
+                rule.code,
+                format!("{count} {what}; seen and accepted at {accepted}"),
+            )
+            .of_attribute(attribute_of(rule.counter, report)),
+        );
     }
     let counts_blocks = rule.counter == Counter::Reallocated && report.device_type() != DeviceType::Hdd;
     let is_critical =
@@ -143,11 +147,27 @@ fn judge_count(rule: &Rule, report: &Report, baseline: Option<&Baseline>) -> Opt
     let counted = counted_by(rule.counter, report)
         .map(|name| format!(" ({name})"))
         .unwrap_or_default();
-    Some(Reason::new(
-        rule.code,
-        health,
-        format!("{count} {what}{counted}{grown}; {advice}"),
-    ))
+    // The statistics are of rotating disks.
+    let observed = if report.device_type() == DeviceType::Hdd && !is_scsi(report) {
+        rates::words(rule.counter, count)
+    } else {
+        String::new()
+    };
+    Some(
+        Reason::new(
+            rule.code,
+            health,
+            format!("{count} {what}{counted}{grown}{observed}; {advice}"),
+        )
+        .of_attribute(attribute_of(rule.counter, report)),
+    )
+}
+
+/// The attribute that the count was read from, if it was one.
+fn attribute_of(counter: Counter, report: &Report) -> Option<u8> {
+    counter
+        .attribute()
+        .filter(|id| report.ata.attribute(*id).is_some())
 }
 
 /// Whether the replaced sectors are a SCSI drive's, which counts sectors in SSDs too.
@@ -157,16 +177,7 @@ fn is_scsi(report: &Report) -> bool {
 
 /// Where the count comes from, for drives that count more than one way.
 fn counted_by(counter: Counter, report: &Report) -> Option<String> {
-    let id = match counter {
-        Counter::Reallocated => 5,
-        Counter::Pending => 197,
-        Counter::OfflineUncorrectable => 198,
-        Counter::ReportedUncorrectable => 187,
-        Counter::EndToEnd => 184,
-        Counter::CommandTimeout | Counter::Crc | Counter::MediaErrors | Counter::ScsiUncorrected => {
-            return None;
-        }
-    };
+    let id = counter.attribute()?;
     report
         .ata
         .attribute(id)
@@ -196,7 +207,7 @@ fn near_threshold(report: &Report, baseline: Option<&Baseline>) -> Option<Reason
         "replaced sectors have used more than half of what the maker allows (attribute 5: value {value}, from {start}, \
          threshold {thresh}); back up and replace the drive"
     );
-    Some(Reason::new("reallocation_near_threshold", Health::Critical, text))
+    Some(Reason::new("reallocation_near_threshold", Health::Critical, text).of_attribute(Some(5)))
 }
 
 /// Attributes that count damage and whose count could not be read.
@@ -216,25 +227,68 @@ fn without_count(report: &Report) -> Option<Reason> {
     Some(Reason::new("unreadable_fields", Health::Unknown, text))
 }
 
-fn notes(report: &Report) -> Vec<Reason> {
-    let note = |counter, code, what: &str, advice: &str| {
-        let count = report.counter(counter).filter(|count| 0 < *count)?;
-        Some(Reason::note(
-            code,
-            format!("{what} since the drive was made: {count}; if the count grows, {advice}"),
-        ))
+/// A count that is no damage by itself: age, power and cables make it too.
+struct Note {
+    counter: Counter,
+    code: &'static str,
+    what: &'static str,
+    advice: &'static str,
+}
+
+const NOTES: [Note; 5] = [
+    Note {
+        counter: Counter::Crc,
+        code: "crc_errors",
+        what: "transfer errors on the cable",
+        advice: "change the cable",
+    },
+    Note {
+        counter: Counter::CommandTimeout,
+        code: "command_timeouts",
+        what: "commands that took too long",
+        advice: "check power and cable",
+    },
+    Note {
+        counter: Counter::SpinRetry,
+        code: "spin_retries",
+        what: "starts of the spindle that needed another try",
+        advice: "check the power supply, and plan the replacement if that is good",
+    },
+    Note {
+        counter: Counter::ReallocationEvents,
+        code: "reallocation_events",
+        what: "attempts to replace a sector",
+        advice: "watch the reallocated and pending sectors",
+    },
+    Note {
+        counter: Counter::SoftReadErrors,
+        code: "soft_read_errors",
+        what: "reads that succeeded only off track",
+        advice: "watch the pending sectors",
+    },
+];
+
+/// Once somebody has accepted such a count, its growth is news; before, nobody knows whether it still grows.
+fn judge_note(note: &Note, report: &Report, baseline: Option<&Baseline>) -> Option<Reason> {
+    let count = report.counter(note.counter).filter(|count| 0 < *count)?;
+    let (what, advice) = (note.what, note.advice);
+    let accepted = baseline
+        .and_then(|baseline| baseline.counts.get(&note.counter))
+        .copied();
+    let reason = match accepted {
+        Some(accepted) if accepted < count => {
+            let growth = count - accepted;
+            let text = format!("{what}: {growth} more than the {accepted} that were accepted; {advice}");
+            Reason::new(note.code, Health::Warning, text)
+        }
+        Some(accepted) => Reason::note(
+            note.code,
+            format!("{what}: {count}; seen and accepted at {accepted}"),
+        ),
+        None => {
+            let text = format!("{what} since the drive was made: {count}; if the count grows, {advice}");
+            Reason::note(note.code, text)
+        }
     };
-    let crc = note(
-        Counter::Crc,
-        "crc_errors",
-        "transfer errors on the cable",
-        "change the cable",
-    );
-    let timeouts = note(
-        Counter::CommandTimeout,
-        "command_timeouts",
-        "commands that took too long",
-        "check power and cable",
-    );
-    crc.into_iter().chain(timeouts).collect()
+    Some(reason.of_attribute(attribute_of(note.counter, report)))
 }

@@ -203,7 +203,7 @@ fn from_exit_status(report: &Report, exit_status: ExitStatus) -> Vec<Reason> {
         let text = "the drive's error log has entries; read them with smartctl --log=error";
         reasons.push(Reason::note("error_log", text));
     }
-    if exit_status.self_test_errors() && self_test::judge(report).is_none() {
+    if exit_status.self_test_errors() && self_test::judge(report, None).is_none() {
         let text = "the self-test log holds errors; run an extended self-test (smartctl --test=long)";
         reasons.push(Reason::new("self_test_failed", Health::Warning, text));
     }

@@ -5,7 +5,8 @@
 //! failed one followed by a good one counts as a warning until a good *extended* test has outdated it, since a short
 //! test reads only a little of the disk (smartctl counts that as `error_count_outdated`).
 
-use crate::report::{Report, SelfTestLog};
+use crate::baseline::Baseline;
+use crate::report::Report;
 
 use super::{Health, Reason};
 
@@ -17,11 +18,11 @@ struct Failure<'a> {
     hours_ago: Option<u64>,
 }
 
-pub(super) fn judge(report: &Report) -> Option<Reason> {
+pub(super) fn judge(report: &Report, baseline: Option<&Baseline>) -> Option<Reason> {
     let failure = ata(report).or_else(|| nvme(report)).or_else(|| scsi(report));
     failure
         .map(|failure| failure.reason())
-        .or_else(|| not_outdated(ata_log(report)?))
+        .or_else(|| not_outdated(report, baseline))
 }
 
 impl Failure<'_> {
@@ -53,20 +54,12 @@ impl Failure<'_> {
     }
 }
 
-/// The extended log holds what the standard one does, and more.
-fn ata_log(report: &Report) -> Option<&SelfTestLog> {
-    report
-        .ata
-        .self_test_logs
-        .iter()
-        .max_by_key(|log| (log.tests.len(), log.kind == "extended"))
-}
-
 fn ata(report: &Report) -> Option<Failure<'_>> {
     /// Hours in the log have 16 bits.
     const WRAP: u64 = 1 << 16;
-    let newest =
-        ata_log(report).and_then(|log| log.tests.iter().find(|test| test.status.outcome().is_some()));
+    let newest = report
+        .ata_log()
+        .and_then(|log| log.tests.iter().find(|test| test.status.outcome().is_some()));
     let Some(test) = newest else {
         // How the last test ended is also in the drive's status byte, where no log was asked for.
         let status = report
@@ -118,12 +111,28 @@ fn hours_since(report: &Report, logged: Option<u64>) -> Option<u64> {
     report.power_on_hours()?.checked_sub(logged?)
 }
 
-fn not_outdated(log: &SelfTestLog) -> Option<Reason> {
-    let errors = log
-        .error_count?
-        .saturating_sub(log.error_count_outdated.unwrap_or(0));
+fn not_outdated(report: &Report, baseline: Option<&Baseline>) -> Option<Reason> {
+    let errors = report.self_test_errors().filter(|errors| 0 < *errors)?;
+    if baseline.is_some_and(|baseline| errors <= baseline.self_test_errors) {
+        let text = format!(
+            "self-tests that failed and that no newer extended one outdates: {errors}; seen and accepted"
+        );
+        return Some(Reason::note("self_test_failed_before", text));
+    }
     let text = format!(
         "self-tests that failed and that no newer extended one outdates: {errors}; run smartctl --test=long"
     );
-    (0 < errors).then(|| Reason::new("self_test_failed_before", Health::Warning, text))
+    Some(Reason::new("self_test_failed_before", Health::Warning, text))
+}
+
+/// The self-test that runs now, for people who wonder why the drive is slow.
+pub(super) fn running(report: &Report) -> Option<Reason> {
+    let test = report.self_test().filter(|test| test.is_running)?;
+    let kind = test.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
+    let left = test
+        .remaining_percent
+        .map(|percent| format!(", {percent} % left"))
+        .unwrap_or_default();
+    let text = format!("a self-test{kind} is running{left}");
+    Some(Reason::note("self_test_running", text))
 }
