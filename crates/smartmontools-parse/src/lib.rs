@@ -25,6 +25,7 @@ mod power;
 mod problem;
 pub mod report;
 pub mod scan;
+pub mod trend;
 mod verdict;
 
 pub use baseline::{Baseline, Counter};

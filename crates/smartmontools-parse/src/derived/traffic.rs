@@ -159,7 +159,7 @@ mod tests {
             );
             parse(&text).report.total_bytes_written()
         };
-        assert_eq!(of("INTEL SSDSC2KG960G8", false), Some(10 * 32 << 20));
+        assert_eq!(of("INTEL SSDSC2KG960G8", false), Some((10 * 32) << 20));
         assert_eq!(of("INTEL SSDSC2KG960G8", true), Some(5120));
         assert_eq!(of("Samsung SSD 870 EVO", false), Some(5120));
     }
