@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sea_orm::sqlx::Connection as _;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     TransactionTrait as _,
@@ -259,6 +260,12 @@ fn options(path: &Utf8Path, connections: u32, access: Access) -> ConnectOptions 
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", "FULL")
                 .pragma("query_only", if access == Access::Read { "ON" } else { "OFF" })
+        })
+        .map_sqlx_sqlite_before_acquire(|connection, _| {
+            // SQLite itself takes a transaction back when its disk is full or fails. The driver goes on to think that one
+            // is open, and would begin the next ones inside of it: they would be answered as done and be in no file.
+            let is_sound = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_sound) })
         });
     options
 }

@@ -65,6 +65,38 @@ async fn the_database_is_durable_and_checks_references() {
     assert!(readers_write.is_err(), "readers must not write");
 }
 
+/// D8
+#[tokio::test]
+async fn after_a_disk_was_full_whatever_is_answered_as_stored_is_in_the_file() {
+    let opened = open().await;
+    let store = &opened.store;
+    let secret = |number: usize, bytes: usize| vec![(format!("secret {number}"), vec![7; bytes])];
+    for round in 0..3 {
+        // What a full disk does: SQLite takes the whole transaction back by itself.
+        store.tamper("PRAGMA max_page_count = 1").await;
+        let failed = store.put_secrets(&secret(round, 1 << 20), 1).await.unwrap_err();
+        assert!(failed.is_transient(), "{failed}");
+        store.tamper("PRAGMA max_page_count = 1000000").await;
+        // Taken back by whoever began it, as when a request is refused.
+        drop(store.begin("begin and give up").await.unwrap());
+        store.put_secrets(&secret(100 + round, 10), 2).await.unwrap();
+        store
+            .set_consumer_position("state", round as i64 + 1)
+            .await
+            .unwrap();
+        // Another connection sees only what is committed.
+        let other = Store::open_read_only(&opened.path).await.unwrap();
+        let names: Vec<String> = other.secrets().await.unwrap().into_iter().map(|(name, _)| name).collect();
+        assert!(
+            names.contains(&format!("secret {}", 100 + round)),
+            "round {round}: answered as stored, and in no file"
+        );
+        assert_eq!(other.consumer_position("state").await.unwrap(), round as i64 + 1);
+        assert!(!names.contains(&format!("secret {round}")));
+        other.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_was_stored_is_there_after_opening_again() {
     let opened = open().await;
