@@ -74,6 +74,17 @@ pub enum StoreError {
         /// What can be done, with the copy that was made before the upgrade if there is one.
         way_back: String,
     },
+    /// It is damaged.
+    #[error(
+        "the state database {path} is damaged ({what}): restore a backup with `muster-controller restore FILE`; agents \
+         keep their reports meanwhile"
+    )]
+    Damaged {
+        /// Its file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// It could not be copied before its schema is changed; it is as it was.
     #[error("copy the state database to {path} before bringing it up to date")]
     Snapshot {
@@ -106,7 +117,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same may succeed later without anybody changing what was asked: the database is busy, its disk is
-    /// full or does not answer.
+    /// full or does not answer, its file is damaged.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let Self::Query { source, .. } = self else {
@@ -172,6 +183,7 @@ impl Store {
             source,
         };
         schema::check(path).await?;
+        schema::check_structure(path).await?;
         let writer = Database::connect(options(path, 1, Access::Write))
             .await
             .map_err(open)?;

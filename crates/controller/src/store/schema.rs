@@ -9,7 +9,9 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use muster_migrations::{Migrator, MigratorTrait as _};
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr, Statement, TransactionTrait as _};
+use sea_orm::{
+    ConnectionTrait as _, Database, DatabaseConnection, DbErr, RuntimeErr, Statement, TransactionTrait as _,
+};
 
 use super::{Access, StoreError, options};
 
@@ -35,7 +37,15 @@ pub(super) async fn check(path: &Utf8Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let known = known();
-    let found = applied_in(path).await?;
+    let found = match applied_in(path).await {
+        Err(StoreError::Open { source, .. }) if is_damage(&source) => {
+            return Err(StoreError::Damaged {
+                path: path.to_owned(),
+                what: source.to_string(),
+            });
+        }
+        found => found?,
+    };
     match found.into_iter().find(|step| !known.contains(step)) {
         None => Ok(()),
         Some(step) => Err(StoreError::TooNew {
@@ -43,6 +53,49 @@ pub(super) async fn check(path: &Utf8Path) -> Result<(), StoreError> {
             way_back: way_back(path, &known),
         }),
     }
+}
+
+/// Refuses a database whose structure is damaged, before it gives wrong answers. Reads all of it.
+pub(super) async fn check_structure(path: &Utf8Path) -> Result<(), StoreError> {
+    if path.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+        return Ok(());
+    }
+    let look = async {
+        let database = Database::connect(options(path, 1, Access::Look)).await?;
+        let backend = database.get_database_backend();
+        let check = "SELECT integrity_check AS found FROM pragma_integrity_check LIMIT 1";
+        let row = database
+            .query_one_raw(Statement::from_string(backend, check))
+            .await;
+        database.close().await?;
+        row?.map_or(Ok(String::new()), |row| row.try_get("", "found"))
+    };
+    let damaged = |what: String| StoreError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
+    match look.await {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(found) => Err(damaged(found)),
+        Err(source) if is_damage(&source) => Err(damaged(source.to_string())),
+        Err(source) => Err(StoreError::Open {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// SQLITE_CORRUPT and NOTADB.
+fn is_damage(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let told = error.as_database_error().and_then(|told| told.code());
+    told.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
 /// The steps that a database has, in order; nothing of it is written.
