@@ -13,7 +13,7 @@ mod series;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -107,6 +107,8 @@ pub struct ConsumerMetrics {
     pub records_from_disk: AtomicU64,
     /// Attempts that failed.
     pub failures: AtomicU64,
+    /// Whether the last attempt failed: nothing is applied until one succeeds.
+    pub is_failing: AtomicBool,
     /// Records set aside.
     pub set_aside: AtomicU64,
     /// Samples appended.
@@ -197,6 +199,16 @@ pub async fn spawn(parts: Parts, stop: CancellationToken) -> Result<Consumers, S
     })
 }
 
+/// Up to where every consumer has passed records, as it is written down.
+///
+/// # Errors
+/// A failure of the state database.
+pub async fn applied(store: &Store) -> Result<i64, StoreError> {
+    let state = store.consumer_position(STATE_CONSUMER).await?;
+    let samples = store.consumer_position(SAMPLES_CONSUMER).await?;
+    Ok(state.min(samples))
+}
+
 /// Reads records for consumers and hands them over.
 #[derive(Clone)]
 struct Feeder {
@@ -221,9 +233,7 @@ impl Feeder {
         metrics: Arc<ConsumerMetrics>,
     ) -> Running {
         let (applied_tx, applied) = watch::channel(position);
-        metrics
-            .position
-            .store(position, std::sync::atomic::Ordering::Relaxed);
+        metrics.position.store(position, Ordering::Relaxed);
         let feed = Feed {
             feeder: self.clone(),
             consumer,
@@ -411,16 +421,14 @@ impl<C: Consumer> Feed<C> {
 
     fn advance(&mut self, position: i64) {
         self.position = position;
-        self.metrics
-            .position
-            .store(position, std::sync::atomic::Ordering::Relaxed);
+        self.metrics.position.store(position, Ordering::Relaxed);
         self.applied_tx.send_replace(position);
     }
 }
 
 impl ConsumerMetrics {
     fn add(counter: &AtomicU64, amount: u64) {
-        counter.fetch_add(amount, std::sync::atomic::Ordering::Relaxed);
+        counter.fetch_add(amount, Ordering::Relaxed);
     }
 }
 

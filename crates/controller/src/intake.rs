@@ -13,11 +13,13 @@ mod batch;
 mod clip;
 mod codec;
 mod cursor;
+mod envelope;
 mod error;
 mod exchange;
 mod feed;
 mod metrics;
 mod read;
+mod salvage;
 mod schema;
 mod space;
 mod writer;
@@ -59,6 +61,8 @@ pub struct Options {
     pub free_percent_min: f64,
     /// How much room the filesystem has.
     pub space: SpaceProbe,
+    /// Up to where every consumer had passed records when the file was opened: what is damaged there is no loss.
+    pub applied: i64,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             size_bytes_max: 8 * 1024 * 1024 * 1024,
             free_percent_min: 5.0,
             space: space::filesystem(),
+            applied: 0,
         }
     }
 }
@@ -148,12 +153,15 @@ struct Inner {
 }
 
 impl Intake {
-    /// Opens or makes `dir/intake.db` and starts the writing thread.
+    /// Opens or makes `dir/intake.db` and starts the writing thread. All of the file is checked; one that is damaged
+    /// is set aside, and what is good of it taken over.
     ///
     /// # Errors
     /// [`IntakeError`] if the file can't be used or the thread can't be started.
     pub fn open(dir: &Utf8Path, options: Options, clock: WallClock) -> Result<Self, IntakeError> {
         let path = dir.join(FILE_NAME);
+        let metrics = Arc::new(IntakeMetrics::default());
+        metrics.note_salvaged(salvage::ensure_sound(&path, options.applied, clock.now_ms())?);
         let connection = schema::open(&path)?;
         let reader = Arc::new(read::Reader::open(&path)?);
         let open_error = |source| IntakeError::Open {
@@ -161,7 +169,6 @@ impl Intake {
             source,
         };
         let committed = schema::last_position(&connection).map_err(open_error)?;
-        let metrics = Arc::new(IntakeMetrics::default());
         metrics.set(&metrics.set_aside, reader.set_aside_count().map_err(open_error)?);
         let feed = Arc::new(Feed::new(options.feed_bytes, committed));
         let (item_tx, item_rx) = mpsc::channel();

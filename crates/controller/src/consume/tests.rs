@@ -139,10 +139,7 @@ async fn a_consumer_gets_what_it_has_missed_and_then_what_comes() {
     bench.store(601..=610).await;
     reached(&running, 610).await;
     assert_eq!(*picky.taken.lock().unwrap(), (11..=610).collect::<Vec<u64>>());
-    let from_disk = running
-        .metrics
-        .records_from_disk
-        .load(std::sync::atomic::Ordering::Relaxed);
+    let from_disk = running.metrics.records_from_disk.load(Ordering::Relaxed);
     assert!((290..=600).contains(&from_disk), "{from_disk}");
     assert!(
         picky
@@ -165,13 +162,7 @@ async fn a_record_that_cannot_be_taken_is_set_aside_and_the_others_pass() {
     reached(&running, 6).await;
     assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 5, 6]);
     assert_eq!(*picky.passed.lock().unwrap(), 4);
-    assert_eq!(
-        running
-            .metrics
-            .set_aside
-            .load(std::sync::atomic::Ordering::Relaxed),
-        2
-    );
+    assert_eq!(running.metrics.set_aside.load(Ordering::Relaxed), 2);
     let file = rusqlite::Connection::open(bench.folder.path().join("intake.db")).unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let kept: (i64, String, bool) = file
@@ -195,20 +186,8 @@ async fn a_failure_of_the_machine_is_tried_again_and_nothing_is_set_aside() {
     limit_tx.send_replace(3);
     reached(&running, 3).await;
     assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 3]);
-    assert_eq!(
-        running
-            .metrics
-            .failures
-            .load(std::sync::atomic::Ordering::Relaxed),
-        20
-    );
-    assert_eq!(
-        running
-            .metrics
-            .set_aside
-            .load(std::sync::atomic::Ordering::Relaxed),
-        0
-    );
+    assert_eq!(running.metrics.failures.load(Ordering::Relaxed), 20);
+    assert_eq!(running.metrics.set_aside.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
@@ -356,7 +335,7 @@ async fn samples_whose_definition_is_bad_are_dropped_and_counted_alone() {
         .consumers
         .samples_metrics
         .samples_refused
-        .load(std::sync::atomic::Ordering::Relaxed);
+        .load(Ordering::Relaxed);
     assert_eq!(refused, 1);
     whole.kill().await;
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::clip;
 use super::codec::{self, Packer};
 use super::cursor::{Cursors, Key};
+use super::envelope::{DefinitionsHead, LedgerBody, LedgerEntry, RecordHead};
 use super::{IncomingDefinitions, IncomingReport, RecordKind, Trimmed, schema};
 
 /// Records deleted in one step of trimming, so that no commit waits long.
@@ -61,9 +62,55 @@ pub(super) struct Batch<'a> {
     pub(super) transaction: &'a Connection,
     pub(super) cursors: &'a mut Cursors,
     pub(super) packer: &'a mut Packer,
+    /// The last position given; read when it is first needed.
+    last_position: Option<i64>,
+    /// The records of this transaction.
+    entries: Vec<LedgerEntry>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(super) const fn new(
+        transaction: &'a Connection,
+        cursors: &'a mut Cursors,
+        packer: &'a mut Packer,
+    ) -> Self {
+        Self {
+            transaction,
+            cursors,
+            packer,
+            last_position: None,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Writes the second account of what was stored, and what is durable of each epoch now.
+    pub(super) fn finish(self) -> Result<(), BatchError> {
+        if !self.entries.is_empty() {
+            let ledger = LedgerBody {
+                floor: schema::floor(self.transaction)?,
+                entries: self.entries,
+            };
+            schema::insert_ledger(self.transaction, &ledger)?;
+        }
+        if self.cursors.has_changes() {
+            let written_at = match self.last_position {
+                Some(position) => position,
+                None => schema::last_position(self.transaction)?,
+            };
+            self.cursors.write(self.transaction, written_at)?;
+        }
+        Ok(())
+    }
+
+    fn next_position(&mut self) -> rusqlite::Result<i64> {
+        let last = match self.last_position {
+            Some(position) => position,
+            None => schema::last_position(self.transaction)?,
+        };
+        self.last_position = Some(last + 1);
+        Ok(last + 1)
+    }
+
     /// Stores a report with the ranges it fills, unless it is there, rests on unknown definitions, or makes one
     /// hole too many. What its gaps say that is known already is taken out of it.
     pub(super) fn report(&mut self, incoming: &mut IncomingReport) -> Result<Taken, BatchError> {
@@ -83,23 +130,22 @@ impl Batch<'_> {
         if let Err((epoch, RangesFull { lowest_hole })) = self.fill_ranges(incoming)? {
             return Ok(Taken::TooManyHoles { epoch, lowest_hole });
         }
-        let payload = self.packer.pack(&incoming.plain)?;
-        let sql =
-            "INSERT INTO record (agent, server, epoch, sequence, received_ms, kind, size_bytes, payload)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        self.transaction.prepare_cached(sql)?.execute(params![
-            incoming.agent.0.as_bytes(),
-            incoming.server.0,
-            report.epoch.cast_signed(),
-            report.sequence.cast_signed(),
-            incoming.received_ms,
-            kind_to_sql(incoming.kind),
-            i64::try_from(incoming.plain.len()).unwrap_or(i64::MAX),
-            payload,
-        ])?;
+        let packed = self.packer.pack(&incoming.plain)?;
+        let head = RecordHead {
+            position: self.next_position()?,
+            agent: incoming.agent,
+            server: incoming.server,
+            epoch: report.epoch,
+            sequence: report.sequence,
+            received_ms: incoming.received_ms,
+            kind: kind_to_sql(incoming.kind),
+            size_bytes: u32::try_from(incoming.plain.len()).unwrap_or(u32::MAX),
+        };
+        let packed_bytes = schema::insert_record(self.transaction, &head, &packed)?;
+        self.entries.push(head.entry());
         Ok(Taken::Stored {
-            position: self.transaction.last_insert_rowid(),
-            packed_bytes: payload.len(),
+            position: head.position,
+            packed_bytes,
         })
     }
 
@@ -177,21 +223,19 @@ impl Batch<'_> {
                 packed_bytes: 0,
             });
         }
-        let payload = self.packer.pack(&incoming.plain)?;
-        let sql =
-            "INSERT INTO definition (agent, epoch, first_id, last_id, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.transaction.prepare_cached(sql)?.execute(params![
-            incoming.agent.0.as_bytes(),
-            incoming.epoch.cast_signed(),
-            incoming.first_id,
-            incoming.last_id,
-            payload,
-        ])?;
+        let packed = self.packer.pack(&incoming.plain)?;
+        let head = DefinitionsHead {
+            agent: incoming.agent,
+            epoch: incoming.epoch,
+            first_id: incoming.first_id,
+            last_id: incoming.last_id,
+        };
+        let packed_bytes = schema::insert_definitions(self.transaction, &head, &packed)?;
         self.cursors.change(self.transaction, key, now_ms)?.definitions = incoming.last_id;
         Ok(Taken::Defined {
             definitions: incoming.last_id,
             new: incoming.last_id - known,
-            packed_bytes: payload.len(),
+            packed_bytes,
         })
     }
 
@@ -205,6 +249,7 @@ impl Batch<'_> {
             .execute(params![below, TRIM_RECORDS])?;
         let epochs = self.trim_epochs(epochs_before_ms)?;
         if 0 < records {
+            schema::raise_floor(self.transaction, schema::floor(self.transaction)?)?;
             self.give_back_pages()?;
         }
         Ok(Trimmed { records, epochs })
@@ -229,6 +274,7 @@ impl Batch<'_> {
             }
             for sql in [
                 "DELETE FROM definition WHERE agent = ?1 AND epoch = ?2",
+                "DELETE FROM definition_copy WHERE agent = ?1 AND epoch = ?2",
                 "DELETE FROM cursor WHERE agent = ?1 AND epoch = ?2",
             ] {
                 self.transaction
@@ -266,7 +312,9 @@ impl Batch<'_> {
                 "intake is younger than its consumers, positions go on after theirs"
             );
         }
-        Ok(schema::raise_position(self.transaction, position)?)
+        let last = schema::raise_position(self.transaction, position)?;
+        self.last_position = Some(last);
+        Ok(last)
     }
 
     /// Copies a record to where it is kept although a consumer can't take it.
@@ -295,7 +343,7 @@ impl Batch<'_> {
 }
 
 /// The highest id of a series that the report names; 0 if it names none.
-fn highest_series(report: &Report) -> u32 {
+pub(super) fn highest_series(report: &Report) -> u32 {
     report
         .blocks
         .iter()
@@ -304,7 +352,7 @@ fn highest_series(report: &Report) -> u32 {
         .unwrap_or(0)
 }
 
-fn kind_to_sql(kind: RecordKind) -> i64 {
+const fn kind_to_sql(kind: RecordKind) -> u8 {
     match kind {
         RecordKind::Report => 1,
         RecordKind::Refused => 2,

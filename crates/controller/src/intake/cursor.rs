@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use muster_base::id::AgentId;
-use muster_model::{RangeSet, SequenceRange};
+use muster_model::RangeSet;
 use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::envelope::{self, CursorBody, Envelope};
+use super::schema;
 
 /// Most cursors held in memory; beyond it those not used lately are let go.
 const CACHED_MAX: usize = 50_000;
@@ -62,27 +65,29 @@ impl Cursors {
         Ok(cursor)
     }
 
-    /// Writes what was changed.
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql =
-            "INSERT INTO cursor (agent, epoch, ranges, definitions, last_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-                   ON CONFLICT (agent, epoch) DO UPDATE SET ranges = ?3, definitions = ?4, last_ms = ?5";
-        let mut statement = connection.prepare_cached(sql)?;
+    /// Writes what was changed; `written_at` is the last position given.
+    pub(super) fn write(&self, connection: &Connection, written_at: i64) -> rusqlite::Result<()> {
         for key in &self.changed {
-            if let Some(cursor) = self.cached.get(key) {
-                let (agent, epoch) = key;
-                let ranges = to_bytes(&cursor.ranges);
-                let values = params![
-                    agent.0.as_bytes(),
-                    epoch.cast_signed(),
-                    ranges,
-                    cursor.definitions,
-                    cursor.last_ms
-                ];
-                statement.execute(values)?;
-            }
+            let Some(cursor) = self.cached.get(key) else {
+                continue;
+            };
+            let (agent, epoch) = *key;
+            let body = CursorBody {
+                agent,
+                epoch,
+                written_at,
+                definitions: cursor.definitions,
+                last_ms: cursor.last_ms,
+                ranges: cursor.ranges.clone(),
+            };
+            schema::put_cursor(connection, &body)?;
         }
         Ok(())
+    }
+
+    /// Whether anything was changed.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// What was written is durable.
@@ -114,52 +119,25 @@ impl Cursors {
 }
 
 fn load(connection: &Connection, (agent, epoch): Key) -> rusqlite::Result<Cursor> {
-    let sql = "SELECT ranges, definitions, last_ms FROM cursor WHERE agent = ?1 AND epoch = ?2";
+    let sql = "SELECT ranges FROM cursor WHERE agent = ?1 AND epoch = ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let found = statement
-        .query_row(params![agent.0.as_bytes(), epoch.cast_signed()], |row| {
-            let ranges: Vec<u8> = row.get(0)?;
-            Ok(Cursor {
-                ranges: from_bytes(&ranges),
-                definitions: row.get(1)?,
-                last_ms: row.get(2)?,
-                ..Cursor::default()
-            })
-        })
+    let sealed: Option<Vec<u8>> = statement
+        .query_row(params![agent.0.as_bytes(), epoch.cast_signed()], |row| row.get(0))
         .optional()?;
-    Ok(found.unwrap_or_default())
-}
-
-fn to_bytes(ranges: &RangeSet) -> Vec<u8> {
-    ranges
-        .iter()
-        .flat_map(|range| [range.first, range.last])
-        .flat_map(u64::to_le_bytes)
-        .collect()
-}
-
-/// A torn pair at the end can't happen in a committed row; it would be ignored, which means "send again".
-fn from_bytes(bytes: &[u8]) -> RangeSet {
-    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
-    bytes
-        .chunks_exact(16)
-        .map(|pair| SequenceRange {
-            first: number(&pair[..8]),
-            last: number(&pair[8..]),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_survive_being_written() {
-        let mut set = RangeSet::default();
-        for number in [1, 2, 3, 9, u64::MAX] {
-            set.insert(number).unwrap();
+    let Some(sealed) = sealed else {
+        return Ok(Cursor::default());
+    };
+    match envelope::open(&sealed) {
+        Some(Envelope::Cursor(body)) if (body.agent, body.epoch) == (agent, epoch) => Ok(Cursor {
+            ranges: body.ranges,
+            definitions: body.definitions,
+            last_ms: body.last_ms,
+            ..Cursor::default()
+        }),
+        // Nothing is listed: what the agent holds comes again, and what is stored already stays as it is.
+        _ => {
+            tracing::error!(agent.id = %agent, epoch, "what is stored of an epoch cannot be read, its agent is asked again");
+            Ok(Cursor::default())
         }
-        assert_eq!(from_bytes(&to_bytes(&set)), set);
     }
 }

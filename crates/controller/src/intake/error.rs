@@ -14,8 +14,21 @@ pub enum IntakeError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// A file beside it could not be used.
+    #[error("{doing} {path}")]
+    File {
+        /// What was attempted.
+        doing: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The file was made by a newer version.
-    #[error("intake {path} has schema {found}, and this version knows schemas up to {known}")]
+    #[error(
+        "intake {path} has schema {found}, and this version knows schemas up to {known}: run the version that used it \
+         last, or restore a backup made before it"
+    )]
     TooNew {
         /// The file.
         path: Utf8PathBuf,

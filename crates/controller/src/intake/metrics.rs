@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::salvage::Salvaged;
+
 /// Counters since the start, and a few figures of now. Read with [`IntakeMetrics::get`].
 #[derive(Debug, Default)]
 pub struct IntakeMetrics {
@@ -47,6 +49,10 @@ pub struct IntakeMetrics {
     pub records_trimmed: AtomicU64,
     /// Records that a consumer could not take, now kept aside.
     pub set_aside: AtomicU64,
+    /// Times the file was found damaged and replaced by what was good of it.
+    pub damaged_files: AtomicU64,
+    /// Records lost with damaged files; each is a gap.
+    pub records_lost: AtomicU64,
     /// Bytes that records take in the file now.
     pub used_bytes: AtomicU64,
     /// 1 while no report is taken, else 0.
@@ -58,6 +64,14 @@ impl IntakeMetrics {
     #[must_use]
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
+    }
+
+    /// Counts a file that was replaced, if one was.
+    pub(super) fn note_salvaged(&self, salvaged: Option<Salvaged>) {
+        if let Some(told) = salvaged {
+            self.add(&self.damaged_files, 1);
+            self.add(&self.records_lost, told.lost);
+        }
     }
 
     /// Adds to one of the counters.

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::Utf8Path;
 use muster_base::ErrorChain;
-use muster_base::id::{AgentId, ServerId};
+use muster_base::id::AgentId;
 use muster_model::SeriesDef;
 use rusqlite::{Connection, Row, params};
 
+use super::envelope::{self, Envelope};
 use super::{Accepted, IntakeError, codec, schema};
 
 /// One record as it was read.
@@ -95,7 +96,7 @@ impl Reader {
         bytes_max: usize,
     ) -> rusqlite::Result<Page> {
         let connection = self.lock();
-        let sql = "SELECT position, agent, server, received_ms, size_bytes, payload
+        let sql = "SELECT position, payload
                    FROM record WHERE ?1 < position ORDER BY position LIMIT ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![position, i64::try_from(count_max).unwrap_or(i64::MAX)])?;
@@ -133,7 +134,11 @@ impl Reader {
         };
         while let Some(row) = rows.next()? {
             let (last_id, payload): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            match codec::unpack_definitions(&payload) {
+            let packed = match envelope::open(&payload) {
+                Some(Envelope::Definitions(_, packed)) => packed,
+                _ => Vec::new(),
+            };
+            match codec::unpack_definitions(&packed) {
                 Ok((first_id, series)) => found.add(first_id, last_id, series),
                 Err(error) => {
                     tracing::error!(agent.id = %agent, last_id, error = %ErrorChain(&error), "definitions cannot be read back");
@@ -169,8 +174,13 @@ impl Definitions {
 
 fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
     let position = row.get(0)?;
-    let payload = row.get_ref(5)?.as_blob()?;
-    let report = match codec::unpack_report(payload) {
+    let Some(Envelope::Record(head, packed)) = envelope::open(row.get_ref(1)?.as_blob()?) else {
+        return Ok(Record::Damaged {
+            position,
+            error: "record is not as it was written".to_owned(),
+        });
+    };
+    let report = match codec::unpack_report(&packed) {
         Ok(report) => report,
         Err(error) => {
             return Ok(Record::Damaged {
@@ -179,13 +189,12 @@ fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
             });
         }
     };
-    let size_bytes = row.get::<_, i64>(4)?;
     Ok(Record::Good(Arc::new(Accepted {
         position,
-        agent: AgentId(uuid::Uuid::from_bytes(row.get(1)?)),
-        server: ServerId(row.get(2)?),
-        received_ms: row.get(3)?,
+        agent: head.agent,
+        server: head.server,
+        received_ms: head.received_ms,
         report: Arc::new(report),
-        size_bytes: usize::try_from(size_bytes).unwrap_or_default(),
+        size_bytes: head.size_bytes as usize,
     })))
 }

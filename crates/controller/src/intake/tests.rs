@@ -590,7 +590,7 @@ async fn an_epoch_long_without_a_report_is_forgotten_with_its_definitions() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_is_told_and_those_around_it_are_read() {
+async fn a_record_damaged_while_in_use_is_told_and_those_around_it_are_read() {
     let bench = bench();
     for sequence in 1..=3 {
         submit(&bench.intake, report_of(EPOCH, sequence)).await;
@@ -600,16 +600,18 @@ async fn a_damaged_record_is_told_and_those_around_it_are_read() {
         .execute("UPDATE record SET payload = x'00112233' WHERE position = 2", [])
         .unwrap();
     drop(vandal);
-    let reopened = crashed(&bench);
-    assert_eq!(sequences(&reopened.intake, 0).await, [1, 0, 3]);
-    reopened
+    bench.intake.release(3);
+    assert_eq!(sequences(&bench.intake, 0).await, [1, 0, 3]);
+    bench
         .intake
         .set_aside(2, "state", "damaged".to_owned(), NOW)
         .await
         .unwrap();
-    assert_eq!(IntakeMetrics::get(&reopened.intake.metrics().set_aside), 1);
-    let again = crashed(&reopened);
-    assert_eq!(IntakeMetrics::get(&again.intake.metrics().set_aside), 1);
+    assert_eq!(IntakeMetrics::get(&bench.intake.metrics().set_aside), 1);
+    // The next opening takes over what is good, and says what is not.
+    let again = crashed(&bench);
+    assert_eq!(sequences(&again.intake, 0).await, [1, 3, 2]);
+    assert_eq!(IntakeMetrics::get(&again.intake.metrics().records_lost), 1);
 }
 
 #[tokio::test]
@@ -658,6 +660,9 @@ async fn a_file_of_a_newer_version_is_refused() {
     bench.intake.close().await;
     let other = rusqlite::Connection::open(bench.folder.path().join(FILE_NAME)).unwrap();
     other.pragma_update(None, "user_version", 99).unwrap();
+    other
+        .pragma_update(None, "application_id", 0x4d49_4e00 + 99)
+        .unwrap();
     let refused = Intake::open(&dir_of(&bench.folder), quick(), WallClock::fixed(NOW));
     assert!(matches!(refused, Err(IntakeError::TooNew { found: 99, .. })));
 }

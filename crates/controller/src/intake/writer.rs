@@ -22,7 +22,7 @@ use super::batch::{Batch, BatchError, Taken};
 use super::codec::Packer;
 use super::cursor::Cursors;
 use super::read::Reader;
-use super::{Feed, IntakeError, IntakeMetrics, IntakeState, Item, Options, Trimmed, schema, space};
+use super::{Feed, IntakeError, IntakeMetrics, IntakeState, Item, Options, Trimmed, salvage, schema, space};
 
 /// How often room is looked at.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ pub(super) struct Writer {
     room_checked: Option<Instant>,
     /// Whether a commit failed and the file is not opened anew yet: until then nothing can be trusted.
     is_broken: bool,
+    /// Whether SQLite has found the file itself at fault.
+    is_damaged: bool,
     is_closing: bool,
 }
 
@@ -75,6 +77,7 @@ impl Writer {
             held: VecDeque::new(),
             room_checked: None,
             is_broken: false,
+            is_damaged: false,
             is_closing: false,
         }
     }
@@ -240,6 +243,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(error = %ErrorChain(&error), items = batch.len(), "intake commit failed, nothing of it is acknowledged");
                 self.parts.metrics.add(&self.parts.metrics.commits_failed, 1);
+                self.is_damaged |= matches!(&error, BatchError::Sql(source) if is_damaged_file(source));
                 self.reopen();
                 answer::refuse(batch);
                 std::thread::sleep(FAILURE_PAUSE);
@@ -256,11 +260,7 @@ impl Writer {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch {
-            transaction: &transaction,
-            cursors: &mut self.cursors,
-            packer,
-        };
+        let mut batch = Batch::new(&transaction, &mut self.cursors, packer);
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             outcomes.push(match item {
@@ -285,7 +285,7 @@ impl Writer {
                 Item::Cursors { .. } | Item::Close => Outcome::Done,
             });
         }
-        self.cursors.write(&transaction)?;
+        batch.finish()?;
         transaction.commit()?;
         Ok(outcomes)
     }
@@ -296,7 +296,8 @@ impl Writer {
         self.cursors = Cursors::default();
         self.room_checked = None;
         let given = *self.parts.feed.committed().borrow();
-        match open_anew(&self.parts.path, given) {
+        let opened = self.mend().and_then(|()| open_anew(&self.parts.path, given));
+        match opened {
             Ok(opened) => {
                 self.connection = opened.connection;
                 self.parts.reader.replace(opened.reader);
@@ -323,6 +324,23 @@ impl Writer {
         }
     }
 
+    /// Replaces a file that is at fault by one with what is good of it.
+    fn mend(&mut self) -> Result<(), IntakeError> {
+        if !self.is_damaged {
+            return Ok(());
+        }
+        // Nothing may hold the old file.
+        self.connection = Connection::open_in_memory().map_err(IntakeError::Read)?;
+        self.parts
+            .reader
+            .replace(Connection::open_in_memory().map_err(IntakeError::Read)?);
+        let (applied, now_ms) = (self.parts.options.applied, self.parts.clock.now_ms());
+        let mended = salvage::ensure_sound(&self.parts.path, applied, now_ms)?;
+        self.parts.metrics.note_salvaged(mended);
+        self.is_damaged = false;
+        Ok(())
+    }
+
     /// While the file can't be opened: holds reports, refuses what does not wait, and tries again after a pause.
     fn recover(&mut self) {
         let deadline = Instant::now() + FAILURE_PAUSE;
@@ -342,6 +360,15 @@ impl Writer {
         }
         self.reopen();
     }
+}
+
+/// Whether SQLite says that what it reads can't be.
+fn is_damaged_file(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode;
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }
 
 /// A file that was opened again.

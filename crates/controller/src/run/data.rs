@@ -35,7 +35,13 @@ impl Data {
     pub(super) async fn open(config: &Config, agents: SocketAddr) -> Result<Self, RunError> {
         let clock = WallClock::system();
         let app = Arc::new(open_app(config, agents, &clock).await?);
-        let intake = Intake::open(&config.data_dir, intake_options(config), clock.clone())?;
+        let applied = consume::applied(app.store()).await?;
+        let opening = {
+            let (data_dir, clock) = (config.data_dir.clone(), clock.clone());
+            let options = intake_options(config, applied);
+            move || Intake::open(&data_dir, options, clock)
+        };
+        let intake = tokio::task::spawn_blocking(opening).await??;
         let samples = open_samples(config).await?;
         let stop_consumers = CancellationToken::new();
         let parts = consume::Parts {
@@ -118,8 +124,9 @@ async fn open_samples(config: &Config) -> Result<Arc<muster_samples::Store>, Run
     Ok(Arc::new(opened?))
 }
 
-fn intake_options(config: &Config) -> intake::Options {
+fn intake_options(config: &Config, applied: i64) -> intake::Options {
     intake::Options {
+        applied,
         size_bytes_max: config.intake.size_bytes_max,
         free_percent_min: config.intake.free_percent_min,
         ..intake::Options::default()

@@ -157,6 +157,16 @@ const INTAKE: &[Count<OfIntake>] = &[
         |m| &m.commit_us,
     ),
     (
+        "muster_intake_damaged_files",
+        "Times the intake was found damaged and replaced by what was good of it",
+        |m| &m.damaged_files,
+    ),
+    (
+        "muster_intake_records_lost",
+        "Records lost with damaged files, each of them a gap",
+        |m| &m.records_lost,
+    ),
+    (
         "muster_intake_records_trimmed",
         "Records deleted after every consumer has passed them",
         |m| &m.records_trimmed,
