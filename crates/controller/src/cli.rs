@@ -1,7 +1,7 @@
 //! The command line: arguments and environment to settings, settings to the part that does the work, its result to an
 //! exit code.
 //!
-//! Exit codes: 0 done, 1 failed, 2 the command line or the settings cannot be used. What was asked for goes to standard
+//! Exit codes: 0 done, 1 failed, 2 the command line or the settings cannot be used, 130 told twice to end. What was asked for goes to standard
 //! output and nothing else does; everything else goes to standard error.
 
 use std::io::{self, Write as _};
@@ -14,6 +14,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use muster_base::{ErrorChain, log, shutdown};
 use nix::sys::stat::{Mode, umask};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::audit::Verdict;
 use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Overrides};
@@ -25,6 +26,8 @@ mod trust;
 
 /// The command line or the settings cannot be used.
 const EXIT_USAGE: u8 = 2;
+/// Told to end a second time, and ended without order.
+const EXIT_AT_ONCE: i32 = 130;
 /// Which log lines are written unless told otherwise. Steps of the schema are told as a whole.
 const RUN_FILTER: &str = "info,sea_orm_migration=warn";
 /// How long the end waits for work on files that may hang.
@@ -194,6 +197,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Run(_)) => in_runtime(async {
             let stop = shutdown::on_signal().context("install signal handlers")?;
+            tokio::spawn(end_at_second_signal(stop.clone()));
             run::run(config, stop).await?;
             Ok(ExitCode::SUCCESS)
         }),
@@ -232,6 +236,22 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             print(&format!("{status}\n"))
         }),
     }
+}
+
+/// Ends the process at once if it is told to end while it ends: nothing acknowledged is lost by that.
+async fn end_at_second_signal(stop: shutdown::CancellationToken) {
+    stop.cancelled().await;
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::warn!("told to end again, ending at once");
+    std::process::exit(EXIT_AT_ONCE);
 }
 
 /// What was found, a line each.

@@ -16,6 +16,7 @@ mod samples;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
@@ -34,6 +35,12 @@ pub use self::samples::Samples;
 pub const DEFAULT_PATH: &str = "/etc/muster/controller.toml";
 /// Where the data of a system service is unless told otherwise.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster";
+/// How long ending in order may take unless told otherwise.
+pub const DRAIN_DEFAULT: Duration = Duration::from_secs(20);
+/// The least it can be.
+const DRAIN_MIN: Duration = Duration::from_secs(1);
+/// The most it can be.
+const DRAIN_MAX: Duration = Duration::from_secs(600);
 /// The sealing key's file in the data folder, unless another one is named.
 const SECRET_KEY_FILE: &str = "secret.key";
 
@@ -44,6 +51,8 @@ pub struct Config {
     pub data_dir: Utf8PathBuf,
     /// The file with the key that seals secrets.
     pub secret_key_file: Utf8PathBuf,
+    /// How long ending in order may take.
+    pub drain: Duration,
     /// The port for people and programs.
     pub http: Http,
     /// The port for agents.
@@ -142,6 +151,7 @@ impl fmt::Display for Problems {
 struct RawConfig {
     data_dir: Option<Utf8PathBuf>,
     secret_key_file: Option<Utf8PathBuf>,
+    drain: Option<String>,
     http: network::RawHttp,
     agents: network::RawAgents,
     database: database::RawDatabase,
@@ -208,7 +218,12 @@ impl Config {
             .unwrap_or_else(|| home.to_owned());
         let secret_key_file = overrides.secret_key_file.or(raw.secret_key_file);
         raw.database.validate(overrides.database_url, &mut problems);
+        let drain = auth::duration("drain", raw.drain, DRAIN_DEFAULT, &mut problems);
+        if drain < DRAIN_MIN || DRAIN_MAX < drain {
+            problems.note("drain", &"must be from 1s to 10min");
+        }
         let config = Self {
+            drain,
             secret_key_file: secret_key_file.unwrap_or_else(|| data_dir.join(SECRET_KEY_FILE)),
             data_dir,
             http: raw.http.validate(overrides.http, &mut problems),
@@ -246,7 +261,11 @@ impl Config {
              # data_dir = \"{DEFAULT_DATA_DIR}\"\n\
              # The key that seals secrets in the database; made at the first start. Keep a copy of it apart from\n\
              # backups: without it the certificate authority is lost.\n\
-             # secret_key_file = \"{DEFAULT_DATA_DIR}/{SECRET_KEY_FILE}\"\n\n{}",
+             # secret_key_file = \"{DEFAULT_DATA_DIR}/{SECRET_KEY_FILE}\"\n\
+             # How long ending in order may take: taking no more, storing and sealing what was taken. A second signal\n\
+             # ends at once; nothing that was acknowledged is lost either way.\n\
+             # drain = \"{}\"\n\n{}",
+            humantime::format_duration(DRAIN_DEFAULT),
             sections.join("\n")
         )
     }

@@ -1,12 +1,14 @@
 //! Builds the controller from its parts, and owns the order in which they start and end.
 //!
 //! Start: folder, lock, ports, state and identity, intake, samples, consumers, then everything that answers. Ready is
-//! only said once both ports answer and every report that was accepted before is applied. End, within ten seconds:
+//! only said once both ports answer and every report that was accepted before is applied. End, within a time that is
+//! set:
 //! nothing new is taken, agents are told to come again, what was accepted is committed and applied, files are closed.
 //! Whatever does not end in time is left: all of it is as safe against being killed.
 
 mod data;
 mod password;
+mod readiness;
 mod serving;
 
 use std::io::{self, Write as _};
@@ -19,8 +21,10 @@ use muster_base::shutdown::CancellationToken;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use self::data::Data;
+use self::readiness::Replay;
 use self::serving::Serving;
 use crate::app::auth::{AuthError, HashCost};
 use crate::app::{KeepError, Settings};
@@ -36,6 +40,13 @@ use crate::store::StoreError;
 pub const STATE_FILE: &str = "state.db";
 /// How long to wait for another process to give up the data folder.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// What each part gets to end, whatever the others have taken.
+const LEAST_TIME: Duration = Duration::from_millis(200);
+/// How often it is looked at whether anything stands in the way of storing.
+const READINESS_EVERY: Duration = Duration::from_millis(500);
+/// How often the log says how far a start has come.
+const REPLAY_TOLD_EVERY: Duration = Duration::from_secs(5);
+
 /// Why the controller does not run, or ended.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -106,8 +117,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     };
     let outcome = until(&config, &data, &mut serving, &stop).await;
     tracing::info!("controller ending");
-    serving.end().await;
-    data.close().await;
+    let deadline = Instant::now() + config.drain;
+    serving.end(deadline).await;
+    data.close(deadline).await;
     drop(lock);
     outcome
 }
@@ -135,16 +147,29 @@ async fn until(
     serving: &mut Serving,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
-    tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        failed = serving.failed() => return Err(failed),
-        () = data.caught_up() => {}
-    }
-    serving.set_ready();
-    announce(config, serving).map_err(RunError::Print)?;
-    tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        failed = serving.failed() => Err(failed),
+    let replay = Replay::of(data);
+    let caught_up = data.caught_up();
+    tokio::pin!(caught_up);
+    let mut is_caught_up = false;
+    let mut looks = tokio::time::interval(READINESS_EVERY);
+    let mut told = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            failed = serving.failed() => return Err(failed),
+            () = &mut caught_up, if !is_caught_up => {
+                is_caught_up = true;
+                serving.tell(readiness::of(data, serving.tasks(), true, &replay));
+                announce(config, serving).map_err(RunError::Print)?;
+            }
+            _ = looks.tick() => {}
+        }
+        serving.tell(readiness::of(data, serving.tasks(), is_caught_up, &replay));
+        if !is_caught_up && REPLAY_TOLD_EVERY < told.elapsed() {
+            told = Instant::now();
+            let (applied, all) = replay.progress(data);
+            tracing::info!(applied, all, "applying reports from before the start");
+        }
     }
 }
 
@@ -183,9 +208,11 @@ pub fn app_settings(config: &Config, agents: SocketAddr) -> Settings {
     }
 }
 
-async fn within(limit: Duration, what: &'static str, work: impl Future<Output = ()>) {
-    if tokio::time::timeout(limit, work).await.is_err() {
-        tracing::warn!(what, limit = ?limit, "did not end in time");
+/// Lets a part end until the deadline, and a moment longer if others have used it up.
+async fn until_deadline(deadline: Instant, what: &'static str, work: impl Future<Output = ()>) {
+    let deadline = deadline.max(Instant::now() + LEAST_TIME);
+    if tokio::time::timeout_at(deadline, work).await.is_err() {
+        tracing::warn!(what, "did not end in time");
     }
 }
 

@@ -7,20 +7,18 @@ use std::time::Duration;
 use muster_base::ErrorChain;
 use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
+use tokio::time::Instant;
 
-use super::{RunError, STATE_FILE, app_settings, password, within};
+use super::{RunError, STATE_FILE, app_settings, password, until_deadline};
 use crate::app::{self, App};
 use crate::config::Config;
-use crate::consume::{self, Consumers, StartError};
+use crate::consume::{self, Consumers, SAMPLES_CONSUMER, StartError};
 use crate::intake::{self, Intake};
+use crate::store::Store;
+use crate::task::TaskError;
 
 /// The sample store's folder in the data folder.
 const SAMPLES_DIR: &str = "samples";
-/// How long consumers may take to apply what was accepted.
-const APPLY_MAX: Duration = Duration::from_secs(2);
-/// How long each part may take to end.
-const END_MAX: Duration = Duration::from_secs(1);
-
 /// The parts that keep.
 pub(super) struct Data {
     pub(super) app: Arc<App>,
@@ -68,26 +66,45 @@ impl Data {
         let _ = applied.wait_for(|position| committed <= *position).await;
     }
 
-    /// Applies what was accepted, and closes everything. To be called once nothing more is handed in.
-    pub(super) async fn close(self) {
-        within(APPLY_MAX, "applying accepted reports", self.caught_up()).await;
+    /// Applies what was accepted, seals it, and closes everything. To be called once nothing more is handed in.
+    pub(super) async fn close(self, deadline: Instant) {
+        until_deadline(deadline, "applying accepted reports", self.caught_up()).await;
         self.stop_consumers.cancel();
-        within(END_MAX, "consumers", self.consumers.ended()).await;
-        within(END_MAX, "intake", self.intake.close()).await;
-        within(END_MAX, "audit log", async {
+        until_deadline(deadline, "consumers", self.consumers.ended()).await;
+        // What is sealed now need not be applied again by the next start.
+        let sealing = seal_all(&self.samples, self.app.store());
+        until_deadline(deadline, "sealing", async {
+            if let Err(error) = sealing.await {
+                tracing::warn!(error = %ErrorChain(&*error), "samples not sealed, the next start applies them again");
+            }
+        })
+        .await;
+        until_deadline(deadline, "intake", self.intake.close()).await;
+        until_deadline(deadline, "audit log", async {
             if let Err(error) = self.app.audit().anchor().await {
                 tracing::warn!(error = %ErrorChain(&error), "audit log not anchored");
             }
         })
         .await;
         let store = self.app.store();
-        within(END_MAX, "state database", async {
+        until_deadline(deadline, "state database", async {
             if let Err(error) = store.close().await {
                 tracing::warn!(error = %ErrorChain(&error), "state database not closed in order");
             }
         })
         .await;
     }
+}
+
+/// Seals everything and writes down that it need not be applied again.
+async fn seal_all(samples: &Arc<muster_samples::Store>, store: &Store) -> Result<(), TaskError> {
+    let sealed = Arc::clone(samples);
+    tokio::task::spawn_blocking(move || sealed.flush_all()).await??;
+    let passed = samples.safe_position() - 1;
+    if store.consumer_position(SAMPLES_CONSUMER).await? < passed {
+        store.set_consumer_position(SAMPLES_CONSUMER, passed).await?;
+    }
+    Ok(())
 }
 
 impl From<StartError> for RunError {

@@ -8,9 +8,10 @@ use muster_base::shutdown::CancellationToken;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::data::Data;
-use super::{RunError, within};
+use super::{RunError, until_deadline};
 use crate::app::collect::Collecting;
 use crate::app::ingest::{Ingest, Limits};
 use crate::app::live::Agents;
@@ -21,12 +22,10 @@ use crate::control::server::{self, ControlSocket};
 use crate::grpc::{self, GrpcMetrics};
 use crate::http::metrics::{Metrics, Sources, of_the_controller};
 use crate::http::{self, Readiness};
-use crate::task::{self, Tasks};
+use crate::task::{self, TaskStatuses, Tasks};
 
-/// How long requests and streams may take to end.
-const DRAIN_MAX: Duration = Duration::from_secs(6);
-/// How long background work may take to end.
-const TASKS_MAX: Duration = Duration::from_secs(1);
+/// How long requests and streams may take to end at most: storing what is left needs its time too.
+const STREAMS_MAX: Duration = Duration::from_secs(6);
 
 /// The parts that answer.
 pub(super) struct Serving {
@@ -37,6 +36,7 @@ pub(super) struct Serving {
     http: JoinHandle<()>,
     control: JoinHandle<()>,
     tasks: Tasks,
+    statuses: TaskStatuses,
     stop: CancellationToken,
     stop_tasks: CancellationToken,
 }
@@ -90,6 +90,7 @@ impl Serving {
             agents: tokio::spawn(grpc::serve(grpc_parts, counts, stop.clone())),
             http: tokio::spawn(http::serve(http, None, router, stop.clone())),
             control: tokio::spawn(control.serve(control_parts, stop.clone())),
+            statuses: tasks.statuses(),
             tasks,
             stop,
             stop_tasks,
@@ -97,8 +98,20 @@ impl Serving {
     }
 
     /// From now on `/readyz` says so.
-    pub(super) fn set_ready(&self) {
-        self.readiness.send_replace(Readiness::Ready);
+    pub(super) fn tell(&self, now: Readiness) {
+        self.readiness.send_if_modified(|told| {
+            let is_news = *told != now;
+            if is_news && let Readiness::NotReady(reason) = &now {
+                tracing::debug!(reason, "not ready");
+            }
+            *told = now;
+            is_news
+        });
+    }
+
+    /// How the work goes that goes on by itself.
+    pub(super) fn tasks(&self) -> &TaskStatuses {
+        &self.statuses
     }
 
     /// Waits until a part has ended that should go on. To be called again only if it was dropped before it returned.
@@ -115,7 +128,7 @@ impl Serving {
     }
 
     /// Takes nothing new, lets what is under way end, and tells agents to come again.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(self, deadline: Instant) {
         self.readiness
             .send_replace(Readiness::NotReady("shutting down".to_owned()));
         self.stop.cancel();
@@ -130,9 +143,10 @@ impl Serving {
                 }
             }
         };
-        within(DRAIN_MAX, "requests and streams", ended).await;
+        let streams_until = deadline.min(Instant::now() + STREAMS_MAX);
+        until_deadline(streams_until, "requests and streams", ended).await;
         self.stop_tasks.cancel();
-        within(TASKS_MAX, "background work", self.tasks.ended()).await;
+        until_deadline(deadline, "background work", self.tasks.ended()).await;
     }
 }
 
