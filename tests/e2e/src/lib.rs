@@ -4,7 +4,6 @@
 //! interfaces. Processes are ended by the handles that started them, also when a test fails.
 
 mod api;
-pub mod journal;
 pub mod ledger;
 pub mod lossy;
 pub mod memory;

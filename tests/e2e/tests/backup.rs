@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use muster_e2e::{Api, World, eventually, journal, run_to_end};
+use muster_e2e::ledger::{Acked, check_stored, read_journal};
+use muster_e2e::{Api, World, eventually, is_full, run_to_end};
 use serde_json::Value;
 
 const SERIES: usize = 50;
@@ -48,23 +49,19 @@ async fn reports_stored(api: &Api) -> Result<usize> {
 /// O2
 #[tokio::test(flavor = "multi_thread")]
 async fn backups_made_under_load_hold_everything_acknowledged_before_they_began() -> Result<()> {
-    let backups = if std::env::var_os("MUSTER_TEST_FULL").is_some() {
-        20
-    } else {
-        3
-    };
+    let backups = if is_full() { 20 } else { 3 };
     let world = World::start().await?;
     let series = SERIES.to_string();
     let load = ["--interval", "0.1s", "--series", &series];
     let mut sim = world.start_sim(u32::try_from(AGENTS)?, &load)?;
-    let journal_file = world.dir().join("journal");
+    let journal_file = world.journal("sim");
     let mut made = Vec::new();
     for number in 0..backups {
         let seen = made
             .last()
-            .map_or(0, |(_, acked): &(PathBuf, Vec<_>)| acked.len());
+            .map_or(0, |(_, acked): &(PathBuf, Vec<Acked>)| acked.len());
         let acked = eventually(Duration::from_secs(60), async || {
-            let acked = journal::read(&journal_file)?;
+            let acked = read_journal(&journal_file)?;
             ensure!(
                 seen + AGENTS * 10 <= acked.len(),
                 "{} reports acknowledged",
@@ -83,7 +80,7 @@ async fn backups_made_under_load_hold_everything_acknowledged_before_they_began(
     let mut checked = 0;
     for (file, acked) in &made {
         let (copy, _) = restored(&world, file).await?;
-        checked += journal::check(&copy.api().await?, acked, SERIES).await?;
+        checked += check_stored(&copy.api().await?, acked, SERIES, &[]).await?.acked;
     }
     let all: usize = made.iter().map(|(_, acked)| acked.len() * SERIES).sum();
     ensure!(checked == all, "{checked} of {all}");
@@ -135,11 +132,11 @@ async fn a_backup_replaces_nothing_and_a_restore_takes_no_running_controller() -
 async fn a_controller_restored_to_an_older_state_is_a_new_epoch_and_agents_go_on() -> Result<()> {
     let mut world = World::start().await?;
     let mut sim = world.start_sim(3, &["--interval", "0.2s", "--series", "5"])?;
-    let journal_file = world.dir().join("journal");
+    let journal_file = world.journal("sim");
     let grown = async |by: usize| {
-        let before = journal::read(&journal_file).map_or(0, |lines| lines.len());
+        let before = read_journal(&journal_file).map_or(0, |lines| lines.len());
         eventually(Duration::from_secs(60), async || {
-            let lines = journal::read(&journal_file)?;
+            let lines = read_journal(&journal_file)?;
             ensure!(
                 before + by <= lines.len(),
                 "{} lines, {before} before",
@@ -167,7 +164,7 @@ async fn a_controller_restored_to_an_older_state_is_a_new_epoch_and_agents_go_on
     ensure!(!world.enroll("late", &old_token)?.status.success());
     // What was acknowledged before the backup is there, and agents deliver again.
     let api = world.api().await?;
-    journal::check(&api, &before_backup, 5).await?;
+    check_stored(&api, &before_backup, 5, &[]).await?;
     let stored = reports_stored(&api).await?;
     grown(30).await?;
     ensure!(

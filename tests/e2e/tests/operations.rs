@@ -1,0 +1,250 @@
+//! What a controller does when its disk is full or damaged, and when it is told to end.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use muster_e2e::ledger::{Acked, check_stored, read_journal};
+use muster_e2e::{Process, World, eventually, run_to_end};
+
+const SERIES: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A small filesystem of its own; unmounted when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// An ext4 in a file, or else one in memory; `None` where nothing can be mounted.
+    fn at(folder: &Path, image: &Path, bytes: u64) -> Result<Option<Self>> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(None);
+        }
+        std::fs::create_dir_all(folder)?;
+        std::fs::File::create(image)?.set_len(bytes)?;
+        let size = format!("size={bytes}");
+        let mounted = run(&["mkfs.ext4", "-q", "-F", "-m", "0", text(image)])
+            .and_then(|()| run(&["mount", "-o", "loop", text(image), text(folder)]))
+            .or_else(|_| run(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", text(folder)]));
+        Ok(mounted.is_ok().then(|| Self(folder.to_owned())))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily: whatever still uses it ends with the test.
+        let _ = run(&["umount", "-l", text(&self.0)]);
+    }
+}
+
+fn run(command: &[&str]) -> Result<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a filesystem of one's own is had with the system's programs"
+    )]
+    let output = std::process::Command::new(command[0])
+        .args(&command[1..])
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("test folders have plain names")
+}
+
+/// Takes all that is free of the filesystem.
+fn fill(path: &Path) -> Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    for block in [1 << 20, 1 << 12, 1] {
+        let zeroes = vec![0; block];
+        while file.write_all(&zeroes).is_ok() {}
+    }
+    // What does not fit any more may be told only now.
+    let _ = file.sync_all();
+    Ok(())
+}
+
+async fn readiness(world: &World) -> Result<(u16, String)> {
+    let answer = reqwest::get(format!("http://{}/readyz", world.http)).await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+/// Waits until `by` more reports are acknowledged; returns all.
+async fn grown(world: &World, by: usize) -> Result<Vec<Acked>> {
+    let file = world.journal("sim");
+    let before = read_journal(&file).map_or(0, |lines| lines.len());
+    eventually(PATIENCE, async || {
+        let lines = read_journal(&file)?;
+        ensure!(
+            before + by <= lines.len(),
+            "{} lines, {before} before",
+            lines.len()
+        );
+        Ok(lines)
+    })
+    .await
+}
+
+/// Everything that was produced is acknowledged, and everything acknowledged is there; returns how much that is.
+async fn settle(world: &World, mut sim: Process) -> Result<usize> {
+    let status = sim.stop(Duration::from_secs(90))?;
+    ensure!(status.success(), "{}", sim.printed());
+    let acked = read_journal(&world.journal("sim"))?;
+    Ok(check_stored(&world.api().await?, &acked, SERIES, &[])
+        .await?
+        .acked)
+}
+
+/// O5 and D8
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_makes_the_controller_read_only_until_there_is_room_again() -> Result<()> {
+    let mut world = World::prepare()?;
+    let Some(_mounted) = Mounted::at(&world.data(), &world.dir().join("disk"), 96 << 20)? else {
+        println!("skipped: no small filesystem can be mounted here");
+        return Ok(());
+    };
+    world.start_controller().await?;
+    let api = world.api().await?;
+    let series = SERIES.to_string();
+    let sim = world.start_sim(5, &["--interval", "0.2s", "--series", &series])?;
+    grown(&world, 50).await?;
+
+    let filler = world.data().join("filler");
+    fill(&filler)?;
+    let reason = eventually(PATIENCE, async || {
+        let (status, reason) = readiness(&world).await?;
+        ensure!(status == 503, "{status} {reason}");
+        Ok(reason)
+    })
+    .await?;
+    ensure!(reason.contains("read-only"), "{reason}");
+    // Nothing is acknowledged any more once what was under way is through, and what was is answered.
+    eventually(PATIENCE, async || {
+        let before = read_journal(&world.journal("sim"))?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let after = read_journal(&world.journal("sim"))?;
+        ensure!(
+            before.len() == after.len(),
+            "reports are acknowledged on a full disk"
+        );
+        Ok(())
+    })
+    .await?;
+    let answered = api.range("muster_sim_value", "{series=\"0\"}").await?;
+    ensure!(answered.len() == 5, "{} series to query", answered.len());
+    let metrics = api.ask("GET", "/metrics", None).await?.1;
+    ensure!(metrics.contains("muster_intake_full 1"), "{metrics}");
+
+    std::fs::remove_file(&filler)?;
+    let begun = Instant::now();
+    eventually(Duration::from_secs(30), async || {
+        let (status, reason) = readiness(&world).await?;
+        ensure!(status == 200, "{status} {reason}");
+        Ok(())
+    })
+    .await?;
+    let back = begun.elapsed();
+    grown(&world, 50).await?;
+    let all = settle(&world, sim).await?;
+    println!("O5: read-only while the disk was full, back by itself {back:?} after; all {all} samples there");
+    Ok(())
+}
+
+/// O5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_state_database_is_never_served_and_a_backup_helps() -> Result<()> {
+    let mut world = World::start().await?;
+    let mut sim = world.start_sim(3, &["--interval", "0.2s", "--series", "20"])?;
+    let acked = grown(&world, 20).await?;
+    ensure!(sim.stop(PATIENCE)?.success(), "{}", sim.printed());
+    let (file, data) = (world.dir().join("backup"), world.data());
+    let backed_up = run_to_end(
+        "muster-controller",
+        &["backup", text(&file), "--data-dir", text(&data)],
+    )?;
+    ensure!(
+        backed_up.status.success(),
+        "{}",
+        String::from_utf8_lossy(&backed_up.stderr)
+    );
+    world.stop_controller()?;
+    let state = data.join("state.db");
+    let whole = std::fs::read(&state)?;
+    let (mut refused, mut random) = (0, fastrand::Rng::with_seed(5));
+    let tries = 5;
+    for _ in 0..tries {
+        let mut damaged = whole.clone();
+        let page = random.usize(1..whole.len() / 4096) * 4096;
+        // The structure of a page: its kind and where its cells are.
+        for byte in &mut damaged[page..page + 16] {
+            *byte ^= random.u8(1..);
+        }
+        std::fs::write(&state, damaged)?;
+        match world.start_controller().await {
+            // The page was in no use.
+            Ok(()) => world.stop_controller()?,
+            Err(error) => {
+                let told = format!("{error:?}");
+                ensure!(
+                    told.contains("damaged") && told.contains("muster-controller restore"),
+                    "{told}"
+                );
+                refused += 1;
+            }
+        }
+        std::fs::write(&state, &whole)?;
+    }
+    ensure!(0 < refused, "no damage was seen");
+    std::fs::write(&state, &whole[..whole.len() / 2])?;
+    let restored = run_to_end(
+        "muster-controller",
+        &["restore", text(&file), "--data-dir", text(&data)],
+    )?;
+    ensure!(
+        restored.status.success(),
+        "{}",
+        String::from_utf8_lossy(&restored.stderr)
+    );
+    world.start_controller().await?;
+    let checked = check_stored(&world.api().await?, &acked, SERIES, &[])
+        .await?
+        .acked;
+    println!(
+        "O5: {refused} of {tries} damaged states refused with what to do, the others unharmed; {checked} samples restored"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_told_to_end_under_load_ends_in_order_and_starts_quickly() -> Result<()> {
+    let mut world = World::start().await?;
+    let series = SERIES.to_string();
+    let sim = world.start_sim(20, &["--interval", "0.1s", "--series", &series])?;
+    let (mut slowest_end, mut slowest_start) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..3 {
+        grown(&world, 200).await?;
+        let begun = Instant::now();
+        world.stop_controller()?;
+        slowest_end = slowest_end.max(begun.elapsed());
+        let begun = Instant::now();
+        world.start_controller().await?;
+        slowest_start = slowest_start.max(begun.elapsed());
+    }
+    let mut controller = world.controller.take().context("the controller runs")?;
+    let log = controller.printed();
+    if log.contains("did not end in time") {
+        bail!("a part was cut off:\n{log}");
+    }
+    ensure!(controller.is_running()?);
+    world.controller = Some(controller);
+    let all = settle(&world, sim).await?;
+    println!(
+        "drain: ended within {slowest_end:?} under load, ready again within {slowest_start:?}, all {all} samples there"
+    );
+    Ok(())
+}
