@@ -86,7 +86,13 @@ async fn after_a_disk_was_full_whatever_is_answered_as_stored_is_in_the_file() {
             .unwrap();
         // Another connection sees only what is committed.
         let other = Store::open_read_only(&opened.path).await.unwrap();
-        let names: Vec<String> = other.secrets().await.unwrap().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = other
+            .secrets()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert!(
             names.contains(&format!("secret {}", 100 + round)),
             "round {round}: answered as stored, and in no file"
