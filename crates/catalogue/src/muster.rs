@@ -16,6 +16,9 @@ metrics! {
     MUSTER_AGENT_SPOOL_OLDEST_UNACKED_SECONDS = Gauge "muster_agent_spool_oldest_unacked_seconds" "seconds" "Since when the oldest unacknowledged report waits; from before this start of the agent, since the start";
     MUSTER_AGENT_SPOOL_PAST_REPORTS = Gauge "muster_agent_spool_past_reports" "" "Unacknowledged reports from before this start of the agent";
     MUSTER_AGENT_UNACKED_REPORTS = Gauge "muster_agent_unacked_reports" "" "Reports that the controller has not acknowledged";
+    MUSTER_DEVICE_WEAR_USED_PERCENT = Gauge "muster_device_wear_used_percent" "" "Share of the endurance a solid state drive is rated for that is used, percent; may exceed 100";
+    MUSTER_EMMC_LIFE_USED_PERCENT = Gauge "muster_emmc_life_used_percent" "" "Upper end of the class of life used that an eMMC card estimates for its cells of one type, percent; 110 for more than 100";
+    MUSTER_EMMC_PRE_EOL_INFO = Gauge "muster_emmc_pre_eol_info" "" "Reserved blocks of an eMMC card: 1 enough, 2 80 % used up, 3 90 % used up";
     MUSTER_SIM_VALUE = Gauge "muster_sim_value" "" "The tick number, as a simulated agent sends it";
     MUSTER_SMART_TEMPERATURE_LIMIT_CELSIUS = Gauge "muster_smart_temperature_limit_celsius" "celsius" "A temperature the drive names as one of its limits";
 }

@@ -6,6 +6,7 @@
 //! unit of their source, which each field names.
 
 pub mod diskstats;
+pub mod emmc;
 pub mod loadavg;
 pub mod lsblk;
 pub mod meminfo;

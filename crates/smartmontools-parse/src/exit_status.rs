@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct ExitStatus(pub u8);
 
 impl ExitStatus {
+    /// Bit 1 alone: what smartctl ends with for a disk that it left asleep, and for one that it could not open.
+    pub const OPEN_FAILED: Self = Self(1 << 1);
+
     /// Bit 0: the command line did not parse; nothing was read.
     pub fn command_line_wrong(self) -> bool {
         self.has(0)

@@ -189,6 +189,11 @@ pub struct PowerOnTime {
 }
 
 impl Report {
+    /// Whether smartctl said anything of a device at all.
+    pub fn is_of_document(&self) -> bool {
+        self.smartctl.version.is_some() || self.device != Device::default() || self.serial_number.is_some()
+    }
+
     /// Whether anything was read that tells of health besides the drive's own verdict.
     pub(crate) fn has_health_data(&self) -> bool {
         !self.ata.attributes.is_empty()

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -21,6 +21,7 @@ use crate::config::collect::Smart as Settings;
 use crate::host::Host;
 
 mod ask;
+mod emmc;
 mod facet;
 mod series;
 mod target;
@@ -41,7 +42,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     place: Place::Privileged,
     build: |context| {
         Box::new(Smart {
-            settings: context.settings.smart,
+            settings: context.settings.smart.clone(),
             shared: Arc::clone(&context.inventory),
             remembered: HashMap::new(),
         })
@@ -65,6 +66,8 @@ struct Reading {
     /// The document without white space; `None` if it was none, or too long to be kept.
     raw: Option<String>,
     read_ms: i64,
+    /// The same by a clock that never jumps.
+    read_at: Instant,
     key: ResourceKey,
 }
 
@@ -80,12 +83,20 @@ impl Collector for Smart {
             }
         };
         let scan = ask::scan(host, &mut draft).await?;
-        let targets = target::list(&scan.devices, &inventory);
+        let targets = target::list(&scan.devices, &inventory, &self.settings.devices);
         let deadline = self.settings.deadline;
+        let now = host.instant();
         let answers: Vec<(Target, Answer)> = futures::stream::iter(targets)
-            .map(|target| async move {
-                let answer = ask::drive(host, &target, deadline).await;
-                (target, answer)
+            .map(|target| {
+                let is_due = self.is_due(&target, now);
+                async move {
+                    let answer = if is_due {
+                        ask::drive(host, &target, deadline).await
+                    } else {
+                        Answer::NotDue
+                    };
+                    (target, answer)
+                }
             })
             .buffered(self.settings.concurrency)
             .collect()
@@ -93,25 +104,38 @@ impl Collector for Smart {
         let none_ran = answers
             .iter()
             .all(|(_, answer)| matches!(answer, Answer::NotInstalled));
-        if !scan.is_installed && none_ran {
+        let cards = emmc::read_all(host, &inventory).await;
+        if !scan.is_installed && none_ran && cards.is_empty() {
             return Ok(Outcome::absent(NOT_INSTALLED));
         }
+        emmc::describe_all(&mut draft, cards);
         if let Some(version) = scan.version_of(&answers) {
             series::version(&mut draft, &version);
         }
         draft.sample(&SMARTCTL_DEVICES, &[], answers.len() as f64);
-        self.describe_all(&mut draft, answers, &inventory, host.now_ms());
+        self.describe_all(&mut draft, answers, &inventory, (host.now_ms(), now));
         Ok(Outcome::Facts(draft.finish()))
     }
 }
 
 impl Smart {
+    /// Whether a drive is to be asked in this run. One with a cadence of its own is not asked again before, unless
+    /// nothing is known of it; a sleeping one is, because that wakes nothing and costs nothing.
+    fn is_due(&self, target: &Target, now: Instant) -> bool {
+        /// Runs begin a moment early or late.
+        const SLACK: Duration = Duration::from_secs(10);
+        match (target.interval, self.remembered.get(&target.id())) {
+            (Some(interval), Some(last)) => interval <= now.saturating_duration_since(last.read_at) + SLACK,
+            _ => true,
+        }
+    }
+
     fn describe_all(
         &mut self,
         draft: &mut Draft,
         answers: Vec<(Target, Answer)>,
         inventory: &super::block::Inventory,
-        now_ms: i64,
+        (now_ms, now): (i64, Instant),
     ) {
         let ids: BTreeSet<String> = answers.iter().map(|(target, _)| target.id()).collect();
         self.remembered.retain(|id, _| ids.contains(id));
@@ -140,6 +164,7 @@ impl Smart {
                         report: *report,
                         raw,
                         read_ms: now_ms,
+                        read_at: now,
                         key,
                     };
                     // Another path to a drive that was told of already: one drive has one set of series.
@@ -147,6 +172,13 @@ impl Smart {
                         facet::awake(draft, &target, &reading);
                     }
                     self.remembered.insert(target.id(), reading);
+                }
+                Answer::NotDue => {
+                    if let Some(last) = remembered
+                        && described.insert(last.key.clone())
+                    {
+                        facet::kept(draft, &target, last);
+                    }
                 }
                 Answer::Asleep { exit_status } => match (remembered, known_key) {
                     (Some(last), _) if described.insert(last.key.clone()) => {

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::Problems;
 use crate::collect::{ALL, Descriptor};
 
+pub mod smart;
+
 /// What is collected, and how often.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -138,12 +140,14 @@ impl Default for Filesystem {
 }
 
 /// How drives are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Smart {
     /// Drives asked at once.
     pub concurrency: usize,
     /// When a drive that does not answer is given up.
     pub deadline: Duration,
+    /// What is decided about single drives.
+    pub devices: smart::Devices,
 }
 
 impl Smart {
@@ -162,6 +166,7 @@ impl Default for Smart {
         Self {
             concurrency: Self::CONCURRENCY_DEFAULT,
             deadline: Self::DEADLINE_DEFAULT,
+            devices: smart::Devices::default(),
         }
     }
 }
@@ -185,12 +190,13 @@ pub(super) struct RawFilesystem {
 pub(super) struct RawSmart {
     concurrency: Option<usize>,
     deadline: Option<String>,
+    devices: BTreeMap<String, smart::RawDevice>,
 }
 
 pub(super) fn validate(
     collect: RawCollect,
     filesystem: RawFilesystem,
-    smart: &RawSmart,
+    smart: RawSmart,
     problems: &mut Problems,
 ) -> Settings {
     for name in collect
@@ -245,7 +251,7 @@ fn validate_filesystem(raw: RawFilesystem, problems: &mut Problems) -> Filesyste
     }
 }
 
-fn validate_smart(raw: &RawSmart, problems: &mut Problems) -> Smart {
+fn validate_smart(raw: RawSmart, problems: &mut Problems) -> Smart {
     let concurrency = raw.concurrency.unwrap_or(Smart::CONCURRENCY_DEFAULT);
     if !(1..=Smart::CONCURRENCY_MAX).contains(&concurrency) {
         problems.note(
@@ -267,10 +273,11 @@ fn validate_smart(raw: &RawSmart, problems: &mut Problems) -> Smart {
     Smart {
         concurrency,
         deadline,
+        devices: smart::validate(raw.devices, problems),
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{text:?} is no duration such as \"30s\": {error}"))
 }
@@ -303,7 +310,11 @@ pub(super) fn default_text() -> String {
         "\n[filesystem]\n# Mount points left out: a folder with all below it, or with /* only what is below.\n\
          # exclude_mount_points = [{}]\n# Filesystem types left out.\n# exclude_types = [{}]\n\n\
          [smart]\n# Drives asked at once.\n# concurrency = {}\n\
-         # When a drive that does not answer is given up.\n# deadline = \"{}s\"\n",
+         # When a drive that does not answer is given up.\n# deadline = \"{}s\"\n\
+         # Single drives, by node, serial number or key: what smartctl takes one for (several types for the disks behind\n\
+         # one controller, such as [\"megaraid,0\", \"megaraid,1\"]), how often it is asked where that is less often than\n\
+         # the collector runs, and whether it is never asked.\n\
+         # devices = {{ \"/dev/sdb\" = {{ type = \"sat\", interval = \"6h\", ignore = false }} }}\n",
         quoted(&Filesystem::EXCLUDE_MOUNT_POINTS_DEFAULT),
         quoted(&Filesystem::EXCLUDE_TYPES_DEFAULT),
         Smart::CONCURRENCY_DEFAULT,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_base::ErrorChain;
 use smartmontools_parse::report::Smartctl;
 use smartmontools_parse::scan::{self, ScannedDevice};
-use smartmontools_parse::{ExitStatus, Report};
+use smartmontools_parse::{ExitStatus, PowerMode, Report};
 
 use super::target::Target;
 use crate::collect::CollectError;
@@ -16,6 +16,11 @@ use crate::host::{Host, ProgramCall, ProgramError};
 const STANDBY_GUARD: &str = "--nocheck=standby";
 /// When the scan is given up; it opens no drive.
 const SCAN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How smartctl ends for a disk that it left asleep.
+const STANDBY: i32 = 2;
+/// What to do about a smartctl of before 2019.
+const TOO_OLD: &str = "smartctl is too old to write JSON; version 7.0 or newer is needed";
 
 /// What came of asking about a drive.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub(super) enum Answer {
     Failed { message: String },
     /// There is no smartctl.
     NotInstalled,
+    /// By its own cadence it is not to be asked yet.
+    NotDue,
 }
 
 /// What the scan found.
@@ -76,6 +83,13 @@ pub(super) async fn scan(host: &Host, draft: &mut Draft) -> Result<Scanned, Coll
         }
     };
     let text = String::from_utf8_lossy(&output.stdout);
+    if is_too_old(&text, &String::from_utf8_lossy(&output.stderr)) {
+        draft.problem(TOO_OLD);
+        return Ok(Scanned {
+            is_installed: true,
+            ..Scanned::default()
+        });
+    }
     let scan = scan::parse(&text);
     for problem in scan.problems {
         draft.problem(format!("smartctl --scan: {}", field_and_message(&problem)));
@@ -118,6 +132,10 @@ async fn ask(host: &Host, target: &Target, record: &str, deadline: Duration) -> 
         "--format=brief",
         "--log=error",
         "--log=selftest",
+        // Only what a drive's protocol has is asked for: statistics of ATA, endurance and background scan of SCSI.
+        "--log=devstat",
+        "--log=ssd",
+        "--log=background",
     ];
     args.extend(device_type.as_deref());
     args.push(&target.node);
@@ -142,13 +160,23 @@ async fn ask(host: &Host, target: &Target, record: &str, deadline: Duration) -> 
         };
     };
     let raw = String::from_utf8_lossy(&output.stdout).into_owned();
+    if is_too_old(&raw, &String::from_utf8_lossy(&output.stderr)) {
+        return Answer::Failed {
+            message: TOO_OLD.to_owned(),
+        };
+    }
+    if status == STANDBY && raw.trim().is_empty() {
+        return Answer::Asleep {
+            exit_status: ExitStatus::OPEN_FAILED.0,
+        };
+    }
     let parsed = smartmontools_parse::parse(&raw);
     let mut report = parsed.report;
     // What the process says and what the document says are the same unless something is odd: then both count.
     let said = report.smartctl.exit_status.unwrap_or_default().0;
     let exit_status = ExitStatus(said | u8::try_from(status).unwrap_or(u8::MAX));
     report.smartctl.exit_status = Some(exit_status);
-    if report.is_standby() {
+    if report.is_standby() || is_silent_standby(&report, exit_status) {
         return Answer::Asleep {
             exit_status: exit_status.0,
         };
@@ -159,6 +187,32 @@ async fn ask(host: &Host, target: &Target, record: &str, deadline: Duration) -> 
         raw,
         problems,
     }
+}
+
+/// Whether this is a run that ended as for a sleeping disk, although no word says so: smartctl gives a message of
+/// severity "error" whenever it ends with this status for any other reason.
+fn is_silent_standby(report: &Report, exit_status: ExitStatus) -> bool {
+    let has_error = report
+        .smartctl
+        .messages
+        .iter()
+        .any(|message| message.severity.as_deref() != Some("information"));
+    exit_status == ExitStatus::OPEN_FAILED
+        && report.smartctl.exit_status.is_some()
+        && report.is_of_document()
+        && report.power_mode() == PowerMode::Unknown
+        && !has_error
+}
+
+/// Whether smartctl is one that cannot write JSON: it shows its usage, with its version in front.
+fn is_too_old(stdout: &str, stderr: &str) -> bool {
+    let is_json = stdout.trim_start().starts_with('{');
+    let has_banner = |text: &str| {
+        text.lines()
+            .take(3)
+            .any(|line| line.starts_with("smartctl 5.") || line.starts_with("smartctl 6."))
+    };
+    !is_json && (has_banner(stdout) || has_banner(stderr))
 }
 
 pub(super) fn field_and_message(problem: &smartmontools_parse::Problem) -> String {

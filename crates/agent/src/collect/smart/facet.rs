@@ -1,9 +1,9 @@
 //! A drive's answer as the device resource and its series.
 
 use muster_catalogue::SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
-use muster_model::{Health, Resource, ResourceKey, ResourceKind, limits};
-use smartmontools_parse::report::{Device, Wwn};
-use smartmontools_parse::{DeviceType, PowerMode, Report, verdict};
+use muster_model::{Attribute, Health, Resource, ResourceKey, ResourceKind, limits};
+use smartmontools_parse::report::Wwn;
+use smartmontools_parse::{Counter, DeviceType, PowerMode, Report, verdict};
 
 use super::target::Target;
 use super::{Reading, ask, series};
@@ -21,6 +21,11 @@ pub(super) fn awake(draft: &mut Draft, target: &Target, reading: &Reading) {
 /// A drive that sleeps: what was read before, and that it sleeps.
 pub(super) fn asleep(draft: &mut Draft, target: &Target, last: &Reading, exit_status: u8) {
     describe(draft, target, last, Some("standby"), Some(exit_status));
+}
+
+/// A drive that was not asked now, because its own cadence is slower than the collector's: what was read before.
+pub(super) fn kept(draft: &mut Draft, target: &Target, last: &Reading) {
+    awake(draft, target, last);
 }
 
 /// A drive that has slept since the agent began.
@@ -69,7 +74,7 @@ fn describe(
         }
         draft.resource(resource);
     }
-    if is_of_document(&reading.report) {
+    if reading.report.is_of_document() {
         series::drive(draft, &target.label, &reading.report, &reading.key);
     }
     let said = reading.report.smartctl.exit_status.map(|status| status.0);
@@ -78,11 +83,6 @@ fn describe(
         let metric = &SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
         draft.sample_of(Some(&reading.key), metric, &labels, f64::from(status));
     }
-}
-
-/// Whether smartctl said anything at all: without, series would tell of a drive with no name and no values.
-fn is_of_document(report: &Report) -> bool {
-    report.smartctl.version.is_some() || report.device != Device::default() || report.serial_number.is_some()
 }
 
 /// The resources a drive is, by name: what the kernel shows (all namespaces of an NVMe controller share its health),
@@ -138,7 +138,56 @@ fn resource(report: &Report, key: &ResourceKey, name: &str) -> Resource {
         .set("physical_sector_size", report.physical_block_bytes)
         .set("rotation_rate_rpm", report.rotation_rate.filter(|rate| 0 < *rate))
         .set("size_bytes", report.size_bytes());
+    logs(&mut resource, report);
     resource
+}
+
+/// What the drive's logs come to, and what smartctl's exit status says.
+fn logs(resource: &mut Resource, report: &Report) {
+    let exit_status = report.smartctl.exit_status;
+    let findings = exit_status
+        .map(smartmontools_parse::ExitStatus::findings)
+        .unwrap_or_default();
+    let findings: Vec<String> = findings.into_iter().map(str::to_owned).collect();
+    let test = report.self_test();
+    let test = test.as_ref();
+    let counts = report.ata.error_logs.iter().filter_map(|log| log.count);
+    let nvme = report.nvme.health.as_ref();
+    let scan = report.scsi.background_scan.as_ref();
+    let number = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
+    resource
+        .set(
+            "smartctl_exit_status",
+            exit_status.map(|status| i64::from(status.0)),
+        )
+        .set(
+            "smartctl_findings",
+            (!findings.is_empty()).then_some(Attribute::List(findings)),
+        )
+        .set("self_test_type", test.and_then(|test| test.kind.clone()))
+        .set("self_test_status", test.and_then(|test| test.text.clone()))
+        .set("self_test_passed", test.and_then(|test| test.passed))
+        .set("self_test_running", test.map(|test| test.is_running))
+        .set(
+            "self_test_remaining_percent",
+            number(test.and_then(|test| test.remaining_percent)),
+        )
+        .set(
+            "error_log_count",
+            number(counts.max().or(nvme.and_then(|health| health.error_log_entries))),
+        )
+        .set("crc_errors", number(report.counter(Counter::Crc)))
+        .set(
+            "spare_available_percent",
+            number(
+                nvme.and_then(|health| health.available_spare)
+                    .or(report.spare_available_percent),
+            ),
+        )
+        .set(
+            "background_scan_status",
+            scan.and_then(|scan| scan.status_text.clone()),
+        );
 }
 
 /// What a recorded document says of a drive nothing else is known of; `label` is what to call it if it does not say.
@@ -166,7 +215,7 @@ pub(crate) fn describe_recorded(draft: &mut Draft, label: &str, text: &str) {
         )
         .set("smart_data_raw", compact(text));
     draft.resource(resource);
-    if is_of_document(&report) {
+    if report.is_of_document() {
         series::drive(draft, &label, &report, &key);
     }
     if let Some(status) = report.smartctl.exit_status {

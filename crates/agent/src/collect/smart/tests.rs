@@ -343,7 +343,7 @@ async fn every_call_carries_the_standby_guard_and_a_fixed_argv() {
     let mut calls = fake.calls();
     calls.sort_unstable();
     let common = "--json=c --info --health --attributes --tolerance=verypermissive --nocheck=standby --format=brief \
-                  --log=error --log=selftest";
+                  --log=error --log=selftest --log=devstat --log=ssd --log=background";
     assert_eq!(
         calls,
         [
@@ -406,4 +406,14 @@ async fn forty_eight_drives_are_asked_a_few_at_a_time() {
         .max()
         .unwrap();
     assert!(most <= Settings::CONCURRENCY_DEFAULT, "{most} at once");
+    let calls = fake.calls();
+    println!("48 drives: {} calls, {most} at once", calls.len());
+    assert_eq!(calls.len(), 49, "the scan, and each drive once");
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.split(' ').any(|word| word == "--nocheck=standby"))
+    );
 }
+
+mod sweep;
