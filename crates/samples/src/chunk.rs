@@ -3,19 +3,25 @@
 //! ```text
 //! format u8 · directory length u32 · directory CRC u32 · directory · parts
 //! directory: tier u8 · group · window start · columns
-//! column:    points · times part · series ids (ascending, as differences) · series per segment · segment parts
+//! column:    points · times part · series ids (ascending, as differences) · points per page · values
+//! values:    series per segment · segment parts               (if points per page is 0)
+//!            first time of each page · common part · page parts  (else)
 //! part:      stored length · length once decompressed (0: stored plain) · CRC u32 of the stored bytes
 //! ```
 //!
 //! Series with the same times form a column and share them. Their values are compressed some series together
-//! (a *segment*): enough for `zstd` to find what is alike, few enough that reading one series stays cheap.
+//! (a *segment*): enough for `zstd` to find what is alike, few enough that reading one series stays cheap. Long
+//! columns of chunks that stay are cut into *pages* of some hours instead, see [`pages`].
 //!
 //! The directory repeats tier, group and window, so that a row of a damaged file cannot pass for another. Nothing is
-//! decoded before its CRC was checked; a damaged segment loses its series and no others.
+//! decoded before its CRC was checked; a damaged segment loses its series and no others,
+//! a damaged page its hours.
 
+mod pages;
 mod read;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use crate::bytes::{put_varint, zigzag};
 use crate::codec;
@@ -26,7 +32,9 @@ use crate::zstd_pool::ZstdPool;
 pub(crate) use read::{Chunk, Unreadable};
 
 /// The format that is written.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
+/// Without pages. Only read.
+const FORMAT_WITHOUT_PAGES: u8 = 2;
 /// Without the tier, and with times that do not say how they are written. Only read.
 const FORMAT_OF_SAMPLES: u8 = 1;
 /// Bytes before the directory.
@@ -35,6 +43,11 @@ const HEAD_BYTES: usize = 9;
 const SEGMENT_SAMPLES: usize = 16_384;
 /// Columns that are long enough for each series to have statistics of its own.
 const PACKED_POINTS_MIN: usize = 512;
+/// Points of a page: four hours at the usual 15 s. Each page of a series costs some 10 bytes.
+const PAGE_POINTS: usize = 960;
+
+/// No bound on time.
+pub(crate) const ALL_TIMES: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
 /// How much work is put into a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +84,7 @@ pub(crate) fn encode(key: ChunkKey, runs: &[Run], pool: &ZstdPool, form: Form) -
     put_varint(&mut writer.directory, columns.len() as u64);
     let mut scratch = codec::Scratch::default();
     for column in &columns {
-        writer.column(column, &mut scratch);
+        writer.column(key, column, &mut scratch);
     }
     let Writer { directory, parts, .. } = writer;
     let mut out = Vec::with_capacity(HEAD_BYTES + directory.len() + parts.len());
@@ -112,7 +125,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn column(&mut self, runs: &[&Run], scratch: &mut codec::Scratch) {
+    fn column(&mut self, key: ChunkKey, runs: &[&Run], scratch: &mut codec::Scratch) {
         let points = runs[0].times_ms.len();
         put_varint(&mut self.directory, points as u64);
         let is_packed = self.form == Form::Dense && PACKED_POINTS_MIN <= points;
@@ -123,11 +136,17 @@ impl Writer<'_> {
             put_varint(&mut self.directory, u64::from(run.series - previous));
             previous = run.series;
         }
-        let per_segment = if is_packed {
-            1
+        if is_packed {
+            put_varint(&mut self.directory, PAGE_POINTS as u64);
+            self.pages(key, runs, scratch);
         } else {
-            (SEGMENT_SAMPLES / points).max(1)
-        };
+            put_varint(&mut self.directory, 0);
+            self.segments(runs, scratch);
+        }
+    }
+
+    fn segments(&mut self, runs: &[&Run], scratch: &mut codec::Scratch) {
+        let per_segment = (SEGMENT_SAMPLES / runs[0].times_ms.len()).max(1);
         put_varint(&mut self.directory, per_segment as u64);
         let mut raw = Vec::new();
         let mut payload = Vec::new();
@@ -140,12 +159,7 @@ impl Writer<'_> {
                 put_varint(&mut raw, (payload.len() - start) as u64);
             }
             raw.extend_from_slice(&payload);
-            let packed = if is_packed {
-                packed_segment(segment[0], scratch)
-            } else {
-                None
-            };
-            self.shortest_part(&raw, packed);
+            self.shortest_part(&raw, None);
         }
     }
 
@@ -178,18 +192,6 @@ impl Writer<'_> {
             .extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
         self.parts.extend_from_slice(stored);
     }
-}
-
-/// A segment of one series in packed form.
-fn packed_segment(run: &Run, scratch: &mut codec::Scratch) -> Option<Vec<u8>> {
-    let mut payload = Vec::new();
-    if !codec::encode_packed(&run.values, scratch, &mut payload) {
-        return None;
-    }
-    let mut segment = Vec::with_capacity(payload.len() + 3);
-    put_varint(&mut segment, payload.len() as u64);
-    segment.extend_from_slice(&payload);
-    Some(segment)
 }
 
 #[cfg(test)]

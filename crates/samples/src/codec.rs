@@ -4,13 +4,14 @@
 //! order of differences that costs least); anything else as XOR with its predecessor, byte by byte. Whatever is
 //! no exact decimal inside a decimal column (a stale marker, NaN, -0.0) stands beside it as an exception, so
 //! **every bit pattern comes back as it was**. Bytes made here are meant to be compressed again by `zstd`, except for
-//! the *packed* forms of long columns, which are as short as they get.
+//! the [`pages`] of long columns, which are as short as they get.
 //!
 //! Knows nothing of series, windows or files. Decoding malformed bytes gives `None` and never panics.
 
 mod decimal;
 mod float;
 mod packed;
+pub(crate) mod pages;
 pub(crate) mod times;
 
 use crate::bytes::{Cursor, put_varint, zigzag};
@@ -23,9 +24,9 @@ const DECIMAL: u8 = 1;
 const FLOAT: u8 = 2;
 /// All values are the same whole number.
 const CONSTANT_WHOLE: u8 = 3;
-/// As [`DECIMAL`], and the differences as in [`packed`].
+/// As [`DECIMAL`], and the differences as in [`packed`]. Only read: long columns are in [`pages`] now.
 const PACKED_DECIMAL: u8 = 4;
-/// See [`packed`].
+/// See [`packed`]. Only read.
 const PACKED_FLOAT: u8 = 5;
 
 /// Working memory that is used again for each column.
@@ -51,7 +52,8 @@ pub(crate) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
 }
 
 /// Appends the bytes of `values` in a form that no compression makes shorter; `false` (and nothing is appended) if
-/// there is none that is worth it.
+/// there is none that is worth it. What was written before there were pages is of this form.
+#[cfg(test)]
 pub(crate) fn encode_packed(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(PACKED_DECIMAL);

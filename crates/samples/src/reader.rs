@@ -12,7 +12,7 @@ use std::sync::Arc;
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::is_stale;
 
-use crate::chunk::{Chunk, ChunkKey};
+use crate::chunk::{ALL_TIMES, Chunk, ChunkKey};
 use crate::chunks::Wanted;
 use crate::damage::Damage;
 use crate::matcher::Matcher;
@@ -240,7 +240,7 @@ impl Shared {
                 }
                 let before = runs.len();
                 let chunk = Chunk::parse(data, found.key);
-                let outcome = chunk.and_then(|chunk| chunk.read(&wanted, &self.pool, &mut runs));
+                let outcome = chunk.and_then(|chunk| chunk.read(&wanted, &times, &self.pool, &mut runs));
                 read += runs[before..]
                     .iter()
                     .map(|run: &Run| count_within(run, &times))
@@ -297,5 +297,5 @@ pub(crate) fn is_sound(key: ChunkKey, data: &[u8], pool: &ZstdPool) -> bool {
     };
     let mut all: Vec<u32> = chunk.series().collect();
     all.sort_unstable();
-    chunk.read(&all, pool, &mut Vec::new()).is_ok()
+    chunk.read(&all, &ALL_TIMES, pool, &mut Vec::new()).is_ok()
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use muster_model::{STALE_NAN, is_stale};
 
-use crate::chunk::{Chunk, Unreadable};
+use crate::chunk::{ALL_TIMES, Chunk, Unreadable};
 use crate::run::{Run, SharedTimes};
 use crate::zstd_pool::ZstdPool;
 
@@ -263,7 +263,7 @@ pub(crate) fn read(
     let mut present: Vec<u32> = chunk.series().filter(is_wanted).collect();
     present.sort_unstable();
     let mut found = Vec::new();
-    let outcome = chunk.read(&present, pool, &mut found);
+    let outcome = chunk.read(&present, &ALL_TIMES, pool, &mut found);
     let read: HashSet<u32> = found.iter().map(|run| run.series).collect();
     let lost: HashSet<u32> = present
         .iter()

@@ -1,9 +1,11 @@
 //! Reading chunks: the directory first, then only the parts that hold what is wanted.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::{ChunkKey, FORMAT, FORMAT_OF_SAMPLES};
+use super::pages::PagesView;
+use super::{ChunkKey, FORMAT, FORMAT_OF_SAMPLES, FORMAT_WITHOUT_PAGES};
 use crate::bytes::Cursor;
 use crate::codec;
 use crate::run::Run;
@@ -32,12 +34,20 @@ struct ColumnView<'a> {
     points: usize,
     times: Part<'a>,
     series: Vec<u32>,
-    per_segment: usize,
-    segments: Vec<Part<'a>>,
+    values: ValuesView<'a>,
+}
+
+#[derive(Debug)]
+enum ValuesView<'a> {
+    Segments {
+        per_segment: usize,
+        parts: Vec<Part<'a>>,
+    },
+    Pages(PagesView<'a>),
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Part<'a> {
+pub(super) struct Part<'a> {
     stored: &'a [u8],
     raw_length: usize,
     crc: u32,
@@ -52,7 +62,7 @@ impl<'a> Chunk<'a> {
     fn try_parse(bytes: &'a [u8], key: ChunkKey) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let format = cursor.byte()?;
-        if format != FORMAT && format != FORMAT_OF_SAMPLES {
+        if !(FORMAT_OF_SAMPLES..=FORMAT).contains(&format) {
             return None;
         }
         let length = usize::try_from(cursor.u32()?).ok()?;
@@ -64,8 +74,8 @@ impl<'a> Chunk<'a> {
         let mut parts = cursor;
         let mut directory = Cursor::new(directory);
         let tier = match format {
-            FORMAT => directory.byte()?,
-            _ => Tier::Raw.code(),
+            FORMAT_OF_SAMPLES => Tier::Raw.code(),
+            _ => directory.byte()?,
         };
         let found = ChunkKey {
             tier: key.tier,
@@ -78,7 +88,7 @@ impl<'a> Chunk<'a> {
         let count = directory.length()?;
         let mut columns = Vec::new();
         for _ in 0..count {
-            columns.push(ColumnView::parse(format, &mut directory, &mut parts)?);
+            columns.push(ColumnView::parse(format, key, &mut directory, &mut parts)?);
         }
         (directory.is_empty() && parts.is_empty()).then_some(Self { columns })
     }
@@ -90,19 +100,21 @@ impl<'a> Chunk<'a> {
             .flat_map(|column| column.series.iter().copied())
     }
 
-    /// Appends a run for each series of `wanted` (ascending) that the chunk has.
+    /// Appends a run for each series of `wanted` (ascending) that the chunk has, with its samples of a closed range of
+    /// time at least; more come where they cannot be had alone.
     ///
     /// # Errors
     /// [`Unreadable`] if a part that was needed is damaged; what could be read was appended all the same.
     pub(crate) fn read(
         &self,
         wanted: &[u32],
+        times_ms: &RangeInclusive<i64>,
         pool: &ZstdPool,
         runs: &mut Vec<Run>,
     ) -> Result<(), Unreadable> {
         let mut outcome = Ok(());
         for column in &self.columns {
-            outcome = outcome.and(column.read(wanted, pool, runs));
+            outcome = outcome.and(column.read(wanted, times_ms, pool, runs));
         }
         outcome
     }
@@ -117,12 +129,20 @@ impl<'a> Chunk<'a> {
                 outcome = Err(Unreadable);
                 continue;
             };
-            for (series, part) in column.series.chunks(column.per_segment).zip(&column.segments) {
-                if part.is_sound() {
+            let mut add = |series: &[u32], is_sound: bool| {
+                if is_sound {
                     all.extend(series.iter().map(|series| (*series, Arc::clone(&times))));
                 } else {
                     outcome = Err(Unreadable);
                 }
+            };
+            match &column.values {
+                ValuesView::Segments { per_segment, parts } => {
+                    for (series, part) in column.series.chunks(*per_segment).zip(parts) {
+                        add(series, part.is_sound());
+                    }
+                }
+                ValuesView::Pages(pages) => add(&column.series, pages.is_sound()),
             }
         }
         (all, outcome)
@@ -130,7 +150,7 @@ impl<'a> Chunk<'a> {
 }
 
 impl<'a> ColumnView<'a> {
-    fn parse(format: u8, directory: &mut Cursor<'a>, parts: &mut Cursor<'a>) -> Option<Self> {
+    fn parse(format: u8, key: ChunkKey, directory: &mut Cursor<'a>, parts: &mut Cursor<'a>) -> Option<Self> {
         let points = directory.length()?;
         let times = Part::parse(directory, parts)?;
         let count = directory.length()?;
@@ -140,37 +160,69 @@ impl<'a> ColumnView<'a> {
             id = id.checked_add(u32::try_from(directory.varint()?).ok()?)?;
             series.push(id);
         }
-        let per_segment = directory.length()?;
-        if per_segment == 0 || points == 0 {
+        if points == 0 {
             return None;
         }
-        let segments = (0..count.div_ceil(per_segment))
-            .map(|_| Part::parse(directory, parts))
-            .collect::<Option<_>>()?;
+        let page_points = if format == FORMAT { directory.length()? } else { 0 };
+        let values = if page_points == 0 {
+            let per_segment = directory.length()?;
+            if per_segment == 0 {
+                return None;
+            }
+            let parts = (0..count.div_ceil(per_segment))
+                .map(|_| Part::parse(directory, parts))
+                .collect::<Option<_>>()?;
+            ValuesView::Segments { per_segment, parts }
+        } else {
+            ValuesView::Pages(PagesView::parse(
+                (points, page_points),
+                count,
+                key,
+                directory,
+                parts,
+            )?)
+        };
         Some(Self {
             format,
             points,
             times,
             series,
-            per_segment,
-            segments,
+            values,
         })
     }
 
     fn times(&self, pool: &ZstdPool) -> Option<Arc<[i64]>> {
         let raw = self.times.open(pool)?;
         let times = match self.format {
-            FORMAT => codec::times::decode_tagged(&raw, self.points),
-            _ => codec::times::decode(&raw, self.points),
+            FORMAT_OF_SAMPLES => codec::times::decode(&raw, self.points),
+            FORMAT_WITHOUT_PAGES.. => codec::times::decode_tagged(&raw, self.points),
+            _ => None,
         };
         times.map(Arc::from)
     }
 
-    fn read(&self, wanted: &[u32], pool: &ZstdPool, runs: &mut Vec<Run>) -> Result<(), Unreadable> {
+    fn read(
+        &self,
+        wanted: &[u32],
+        times_ms: &RangeInclusive<i64>,
+        pool: &ZstdPool,
+        runs: &mut Vec<Run>,
+    ) -> Result<(), Unreadable> {
         let is_wanted = |series: &u32| wanted.binary_search(series).is_ok();
+        let (per_segment, parts) = match &self.values {
+            ValuesView::Segments { per_segment, parts } => (*per_segment, parts),
+            ValuesView::Pages(pages) => {
+                let places = self.series.iter().enumerate();
+                let places: Vec<(usize, u32)> = places
+                    .filter(|(_, series)| is_wanted(series))
+                    .map(|(place, series)| (place, *series))
+                    .collect();
+                return pages.read(&places, times_ms, || self.times(pool), pool, runs);
+            }
+        };
         let mut times = None;
         let mut outcome = Ok(());
-        for (series, part) in self.series.chunks(self.per_segment).zip(&self.segments) {
+        for (series, part) in self.series.chunks(per_segment).zip(parts) {
             if !series.iter().any(is_wanted) {
                 continue;
             }
@@ -216,7 +268,7 @@ impl<'a> ColumnView<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn parse(directory: &mut Cursor<'a>, parts: &mut Cursor<'a>) -> Option<Self> {
+    pub(super) fn parse(directory: &mut Cursor<'a>, parts: &mut Cursor<'a>) -> Option<Self> {
         let stored_length = directory.length()?;
         let raw_length = directory.length()?;
         let crc = directory.u32()?;
@@ -227,11 +279,16 @@ impl<'a> Part<'a> {
         })
     }
 
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         crc32fast::hash(self.stored) == self.crc && self.raw_length <= PART_BYTES_MAX
     }
 
-    fn open(&self, pool: &ZstdPool) -> Option<Cow<'a, [u8]>> {
+    /// Its bytes, which must not be compressed.
+    pub(super) fn plain(&self) -> Option<&'a [u8]> {
+        (self.raw_length == 0 && self.is_sound()).then_some(self.stored)
+    }
+
+    pub(super) fn open(&self, pool: &ZstdPool) -> Option<Cow<'a, [u8]>> {
         if !self.is_sound() {
             return None;
         }

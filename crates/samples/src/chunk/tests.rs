@@ -40,7 +40,7 @@ fn read_all(bytes: &[u8]) -> Result<Vec<Run>, Unreadable> {
     let mut wanted: Vec<u32> = chunk.series().collect();
     wanted.sort_unstable();
     let mut runs = Vec::new();
-    chunk.read(&wanted, &pool, &mut runs)?;
+    chunk.read(&wanted, &ALL_TIMES, &pool, &mut runs)?;
     runs.sort_by_key(|run| run.series);
     Ok(runs)
 }
@@ -59,8 +59,117 @@ fn a_chunk_comes_back_and_only_what_is_wanted_is_decoded() {
     assert!(read.len() == runs.len() && read.iter().zip(&runs).all(|(left, right)| same(left, right)));
     let chunk = Chunk::parse(&bytes, KEY).unwrap();
     let mut some = Vec::new();
-    chunk.read(&[5, 1_000, 2_000], &pool, &mut some).unwrap();
+    chunk
+        .read(&[5, 1_000, 2_000], &ALL_TIMES, &pool, &mut some)
+        .unwrap();
     assert_eq!(some.iter().map(|run| run.series).collect::<Vec<_>>(), [5, 1_000]);
+}
+
+/// A day of series every 15 s, one with a gap, in the form that stays.
+fn day_of_runs() -> Vec<Run> {
+    let mut random = fastrand::Rng::with_seed(5);
+    let times: Arc<[i64]> = (0..5_760)
+        .map(|n| KEY.start_ms + n * 15_000 + random.i64(0..=3))
+        .collect();
+    let late: Arc<[i64]> = times[4_000..].into();
+    let mut runs = Vec::new();
+    for series in 1..6_u32 {
+        let times = if series == 5 { &late } else { &times };
+        let value = |n: usize| match series % 4 {
+            0 => 5.0,
+            1 => (n * n) as f64,
+            2 => (n * 7 % 100) as f64 / 100.0,
+            _ => (n as f64).sin(),
+        };
+        runs.push(run(series, times, (0..times.len()).map(value).collect()));
+    }
+    runs
+}
+
+#[test]
+fn an_hour_of_a_day_decodes_the_pages_that_have_it() {
+    let runs = day_of_runs();
+    let pool = ZstdPool::default();
+    let bytes = encode(KEY, &runs, &pool, Form::Dense);
+    assert!(
+        read_all(&bytes)
+            .unwrap()
+            .iter()
+            .zip(&runs)
+            .all(|(left, right)| same(left, right))
+    );
+    let chunk = Chunk::parse(&bytes, KEY).unwrap();
+    let wanted: Vec<u32> = (1..20).collect();
+    for (start, end) in [
+        (0, 0),
+        (3_600_000, 7_200_000),
+        (14_399_000, 14_401_500),
+        (0, 86_399_999),
+        (86_400_000, i64::MAX),
+    ] {
+        let range = KEY.start_ms + start..=end.saturating_add(KEY.start_ms);
+        let mut read = Vec::new();
+        chunk.read(&wanted, &range, &pool, &mut read).unwrap();
+        for whole in &runs {
+            let part: Vec<&Run> = read.iter().filter(|run| run.series == whole.series).collect();
+            let samples = |run: &Run| {
+                let all = run
+                    .times_ms
+                    .iter()
+                    .zip(&run.values)
+                    .map(|(time, value)| (*time, value.to_bits()));
+                all.filter(|(time, _)| range.contains(time)).collect::<Vec<_>>()
+            };
+            assert!(part.len() <= 1);
+            assert_eq!(
+                part.first().map(|run| samples(run)).unwrap_or_default(),
+                samples(whole),
+                "{range:?}"
+            );
+        }
+        let longest = read.iter().map(|run| run.values.len()).max().unwrap_or(0);
+        let points = ((end.min(86_400_000) - start) / 15_000) as usize;
+        assert!(
+            longest <= points + 2 * PAGE_POINTS,
+            "{longest} points for {range:?}"
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_page_costs_its_hours_and_no_others() {
+    let runs = day_of_runs();
+    let pool = ZstdPool::default();
+    let bytes = encode(KEY, &runs, &pool, Form::Dense);
+    let wanted: Vec<u32> = (1..20).collect();
+    let mut lost_pages = 0;
+    for place in (0..bytes.len()).step_by(1_499) {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1 << (place % 8);
+        let Ok(chunk) = Chunk::parse(&damaged, KEY) else {
+            continue;
+        };
+        let mut read = Vec::new();
+        assert!(
+            chunk.read(&wanted, &ALL_TIMES, &pool, &mut read).is_err(),
+            "byte {place}"
+        );
+        for part in &read {
+            let whole = runs.iter().find(|run| run.series == part.series).unwrap();
+            let mut samples = whole.times_ms.iter().zip(&whole.values);
+            // In order and to the bit, some left out.
+            for (time, value) in part.times_ms.iter().zip(&part.values) {
+                let found = samples.find(|(other, _)| *other == time);
+                assert_eq!(
+                    found.map(|(_, value)| value.to_bits()),
+                    Some(value.to_bits()),
+                    "byte {place}"
+                );
+            }
+            lost_pages += usize::from(part.values.len() < whole.values.len());
+        }
+    }
+    assert!(0 < lost_pages);
 }
 
 #[test]
@@ -83,7 +192,10 @@ fn a_flipped_bit_is_found_and_costs_at_most_its_segment() {
         };
         let wanted: Vec<u32> = (1..=1_000).collect();
         let mut read = Vec::new();
-        assert!(chunk.read(&wanted, &pool, &mut read).is_err(), "byte {place}");
+        assert!(
+            chunk.read(&wanted, &ALL_TIMES, &pool, &mut read).is_err(),
+            "byte {place}"
+        );
         for run in &read {
             assert!(
                 runs.iter().any(|whole| same(whole, run)),
@@ -141,42 +253,49 @@ proptest! {
 }
 
 #[test]
-fn a_chunk_of_the_first_format_is_still_read() {
+fn chunks_of_earlier_formats_are_still_read() {
     let times: Vec<i64> = (0..10).map(|n| KEY.start_ms + n * 15_000).collect();
     let values: Vec<f64> = (0..10).map(f64::from).collect();
-    let mut payload = Vec::new();
-    codec::encode(&values, &mut codec::Scratch::default(), &mut payload);
-    let mut segment = Vec::new();
-    put_varint(&mut segment, payload.len() as u64);
-    segment.extend(payload);
-    let mut encoded_times = Vec::new();
-    codec::times::encode(&times, &mut encoded_times);
-    let mut directory = Vec::new();
-    put_varint(&mut directory, KEY.group.into());
-    put_varint(&mut directory, zigzag(KEY.start_ms));
-    let part = |directory: &mut Vec<u8>, stored: &[u8]| {
-        put_varint(directory, stored.len() as u64);
-        put_varint(directory, 0);
-        directory.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
-    };
-    for number in [1, times.len() as u64] {
-        put_varint(&mut directory, number);
+    for format in [FORMAT_OF_SAMPLES, FORMAT_WITHOUT_PAGES] {
+        let (mut payload, mut encoded_times, mut directory) = (Vec::new(), Vec::new(), Vec::new());
+        let mut scratch = codec::Scratch::default();
+        if format == FORMAT_OF_SAMPLES {
+            codec::encode(&values, &mut scratch, &mut payload);
+            codec::times::encode(&times, &mut encoded_times);
+        } else {
+            assert!(codec::encode_packed(&values, &mut scratch, &mut payload));
+            codec::times::encode_tagged(&times, &mut encoded_times);
+            directory.push(KEY.tier.code());
+        }
+        let mut segment = Vec::new();
+        put_varint(&mut segment, payload.len() as u64);
+        segment.extend(payload);
+        put_varint(&mut directory, KEY.group.into());
+        put_varint(&mut directory, zigzag(KEY.start_ms));
+        let part = |directory: &mut Vec<u8>, stored: &[u8]| {
+            put_varint(directory, stored.len() as u64);
+            put_varint(directory, 0);
+            directory.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
+        };
+        for number in [1, times.len() as u64] {
+            put_varint(&mut directory, number);
+        }
+        part(&mut directory, &encoded_times);
+        // One series, number 5, alone in its segment.
+        for number in [1, 5, 1] {
+            put_varint(&mut directory, number);
+        }
+        part(&mut directory, &segment);
+        let mut bytes = vec![format];
+        bytes.extend_from_slice(&(directory.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&directory).to_le_bytes());
+        bytes.extend(directory);
+        bytes.extend(encoded_times);
+        bytes.extend(segment);
+        let read = read_all(&bytes).unwrap();
+        assert_eq!(
+            (read[0].series, &*read[0].times_ms, &read[0].values[..]),
+            (5, &times[..], &values[..])
+        );
     }
-    part(&mut directory, &encoded_times);
-    // One series, number 5, alone in its segment.
-    for number in [1, 5, 1] {
-        put_varint(&mut directory, number);
-    }
-    part(&mut directory, &segment);
-    let mut bytes = vec![FORMAT_OF_SAMPLES];
-    bytes.extend_from_slice(&(directory.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&directory).to_le_bytes());
-    bytes.extend(directory);
-    bytes.extend(encoded_times);
-    bytes.extend(segment);
-    let read = read_all(&bytes).unwrap();
-    assert_eq!(
-        (read[0].series, &*read[0].times_ms, &read[0].values[..]),
-        (5, &times[..], &values[..])
-    );
 }

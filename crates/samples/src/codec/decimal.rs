@@ -3,6 +3,10 @@
 //! Layout: scale, order and shift (a byte each), exceptions, then the residuals. Order 0 is the distance from
 //! the least value, 1 the difference from the predecessor, 2 the difference of differences. Low bits that are
 //! zero in every residual (sizes in pages, sectors, KiB) are shifted away.
+//!
+//! A column that is read in pieces has, for each piece but the first, what the sums had come to before it.
+
+pub(super) mod pages;
 
 use super::packed;
 use crate::bytes::{Cursor, put_varint, unzigzag, zigzag};
@@ -35,6 +39,7 @@ pub(super) fn encode(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -
 }
 
 /// As [`encode`], with the residuals as in [`packed`].
+#[cfg(test)]
 pub(super) fn encode_packed(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> bool {
     if encode_head(values, scratch, out).is_none() {
         return false;
@@ -104,6 +109,7 @@ pub(super) fn decode_packed(cursor: &mut Cursor<'_>, count: usize) -> Option<Vec
 }
 
 /// Everything but the residuals.
+#[derive(Debug)]
 struct Head {
     scale: f64,
     order: u8,

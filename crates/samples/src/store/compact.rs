@@ -26,7 +26,7 @@ use crate::window::DAY_MS;
 /// Series that are in memory at once.
 const SLICE_SERIES: usize = 1_000;
 /// Samples of a dense chunk, about: few enough that reading one series of it is cheap.
-const ROW_SAMPLES: usize = 1 << 17;
+const ROW_SAMPLES: usize = 1 << 18;
 /// Bytes of roll-ups that are written in one transaction.
 const TRANSACTION_BYTES: usize = 8 * 1024 * 1024;
 /// How long before a day its counters' last values are looked for, in milliseconds.
@@ -231,7 +231,7 @@ impl Shared {
             .read(period, wanted, &mut damaged, &mut |found, data| {
                 let chunk = Chunk::parse(data, found.key);
                 chunk
-                    .and_then(|chunk| chunk.read(series, &self.pool, &mut runs))
+                    .and_then(|chunk| chunk.read(series, &wanted.times, &self.pool, &mut runs))
                     .is_ok()
             });
         (merge(runs).0, damaged.is_empty())
