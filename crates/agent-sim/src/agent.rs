@@ -13,6 +13,7 @@ use muster_agent::uplink::{Config, Observer, Uplink, UplinkEvent};
 use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
 use muster_catalogue::MUSTER_SIM_VALUE;
+use muster_mix::Mix;
 use muster_model::{
     Clock, CollectorRun, Inventory, Labels, PreviousEpoch, Report, Resource, ResourceKey, ResourceKind,
     RunOutcome, SampleBlock, SeriesDef,
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::backlog::Backlog;
+use crate::cli::Values;
 use crate::journal::Journal;
 
 pub(crate) const COLLECTOR: &str = "sim";
@@ -35,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) controller: String,
     pub(crate) interval: Duration,
     pub(crate) series: Vec<Arc<SeriesDef>>,
+    pub(crate) values: Values,
     pub(crate) journal: Journal,
     pub(crate) started: Instant,
     /// How long each agent has produced before the start.
@@ -67,6 +70,8 @@ pub(crate) struct Agent {
     outbox: Arc<Outbox>,
     clocks: ClockReader,
     backlog: Option<Arc<Backlog>>,
+    /// Where its samples come from, if not from the tick's number.
+    mix: Option<Mix>,
     /// How often the outbox asked for everything when everything was said last.
     said_at: Option<u64>,
 }
@@ -74,7 +79,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// An agent that does nothing yet, and its stream.
     pub(crate) fn build(
-        name: &str,
+        (index, name): (u32, &str),
         identity: &Identity,
         source: Option<IpAddr>,
         shared: &Arc<Shared>,
@@ -121,6 +126,7 @@ impl Agent {
                 outbox,
                 clocks,
                 backlog,
+                mix: (shared.values == Values::Mix).then(|| Mix::new(index.into(), shared.series.len())),
                 said_at: None,
             },
             uplink,
@@ -180,9 +186,16 @@ impl Agent {
             self.introduce(&mut report);
         }
         let ids: Vec<u32> = (1..=self.outbox.defined()).collect();
-        for ids in ids.chunks(SAMPLES_PER_BLOCK) {
-            let values = vec![tick as f64; ids.len()];
-            let block = SampleBlock::new(vec![now_ms], ids.to_vec(), values);
+        let mut values = Vec::with_capacity(ids.len());
+        match &mut self.mix {
+            Some(mix) => mix.tick(&mut values),
+            None => values.resize(ids.len(), tick as f64),
+        }
+        for (ids, values) in ids
+            .chunks(SAMPLES_PER_BLOCK)
+            .zip(values.chunks(SAMPLES_PER_BLOCK))
+        {
+            let block = SampleBlock::new(vec![now_ms], ids.to_vec(), values.to_vec());
             report
                 .blocks
                 .push(block.expect("one time and as many values as series, below the bound"));

@@ -13,9 +13,19 @@ use crate::fault::Share;
 /// Most agents of one process: beyond that ports and open files of one address run out.
 const AGENTS_MAX: i64 = 25_000;
 
+/// What samples are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Values {
+    /// The number of the tick.
+    Tick,
+    /// See [`muster_mix::Mix`].
+    Mix,
+}
+
 /// Simulates many agents in one process.
 ///
-/// Server i (named `sim-<i>`) sends `muster_sim_value{series="<k>"}` = t for each of its series k at its tick t. When it
+/// Server i (named `sim-<i>`) sends `muster_sim_value{series="<k>"}` = t for each of its series k at its tick t,
+/// unless --values says otherwise. When it
 /// has produced for the given time, or on SIGTERM, it waits up to 30 s for acknowledgements; the last line of
 /// standard output is a summary in JSON. It ends with 1 if not everything was acknowledged.
 #[derive(Debug, Parser)]
@@ -33,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=limits::SERIES_PER_AGENT_MAX as i64))]
     pub(crate) series: u32,
+
+    /// What the samples are: each tick's number, or a mixture like that of a real server (seeded by the agent's number)
+    #[arg(long, value_enum, default_value_t = Values::Tick)]
+    pub(crate) values: Values,
 
     /// The controller's agent port
     #[arg(long, value_name = "HOST:PORT", value_parser = muster_agent::cli::address::parse)]

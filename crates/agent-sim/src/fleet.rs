@@ -34,6 +34,7 @@ pub(crate) async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Resu
         controller: args.controller.clone(),
         interval: args.interval,
         series: series(args.series, args.interval),
+        values: args.values,
         journal,
         started: Instant::now(),
         backlog: args.backlog,
@@ -100,7 +101,7 @@ fn launch(
         producers.spawn(rogue.run(place.start, place.offset));
         return Ok(());
     }
-    let (agent, uplink) = Agent::build(&name, &identity, place.source, shared)?;
+    let (agent, uplink) = Agent::build((index, &name), &identity, place.source, shared)?;
     let dir = IdentityDir::below(&enrolment::folder(data_dir, index));
     let wall = WallClock::system();
     let renewer = Renewer::new(

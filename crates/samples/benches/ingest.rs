@@ -1,7 +1,6 @@
 //! Appending, sealing, compacting and reading, in samples per second, and bytes per sample in memory and on disk.
 //!
-//! Data: 500 series a server every 15 s with 0-3 ms jitter: 22 % constants, 6 % states, 26 % integer counters,
-//! 10 % CPU counters of two places, 16 % gauges in pages, 12 % gauges of two places, 8 % floats.
+//! Data: [`Mix`] of 500 series a server every 15 s with 0-3 ms jitter.
 
 #![allow(
     clippy::print_stdout,
@@ -14,6 +13,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use muster_base::id::{ResourceId, ServerId};
+use muster_mix::Mix;
 use muster_model::{Labels, MetricType};
 use muster_samples::{Batch, Filter, Matcher, Options, Resolution, Select, SeriesRef, SeriesSpec, Store};
 
@@ -24,72 +24,6 @@ const START_MS: i64 = 1_763_769_600_000;
 const INTERVAL_MS: i64 = 15_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// One series of the mix.
-enum Source {
-    Constant(f64),
-    State(f64),
-    Counter { total: f64, rate: f64, is_idle: bool },
-    Cpu { hundredths: u64, share: f64 },
-    Pages(i64),
-    Hundredths(i64),
-    Float(f64),
-}
-
-impl Source {
-    fn new(index: usize, random: &mut fastrand::Rng) -> Self {
-        match index * 100 / SERIES {
-            0..22 => Self::Constant(f64::from(random.u32(..1_000_000))),
-            22..28 => Self::State(f64::from(random.u8(..3))),
-            28..54 => Self::Counter {
-                total: random.u64(..1 << 40) as f64,
-                rate: 10_f64.powf(random.f64() * 6.0),
-                is_idle: random.u8(..10) < 3,
-            },
-            54..64 => Self::Cpu {
-                hundredths: random.u64(..1 << 30),
-                share: random.f64().powi(3),
-            },
-            64..80 => Self::Pages(random.i64(1_000..1_000_000)),
-            80..92 => Self::Hundredths(random.i64(..10_000)),
-            _ => Self::Float(random.f64() * 1_000.0),
-        }
-    }
-
-    fn next(&mut self, random: &mut fastrand::Rng) -> f64 {
-        match self {
-            Self::Constant(value) => *value,
-            Self::State(value) => {
-                if random.u16(..500) == 0 {
-                    *value = f64::from(random.u8(..3));
-                }
-                *value
-            }
-            Self::Counter { total, rate, is_idle } => {
-                if !*is_idle || random.u8(..50) == 0 {
-                    *total += (*rate * (0.5 + random.f64())).floor();
-                }
-                *total
-            }
-            Self::Cpu { hundredths, share } => {
-                *hundredths += (1_500.0 * *share * (0.8 + 0.4 * random.f64())) as u64;
-                *hundredths as f64 / 100.0
-            }
-            Self::Pages(pages) => {
-                *pages += random.i64(-200..=200);
-                (*pages * 4_096) as f64
-            }
-            Self::Hundredths(value) => {
-                *value += random.i64(-30..=30);
-                *value as f64 / 100.0
-            }
-            Self::Float(value) => {
-                *value += random.f64() - 0.5;
-                *value
-            }
-        }
-    }
-}
-
 /// The rows of one server.
 struct Rows {
     times_ms: Vec<i64>,
@@ -97,17 +31,15 @@ struct Rows {
 }
 
 fn rows(server: usize, ticks: usize) -> Rows {
-    let mut random = fastrand::Rng::with_seed(server as u64);
-    let mut sources: Vec<Source> = (0..SERIES).map(|index| Source::new(index, &mut random)).collect();
+    let mut mix = Mix::new(server as u64, SERIES);
     let mut rows = Rows {
         times_ms: Vec::new(),
         values: Vec::new(),
     };
     for tick in 0..ticks {
         rows.times_ms
-            .push(START_MS + tick as i64 * INTERVAL_MS + random.i64(0..=3));
-        rows.values
-            .extend(sources.iter_mut().map(|source| source.next(&mut random)));
+            .push(START_MS + tick as i64 * INTERVAL_MS + mix.jitter_ms());
+        mix.tick(&mut rows.values);
     }
     rows
 }
