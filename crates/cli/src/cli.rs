@@ -5,16 +5,27 @@ use std::path::Path;
 
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use muster_base::log::Format;
 
-use crate::up;
+use crate::client::ClientError;
+use crate::{client, command, up};
 
 /// Where data is for root, as for the packaged services.
 const SYSTEM_DATA_DIR: &str = "/var/lib/muster";
 
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  it did not work
+  2  the command line, the settings or the contexts cannot be used
+  3  a login is needed, or this login may not do that
+  4  there is no such thing
+  5  the controller cannot be reached, or cannot be trusted
+  6  it was begun and is not over";
+
 /// The command line of Muster.
 #[derive(Debug, Parser)]
-#[command(name = "muster", version, about)]
+#[command(name = "muster", version, about, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,6 +35,20 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Runs a controller and an agent on this machine, enrolled with each other.
     Up(UpArgs),
+    Login(command::Login),
+    Logout(command::Logout),
+    Contexts(command::Contexts),
+    Servers(command::Servers),
+    Tokens(command::Tokens),
+    Users(command::Users),
+    Query(command::Query),
+    Top(command::Top),
+    /// Prints what a shell needs to complete the words of `muster`.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
     /// Becomes a program that ends with its parent. What `up` starts its children with.
     #[command(hide = true)]
     Tether(TetherArgs),
@@ -81,6 +106,12 @@ impl UpArgs {
     }
 }
 
+/// Where contexts are kept: `$XDG_CONFIG_HOME/muster`, or `~/.config/muster`.
+pub(crate) fn config_dir() -> Result<Utf8PathBuf, ClientError> {
+    let read = |name| std::env::var_os(name).and_then(|path| path.into_string().ok());
+    client::context::config_dir(read("XDG_CONFIG_HOME"), read("HOME")).ok_or(ClientError::NoConfigDir)
+}
+
 /// What the default data folder depends on.
 struct Environment {
     is_root: bool,
@@ -128,7 +159,7 @@ mod tests {
         let args = Args::try_parse_from([&["muster", "up"], words].concat())?;
         match args.command {
             Command::Up(up) => Ok(up),
-            Command::Tether(_) => unreachable!("the words begin with up"),
+            _ => unreachable!("the words begin with up"),
         }
     }
 

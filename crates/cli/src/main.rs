@@ -1,11 +1,15 @@
-//! `muster`: the command line of Muster. So far it has `up`, which runs a controller and an agent on this machine.
+//! `muster`: the command line of Muster: a client of the controller's API, and `up`, which runs a controller and an
+//! agent on this machine.
 
 mod cli;
+mod client;
+mod command;
+mod render;
 mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use muster_base::{ErrorChain, log, shutdown};
 
 use crate::cli::{Args, Command};
@@ -23,6 +27,33 @@ async fn main() -> ExitCode {
             let error = up::tether::become_program(tether.parent, &tether.program);
             eprintln!("muster: {}", ErrorChain(&error));
             ExitCode::FAILURE
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "muster", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        client => match run_client(client).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("muster: {}", ErrorChain(&error));
+                error.exit_code().into()
+            }
+        },
+    }
+}
+
+async fn run_client(command: Command) -> Result<(), client::ClientError> {
+    match command {
+        Command::Login(command) => command.run().await,
+        Command::Logout(command) => command.run().await,
+        Command::Contexts(command) => command.run(),
+        Command::Servers(command) => command.run().await,
+        Command::Tokens(command) => command.run().await,
+        Command::Users(command) => command.run().await,
+        Command::Query(command) => command.run().await,
+        Command::Top(command) => command.run().await,
+        Command::Up(_) | Command::Tether(_) | Command::Completions { .. } => {
+            unreachable!("these are no questions to a controller")
         }
     }
 }

@@ -11,7 +11,7 @@ mod process;
 mod world;
 
 pub use api::Api;
-pub use process::{Process, binary, eventually, run_to_end};
+pub use process::{Process, binary, eventually, run_to_end, run_with};
 pub use world::{FAST_ENROLMENT, Fleet, World};
 
 /// Whether the long form of a campaign is asked for.

@@ -1,6 +1,7 @@
 //! Starting the built programs and ending just those.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -156,6 +157,34 @@ pub fn run_to_end<S: AsRef<OsStr>>(name: &str, args: &[S]) -> Result<Output> {
         .stdin(Stdio::null())
         .output()?;
     Ok(output)
+}
+
+/// As [`run_to_end`], with this in the environment and this on standard input.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run_with<S: AsRef<OsStr>>(
+    name: &str,
+    args: &[S],
+    environment: &[(&str, &Path)],
+    input: &str,
+) -> Result<Output> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "starting the programs is what this crate is for"
+    )]
+    let mut child = Command::new(binary(name))
+        .args(args)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("standard input is piped")?;
+    // Whoever does not read it may be gone already.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    Ok(child.wait_with_output()?)
 }
 
 /// Asks `check` again and again until it gives a value.

@@ -1,0 +1,18 @@
+//! What can be asked of a controller, one file a command. Each reads its words, asks the API, and shows the answer.
+
+mod confirm;
+mod contexts;
+mod login;
+mod query;
+mod servers;
+mod tokens;
+mod top;
+mod users;
+
+pub(crate) use contexts::Contexts;
+pub(crate) use login::{Login, Logout};
+pub(crate) use query::Query;
+pub(crate) use servers::Servers;
+pub(crate) use tokens::Tokens;
+pub(crate) use top::Top;
+pub(crate) use users::Users;

@@ -1,0 +1,155 @@
+//! `muster` as a person or a program uses it, against a whole controller.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use muster_e2e::{World, eventually, run_with};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A person with a home of their own.
+struct Person {
+    home: PathBuf,
+}
+
+impl Person {
+    fn new(world: &World, name: &str) -> Self {
+        Self {
+            home: world.dir().join(name),
+        }
+    }
+
+    fn run(&self, words: &[&str], input: &str) -> Result<Output> {
+        run_with("muster", words, &[("XDG_CONFIG_HOME", &self.home)], input)
+    }
+
+    /// Runs `muster` and reads what it prints.
+    fn does(&self, words: &[&str], input: &str) -> Result<String> {
+        let done = self.run(words, input)?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        ensure!(done.status.success(), "{words:?}: {} {said}", done.status);
+        Ok(String::from_utf8(done.stdout)?)
+    }
+
+    fn json(&self, words: &[&str]) -> Result<Value> {
+        let words = [words, &["-o", "json"]].concat();
+        Ok(serde_json::from_str(&self.does(&words, "")?)?)
+    }
+
+    /// Runs `muster`, which is to fail; gives its exit code and what it said.
+    fn fails(&self, words: &[&str]) -> Result<(i32, String)> {
+        let done = self.run(words, "")?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        Ok((done.status.code().context("it was killed")?, said))
+    }
+}
+
+async fn start() -> Result<(World, Person, String)> {
+    let world = World::start().await?;
+    let url = format!("http://{}", world.http);
+    let password = std::fs::read_to_string(world.data().join("admin-password"))?;
+    let admin = Person::new(&world, "admin");
+    let words = ["login", &url, "--username", "admin", "--password-file", "-"];
+    admin.does(&words, &password)?;
+    Ok((world, admin, url))
+}
+
+#[tokio::test]
+async fn a_server_is_added_watched_asked_and_deleted_from_the_command_line() -> Result<()> {
+    let (world, admin, _) = start().await?;
+    let made = admin.json(&["servers", "add", "web", "--tag", "prod"])?;
+    let token = world.dir().join("enrolment-token");
+    std::fs::write(&token, made["enrolment_token"].as_str().context("token")?)?;
+    let enrolled = world.enroll("agent", &token)?;
+    ensure!(enrolled.status.success(), "{enrolled:?}");
+    let agent = world.start_agent("agent", &[])?;
+    eventually(PATIENCE, async || {
+        let servers = admin.json(&["servers", "list"])?;
+        ensure!(servers[0]["status"] == "online", "{servers}\n{}", agent.printed());
+        Ok(())
+    })
+    .await?;
+    eventually(PATIENCE, async || {
+        admin.does(&["servers", "collect", "web"], "").map(|_| ())
+    })
+    .await?;
+    let samples = admin.json(&["query", "node_load1{instance=\"web\"}", "--since", "10m"])?;
+    let points = samples["series"][0]["points"].as_array().context("points")?;
+    ensure!(!points.is_empty(), "{samples}");
+    let top = admin.json(&["top", "--once", "--sort", "mem"])?;
+    let used = top[0]["memory_used_ratio"].as_f64().context("memory")?;
+    ensure!(0.0 < used && used < 1.0 && top[0]["load1"].is_f64(), "{top}");
+    let table = admin.does(&["top"], "")?;
+    ensure!(table.contains("SERVER") && table.contains("web"), "{table}");
+    println!("memory used {used:.3}, {} points of node_load1", points.len());
+
+    admin.does(&["servers", "disable", "web"], "")?;
+    ensure!(admin.json(&["servers", "show", "web"])?["monitoring_enabled"] == false);
+    admin.does(&["servers", "rename", "web", "www"], "")?;
+    admin.does(&["servers", "interval", "www", "30"], "")?;
+    ensure!(admin.json(&["servers", "show", "www"])?["collection_interval"] == 30);
+    ensure!(admin.fails(&["servers", "show", "web"])?.0 == 4);
+    let (code, said) = admin.fails(&["servers", "delete", "www"])?;
+    ensure!(code == 2 && said.contains("--yes"), "{code} {said}");
+    admin.does(&["servers", "delete", "www", "--yes"], "")?;
+    ensure!(admin.json(&["servers", "list"])? == Value::Array(vec![]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn logins_are_kept_to_their_owner_and_their_controller_and_end() -> Result<()> {
+    let (world, admin, url) = start().await?;
+    let kept = admin.home.join("muster/contexts.toml");
+    let mode = std::fs::metadata(&kept)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "{mode:o}");
+    let listed = admin.does(&["contexts", "list", "-o", "yaml"], "")?;
+    ensure!(listed.contains(&url) && !listed.contains("token"), "{listed}");
+
+    let made = admin.json(&["tokens", "api", "create", "grafana", "--scope", "read"])?;
+    let token = world.dir().join("api-token");
+    std::fs::write(&token, made["token"].as_str().context("token")?)?;
+    let token = token.to_str().context("path")?;
+    let program = Person::new(&world, "program");
+    let at = ["--server", &url, "--token-file", token];
+    ensure!(program.fails(&["servers", "list"])?.0 == 3);
+    program.does(&[&["servers", "list"], &at[..]].concat(), "")?;
+    let (code, said) = program.fails(&[&["servers", "add", "x"], &at[..]].concat())?;
+    ensure!(code == 3 && said.contains("role"), "{code} {said}");
+
+    let words = ["users", "add", "eve", "--role", "viewer", "--password-file", "-"];
+    admin.does(&words, "long enough for everybody")?;
+    let eve = Person::new(&world, "eve");
+    let words = [
+        "login",
+        &url,
+        "--username",
+        "eve",
+        "--password-file",
+        "-",
+        "--keep",
+        "2d",
+    ];
+    eve.does(&words, "long enough for everybody")?;
+    ensure!(eve.json(&["tokens", "api", "list"])?[0]["username"] == "eve");
+    ensure!(eve.fails(&["users", "list"])?.0 == 3);
+    eve.does(&["logout"], "")?;
+    let (code, said) = eve.fails(&["servers", "list"])?;
+    ensure!(code == 3 && said.contains("muster login"), "{code} {said}");
+    ensure!(admin.json(&["tokens", "api", "list"])?.as_array().map(Vec::len) == Some(1));
+    admin.does(&["users", "delete", "eve", "--yes"], "")?;
+
+    let (code, said) = program.fails(&["login", "http://192.0.2.1:8480"])?;
+    ensure!(code == 2 && said.contains("TLS"), "{code} {said}");
+    let elsewhere = ["servers", "list", "--server", "http://127.0.0.1:9"];
+    ensure!(admin.fails(&elsewhere)?.0 == 3, "a token is never sent elsewhere");
+    let nobody = [&elsewhere[..], &["--token-file", token]].concat();
+    ensure!(program.fails(&nobody)?.0 == 5);
+    for shell in ["bash", "zsh", "fish"] {
+        ensure!(program.does(&["completions", shell], "")?.contains("servers"));
+    }
+    Ok(())
+}
