@@ -15,6 +15,7 @@ mod gaps;
 mod held;
 mod kept;
 mod lanes;
+mod refill;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use self::ends::Ends;
 use self::state::State;
 
+pub use self::kept::Released;
 pub use self::lanes::{Credit, Wanted};
 
 /// How many bytes an agent holds by default.
@@ -273,12 +275,13 @@ impl Outbox {
     }
 
     /// Takes the controller's list at the start of a stream: what it has is acknowledged, everything else is to be
-    /// sent again, and what it lost although it had acknowledged it is now a gap.
+    /// sent again, and what it lost although it had acknowledged it is asked of whoever keeps it, else it is a gap.
     pub fn welcome(&self, stored: &RangeSet, store: StoreMark) -> Vec<Acked> {
         let (acked, settled) = {
             let mut state = self.lock();
             let acked = state.ack(self.epoch, stored);
-            state.note_lost(self.epoch, stored);
+            state.refill.begin(store);
+            state.look_for_missing(self.epoch, stored);
             state.note_store(store);
             state.rewind();
             state.is_connected = true;
@@ -286,6 +289,7 @@ impl Outbox {
         };
         self.announce(settled);
         self.connected.notify_one();
+        self.spool_needed.notify_one();
         acked
     }
 

@@ -11,13 +11,16 @@
 //!
 //! Must not know when reports are written (that is [`Keeper`]) or what they say. All calls block.
 
+mod archive;
 mod files;
 mod format;
 mod keeper;
 #[cfg(test)]
 pub(crate) mod memory;
 mod recover;
+mod refill;
 mod reserve;
+mod room;
 mod shelf;
 mod write;
 
@@ -32,17 +35,23 @@ use muster_model::{Clock, Gap, GapReason, SeriesDef};
 use thiserror::Error;
 use tracing::warn;
 
+use self::archive::Archive;
 use self::format::FileId;
 use self::recover::Recovered;
 use self::reserve::Reserve;
 use self::shelf::Shelf;
 use self::write::Writer;
 
+pub use self::archive::Archived;
 pub use self::files::{Disk, Files, OpenFile, Space};
 pub use self::keeper::{Figures, Keeper};
+pub use self::refill::Refill;
 
 /// Most epochs that are held: a controller takes 64 in one Hello, and one of them is the running one.
 const EPOCHS_MAX: usize = 60;
+
+/// The folder of acknowledged reports.
+const ACKED: &str = "acked";
 
 /// Bounds of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +66,10 @@ pub struct Options {
     pub free_percent_min: u64,
     /// What is allocated for urgent reports, on top of everything else.
     pub lane_bytes: u64,
+    /// Most bytes of acknowledged reports, on top of everything else; 0 keeps none.
+    pub acked_bytes_max: u64,
+    /// For how long acknowledged reports are kept, ms.
+    pub acked_age_ms_max: i64,
 }
 
 impl Default for Options {
@@ -67,6 +80,8 @@ impl Default for Options {
             age_ms_max: 72 * 3600 * 1000,
             free_percent_min: 5,
             lane_bytes: Reserve::lane_bytes(),
+            acked_bytes_max: 64 * 1024 * 1024,
+            acked_age_ms_max: 24 * 3600 * 1000,
         }
     }
 }
@@ -165,6 +180,9 @@ pub struct Spool {
     shelves: BTreeMap<u64, Shelf>,
     reserve: Reserve,
     writer: Writer,
+    archive: Archive,
+    /// What is to be sent again of which epoch.
+    wanted: Vec<refill::Wanted>,
     /// How long the last sync took.
     sync_took: Duration,
 }
@@ -213,6 +231,11 @@ impl Spool {
             }
         }
         let writer = Writer::new(last + 1, epoch, clock);
+        let bounds = archive::Bounds {
+            size_bytes_max: options.acked_bytes_max,
+            age_ms_max: options.acked_age_ms_max,
+        };
+        let archive = Archive::open(Arc::clone(&files), &dir.join(ACKED), agent, bounds);
         let mut spool = Self {
             files,
             dir: dir.to_owned(),
@@ -221,6 +244,8 @@ impl Spool {
             shelves,
             reserve,
             writer,
+            archive,
+            wanted: Vec::new(),
             sync_took: Duration::ZERO,
         };
         spool.forget_oldest(&mut pasts);
@@ -272,8 +297,13 @@ impl Spool {
     /// Reads a report back. `None` if it is not here or can't be read any more; then it is noted as lost.
     pub fn read(&mut self, epoch: u64, sequence: u64) -> Option<Vec<u8>> {
         let (files, agent) = (Arc::clone(&self.files), self.agent);
+        let place = self
+            .shelf(epoch)
+            .and_then(|shelf| shelf.records.get(&sequence).copied());
+        let Some(place) = place else {
+            return self.archive.read(epoch, sequence);
+        };
         let shelf = self.shelf(epoch)?;
-        let place = *shelf.records.get(&sequence)?;
         let id = FileId {
             agent,
             epoch,
@@ -298,6 +328,9 @@ impl Spool {
 
     /// Notes that reports need not be kept any more.
     pub fn settle(&mut self, epoch: u64, sequences: &[u64]) {
+        for &sequence in sequences {
+            self.archive.release(epoch, sequence);
+        }
         if let Some(shelf) = self.shelf(epoch) {
             for &sequence in sequences {
                 shelf.settle(sequence);
@@ -332,82 +365,6 @@ impl Spool {
             shelf.write_cursor(files.as_ref())?;
         }
         Ok(())
-    }
-
-    /// Drops the oldest segment, of the urgent lane or of all others. `None` if there is none but the one being
-    /// written.
-    ///
-    /// # Errors
-    /// [`SpoolError::Write`] if the losses can't be written down; then nothing is dropped.
-    pub fn drop_oldest(&mut self, is_urgent: bool) -> Result<Option<Dropped>, SpoolError> {
-        let open = self.writer.open_segments();
-        let running = self.writer.ordinal;
-        let oldest = self.shelves.iter().find_map(|(ordinal, shelf)| {
-            let mut segments = shelf.segments.keys();
-            let number = segments.find(|number| {
-                let is_open = *ordinal == running && open.contains(number);
-                format::is_urgent(**number) == is_urgent && !is_open
-            });
-            Some((*ordinal, *number?))
-        });
-        match oldest {
-            Some((ordinal, number)) => self.drop_segment(ordinal, number).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Drops a segment whose youngest report is older than reports may be.
-    ///
-    /// # Errors
-    /// As [`Self::drop_oldest`].
-    pub fn drop_aged(&mut self, clock: &Clock) -> Result<Option<Dropped>, SpoolError> {
-        let (open, running) = (self.writer.open_segments(), self.writer.ordinal);
-        let aged = self.shelves.iter().find_map(|(ordinal, shelf)| {
-            let is_open = |number: &u32| *ordinal == running && open.contains(number);
-            let mut segments = shelf.segments.iter();
-            let (number, _) = segments.find(|(number, segment)| {
-                // Within a boot the boot clock knows; across boots there is only the wall clock.
-                let age_ms = if segment.boot_id == clock.boot_id {
-                    clock.boottime_ms.saturating_sub(segment.newest_boottime_ms)
-                } else {
-                    clock.wall_ms.saturating_sub(segment.newest_wall_ms)
-                };
-                0 < segment.live && !is_open(number) && self.options.age_ms_max < age_ms
-            })?;
-            Some((*ordinal, *number))
-        });
-        match aged {
-            Some((ordinal, number)) => self.drop_segment(ordinal, number).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn drop_segment(&mut self, ordinal: u64, number: u32) -> Result<Dropped, SpoolError> {
-        let shelf = self.shelves.get_mut(&ordinal).expect("found a moment ago");
-        let doomed: Vec<(u64, u32)> = shelf
-            .records
-            .iter()
-            .filter(|(_, place)| place.segment == number)
-            .map(|(sequence, place)| (*sequence, place.sample_count))
-            .collect();
-        for &(sequence, sample_count) in &doomed {
-            shelf.lose(sequence, Some(sample_count), GapReason::BufferFull);
-        }
-        let dropped = Dropped {
-            epoch: shelf.epoch,
-            sequences: doomed.into_iter().map(|(sequence, _)| sequence).collect(),
-        };
-        let mut open = self.writer.open_segments();
-        open.retain(|_| ordinal == self.writer.ordinal);
-        // Where the cursor can't be written the file stays, and is tried again with the next one; that what it
-        // holds is lost was decided all the same.
-        if let Err(error) = shelf.remove_settled(self.files.as_ref(), &open, &mut self.reserve) {
-            if dropped.sequences.is_empty() {
-                return Err(error);
-            }
-            warn!(error = %muster_base::ErrorChain(&error), "dropped reports still take room on disk");
-        }
-        Ok(dropped)
     }
 
     fn shelf(&mut self, epoch: u64) -> Option<&mut Shelf> {

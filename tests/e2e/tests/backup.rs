@@ -175,3 +175,69 @@ async fn a_controller_restored_to_an_older_state_is_a_new_epoch_and_agents_go_on
     ensure!(status.success(), "{}", sim.printed());
     Ok(())
 }
+
+/// Times of the samples of a gauge that an agent sends each second, Unix milliseconds.
+async fn load_times(world: &World) -> Result<Vec<i64>> {
+    let series = world.api().await?.range("node_load1", "{}").await?;
+    ensure!(series.len() == 1, "{} series", series.len());
+    Ok(series[0].1.iter().map(|point| point.0).collect())
+}
+
+/// Waits until `more` samples after those of `before` are stored.
+async fn more_loads(world: &World, before: &[i64], more: usize) -> Result<Vec<i64>> {
+    let last = before.last().copied().unwrap_or(0);
+    eventually(Duration::from_secs(90), async || {
+        let times = load_times(world).await?;
+        let new = times.iter().filter(|time| last < **time).count();
+        ensure!(more <= new, "{new} of {more} new samples");
+        Ok(times)
+    })
+    .await
+}
+
+/// O1
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_after_the_backup_is_there_again_after_the_restore_once() -> Result<()> {
+    let mut world = World::start().await?;
+    let enrolled = world.enroll("agent", &world.token_file(1)?)?;
+    let told = String::from_utf8_lossy(&enrolled.stderr).into_owned();
+    ensure!(enrolled.status.success(), "{told}");
+    let settings = world.dir().join("agent.toml");
+    std::fs::write(&settings, "[collect.intervals]\nload = \"1s\"\n")?;
+    let start = |world: &World| world.start_agent("agent", &["--config", text(&settings)]);
+    let mut agent = start(&world)?;
+    let before = more_loads(&world, &[], 3)
+        .await
+        .with_context(|| agent.printed())?;
+    let (file, _) = back_up(&world, "backup")?;
+    // Of two starts of the agent: the first is an earlier one when the controller comes back.
+    let first = more_loads(&world, &before, 6).await?;
+    ensure!(
+        agent.stop(Duration::from_secs(60))?.success(),
+        "{}",
+        agent.printed()
+    );
+    agent = start(&world)?;
+    let acked = more_loads(&world, &first, 6).await?;
+    world.stop_controller()?;
+    controller(&["restore", text(&file), "--data-dir", text(&world.data())])?;
+    world.start_controller().await?;
+
+    let refilled = eventually(Duration::from_secs(90), async || {
+        let times = load_times(&world).await?;
+        let missing = acked.iter().filter(|time| !times.contains(time)).count();
+        ensure!(missing == 0, "{missing} of {} samples are missing", acked.len());
+        Ok(times)
+    })
+    .await
+    .with_context(|| agent.printed())?;
+    let unique: std::collections::BTreeSet<i64> = refilled.iter().copied().collect();
+    ensure!(unique.len() == refilled.len(), "a sample is stored twice");
+    more_loads(&world, &refilled, 3).await?;
+    println!(
+        "O1: {} samples acknowledged, {} of them after the backup, all there once after the restore",
+        acked.len(),
+        acked.len() - before.len()
+    );
+    Ok(())
+}

@@ -86,6 +86,12 @@ impl PendingGaps {
         });
     }
 
+    /// Numbers of `epoch` that gaps name which wait or are on their way.
+    pub(super) fn numbers_of(&self, epoch: u64) -> impl Iterator<Item = SequenceRange> + '_ {
+        let all = self.waiting.iter().chain(&self.carried);
+        all.filter(move |gap| gap.epoch == epoch).map(|gap| gap.range)
+    }
+
     /// Whether a gap of `epoch` waits or is on its way.
     pub(super) fn has_of(&self, epoch: u64) -> bool {
         self.waiting

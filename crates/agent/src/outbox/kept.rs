@@ -23,13 +23,24 @@ const CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Read ahead of being sent.
 const READ_AHEAD_BYTES: usize = 1024 * 1024;
 
+/// What is on disk of an epoch and need not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The epoch.
+    pub epoch: u64,
+    /// Numbers that were acknowledged.
+    pub acked: Vec<u64>,
+    /// Numbers that were given up, or are somewhere else.
+    pub given_up: Vec<u64>,
+}
+
 /// What is held of an earlier epoch.
 #[derive(Debug)]
 pub(super) struct PastEpoch {
     pub(super) epoch: u64,
     pub(super) definitions: Vec<Arc<SeriesDef>>,
     pub(super) held: HeldReports,
-    last_clock: Option<Clock>,
+    pub(super) last_clock: Option<Clock>,
     /// Losses that the controller has not been asked about.
     lost: Vec<Gap>,
 }
@@ -53,6 +64,27 @@ impl PastEpoch {
 impl State {
     pub(super) fn past_mut(&mut self, epoch: u64) -> Option<&mut PastEpoch> {
         self.past.iter_mut().find(|past| past.epoch == epoch)
+    }
+
+    fn take_past(&mut self, epoch: u64, stored: &RangeSet) -> Vec<Acked> {
+        let Some(past) = self.past_mut(epoch) else {
+            return Vec::new();
+        };
+        let acked = past.held.remove(stored);
+        for gap in std::mem::take(&mut past.lost) {
+            let range: RangeSet = std::iter::once(gap.range).collect();
+            let missing = gaps::difference(&range, stored);
+            let is_whole = missing == [gap.range];
+            for range in missing {
+                self.gaps.add(Gap {
+                    range,
+                    sample_count: gap.sample_count.filter(|_| is_whole),
+                    ..gap.clone()
+                });
+            }
+        }
+        self.gaps.forget(epoch, stored);
+        acked
     }
 
     fn reports_of(&mut self, running: u64, epoch: u64) -> Option<&mut HeldReports> {
@@ -112,25 +144,11 @@ impl Outbox {
     /// here any more is a gap.
     pub fn welcome_past(&self, epoch: u64, stored: &RangeSet) -> Vec<Acked> {
         let mut state = self.lock();
-        let Some(past) = state.past_mut(epoch) else {
-            return Vec::new();
-        };
-        let acked = past.held.remove(stored);
-        for gap in std::mem::take(&mut past.lost) {
-            let range: RangeSet = std::iter::once(gap.range).collect();
-            let missing = gaps::difference(&range, stored);
-            let is_whole = missing == [gap.range];
-            for range in missing {
-                state.gaps.add(Gap {
-                    range,
-                    sample_count: gap.sample_count.filter(|_| is_whole),
-                    ..gap.clone()
-                });
-            }
-        }
-        state.gaps.forget(epoch, stored);
+        let acked = state.take_past(epoch, stored);
+        state.look_for_missing_past(epoch, stored);
         drop(state);
         self.changed.notify_one();
+        self.spool_needed.notify_one();
         acked
     }
 
@@ -224,20 +242,24 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// What the spool need not keep any more: per epoch, the numbers.
+    /// What the spool need not keep any more.
     #[must_use]
-    pub fn take_released(&self) -> Vec<(u64, Vec<u64>)> {
+    pub fn take_released(&self) -> Vec<Released> {
         let mut state = self.lock();
-        let running = (self.epoch, state.held.take_released());
-        let past = state
-            .past
-            .iter_mut()
-            .map(|past| (past.epoch, past.held.take_released()));
-        let mut released: Vec<_> = past.filter(|(_, sequences)| !sequences.is_empty()).collect();
-        if !running.1.is_empty() {
-            released.push(running);
-        }
+        let State { past, held, .. } = &mut *state;
+        let past = past.iter_mut().map(|past| (past.epoch, &mut past.held));
+        let all = past.chain(std::iter::once((self.epoch, held)));
+        let released = all.map(|(epoch, held)| {
+            let (acked, given_up) = held.take_released();
+            Released {
+                epoch,
+                acked,
+                given_up,
+            }
+        });
         released
+            .filter(|released| !released.acked.is_empty() || !released.given_up.is_empty())
+            .collect()
     }
 
     /// Earlier epochs of which everything was delivered or told as lost; they are forgotten here.

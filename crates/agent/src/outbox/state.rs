@@ -9,6 +9,7 @@ use super::ends::Ends;
 use super::gaps::{self, PendingGaps};
 use super::held::{Held, HeldReports};
 use super::kept::PastEpoch;
+use super::refill::Refilling;
 use super::{Acked, Refusal, StoreMark};
 
 /// After this many refusals of one report as unreadable it is replaced by a gap.
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) acked: RangeSet,
     pub(super) definitions: Vec<Arc<SeriesDef>>,
     pub(super) store: Option<StoreMark>,
+    pub(super) refill: Refilling,
     pub(super) resyncs: u64,
     pub(super) dropped_reports: u64,
     pub(super) dropped_samples: u64,
@@ -78,12 +80,27 @@ impl State {
         acked
     }
 
-    pub(super) fn note_lost(&mut self, epoch: u64, stored: &RangeSet) {
-        let lost = gaps::difference(&self.acked, stored);
-        if lost.is_empty() {
+    /// Looks for what the controller has lost although it had acknowledged it: where nothing is kept of that, it is
+    /// a gap.
+    pub(super) fn look_for_missing(&mut self, epoch: u64, stored: &RangeSet) {
+        let missing = gaps::difference(&self.acked, stored);
+        if missing.is_empty() {
             return;
         }
-        for range in lost {
+        if self.refill.is_kept {
+            self.refill.ask(epoch, missing);
+        } else {
+            self.lose_for_good(epoch, missing);
+        }
+        self.acked = stored
+            .iter()
+            .filter(|range| range.last <= self.last_sequence)
+            .collect();
+    }
+
+    /// Makes gaps of what was acknowledged and is nowhere any more.
+    pub(super) fn lose_for_good(&mut self, epoch: u64, ranges: Vec<SequenceRange>) {
+        for range in ranges {
             self.gaps.add(Gap {
                 epoch,
                 range,
@@ -91,10 +108,6 @@ impl State {
                 reason: GapReason::Other,
             });
         }
-        self.acked = stored
-            .iter()
-            .filter(|range| range.last <= self.last_sequence)
-            .collect();
     }
 
     pub(super) fn note_store(&mut self, store: StoreMark) {

@@ -188,11 +188,7 @@ pub(super) fn encode(id: FileId, mut head: Head, plain: &[u8]) -> std::io::Resul
     };
     head.payload_bytes = u32::try_from(payload.len()).map_err(std::io::Error::other)?;
     head.plain_bytes = u32::try_from(plain.len()).map_err(std::io::Error::other)?;
-    let mut bytes = Vec::with_capacity(head.stored_bytes());
-    bytes.extend(head.encode(id, &payload));
-    bytes.extend(payload);
-    bytes.resize(head.stored_bytes(), 0);
-    Ok((head, bytes))
+    Ok((head, seal(id, head, &payload)))
 }
 
 /// A record that was found: its head is right, its payload if `plain` is there.
@@ -226,17 +222,57 @@ pub(super) fn decode(id: FileId, bytes: &[u8]) -> Option<(Head, Vec<u8>)> {
 }
 
 fn payload(id: FileId, head: Head, bytes: &[u8]) -> Option<Vec<u8>> {
-    let payload = bytes.get(HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize)?;
-    let (_, crc) = checksums(id, bytes, payload);
-    if crc != u32_at(bytes, 20) || PLAIN_BYTES_MAX < head.plain_bytes as usize {
+    let packed = packed(id, head, bytes)?;
+    if PLAIN_BYTES_MAX < head.plain_bytes as usize {
         return None;
     }
     let plain_bytes = head.plain_bytes as usize;
     let plain = match head.kind {
-        Kind::Report => compact::unpack(payload, plain_bytes)?,
-        Kind::Definitions => zstd::bulk::decompress(payload, plain_bytes).ok()?,
+        Kind::Report => compact::unpack(packed, plain_bytes)?,
+        Kind::Definitions => zstd::bulk::decompress(packed, plain_bytes).ok()?,
     };
     (plain.len() == plain_bytes).then_some(plain)
+}
+
+/// The payload as it is stored, if its checksum is right.
+fn packed(id: FileId, head: Head, bytes: &[u8]) -> Option<&[u8]> {
+    let packed = bytes.get(HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize)?;
+    (checksums(id, bytes, packed).1 == u32_at(bytes, 20)).then_some(packed)
+}
+
+/// Heads of the records of a file that are whole, each with its offset; nothing is unpacked.
+pub(super) fn scan_heads(id: FileId, bytes: &[u8]) -> Vec<(usize, Head)> {
+    let (mut found, mut offset) = (Vec::new(), HEADER_BYTES);
+    while offset + HEAD_BYTES <= bytes.len() {
+        let Some(head) = Head::decode(id, &bytes[offset..]) else {
+            offset += ALIGN;
+            continue;
+        };
+        if packed(id, head, &bytes[offset..]).is_some() {
+            found.push((offset, head));
+        }
+        offset += head.stored_bytes();
+    }
+    found
+}
+
+/// The head of the record at the beginning of `bytes`.
+pub(super) fn head(id: FileId, bytes: &[u8]) -> Option<Head> {
+    Head::decode(id, bytes)
+}
+
+/// The record at the beginning of `bytes`, for another file; `None` if it is damaged.
+pub(super) fn reseal(from: FileId, to: FileId, bytes: &[u8]) -> Option<(Head, Vec<u8>)> {
+    let head = Head::decode(from, bytes)?;
+    Some((head, seal(to, head, packed(from, head, bytes)?)))
+}
+
+fn seal(id: FileId, head: Head, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(head.stored_bytes());
+    bytes.extend(head.encode(id, payload));
+    bytes.extend(payload);
+    bytes.resize(head.stored_bytes(), 0);
+    bytes
 }
 
 /// One of the two places of the file that names the highest number written, so that a cut tail is noticed.

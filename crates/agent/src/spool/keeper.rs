@@ -4,6 +4,8 @@
 //! and a pause; the outbox goes on in memory, within its bound. All file work is off the runtime's threads, so that
 //! a hanging disk never holds up the stream.
 
+mod refill;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,20 +45,24 @@ pub struct Keeper {
     figures: Arc<Figures>,
     failed: u32,
     retry_at: Option<Instant>,
+    archiving: refill::Archiving,
 }
 
 impl Keeper {
-    /// A keeper that has written nothing yet.
+    /// A keeper that has written nothing yet. From now on acknowledged reports are left to it.
     #[must_use]
     pub fn new(spool: Spool, outbox: Arc<Outbox>, clocks: ClockReader) -> Self {
-        Self {
+        let mut keeper = Self {
             spool,
             outbox,
             clocks,
             figures: Arc::default(),
             failed: 0,
             retry_at: None,
-        }
+            archiving: refill::Archiving::default(),
+        };
+        keeper.tell_archived();
+        keeper
     }
 
     /// Figures that go on being kept.
@@ -102,6 +108,7 @@ impl Keeper {
     fn last_round(&mut self) {
         self.retry_at = None;
         self.round(true);
+        self.archive(true);
         if self.outbox.push_gaps(self.clocks.now()).is_some() {
             self.round(true);
         }
@@ -111,6 +118,7 @@ impl Keeper {
     /// every round: they have room of their own, and a disk without room for the others may have it still.
     pub fn round(&mut self, all: bool) {
         self.release();
+        self.refill();
         self.read();
         let urgent = self.write_urgent(all);
         if self.retry_at.is_none_or(|retry_at| retry_at <= Instant::now()) {
@@ -134,9 +142,12 @@ impl Keeper {
     }
 
     fn release(&mut self) {
-        for (epoch, sequences) in self.outbox.take_released() {
-            self.spool.settle(epoch, &sequences);
+        for released in self.outbox.take_released() {
+            self.archive_kept(&released);
+            self.spool.settle(released.epoch, &released.acked);
+            self.spool.settle(released.epoch, &released.given_up);
         }
+        self.archive(false);
         for epoch in self.outbox.take_finished() {
             self.spool.forget(epoch);
         }

@@ -12,10 +12,10 @@ use muster_proto::framing;
 use super::files::OpenFile;
 use super::format::{self, ALIGN, FileId, HEADER_BYTES, Head, Header, Kind};
 use super::shelf::{Place, Segment, Shelf};
-use super::{Define, Options, Record, Spool, SpoolError};
+use super::{Define, Record, Spool, SpoolError};
 
 /// Definitions of one record.
-const DEFINITIONS_PER_RECORD: u32 = 64;
+pub(super) const DEFINITIONS_PER_RECORD: u32 = 64;
 
 /// What is being written.
 #[derive(Debug)]
@@ -354,32 +354,6 @@ impl Spool {
         Ok((opened?, size_bytes))
     }
 
-    fn has_room(&self) -> Result<(), SpoolError> {
-        let Options {
-            segment_bytes,
-            size_bytes_max,
-            ..
-        } = self.options;
-        let used: u64 = self.shelves.values().map(Shelf::size_bytes).sum();
-        if size_bytes_max < used + segment_bytes {
-            return Err(SpoolError::Full);
-        }
-        self.has_room_for(segment_bytes)
-    }
-
-    /// Whether the file system keeps what it must keep free with `bytes` more.
-    fn has_room_for(&self, bytes: u64) -> Result<(), SpoolError> {
-        // Where the room is not known, the write will tell.
-        let parent = self.dir.parent().unwrap_or(&self.dir);
-        if let Ok(space) = self.files.space(parent) {
-            let kept = u128::from(space.total_bytes) * u128::from(self.options.free_percent_min) / 100;
-            if u128::from(space.free_bytes) < kept + u128::from(bytes) {
-                return Err(SpoolError::Full);
-            }
-        }
-        Ok(())
-    }
-
     /// Writes the definitions up to `last` that are missing: first the dictionary, synced, then the segment.
     fn define(&mut self, lane: Lane, last: u32, define: Define<'_>) -> Result<(), SpoolError> {
         let dir = self
@@ -450,7 +424,7 @@ impl Spool {
     }
 }
 
-fn definitions(epoch: u64, first: u32, last: u32, define: Define<'_>) -> (Head, Vec<u8>) {
+pub(super) fn definitions(epoch: u64, first: u32, last: u32, define: Define<'_>) -> (Head, Vec<u8>) {
     let series = define(first, last)
         .iter()
         .map(|series| series.as_ref().clone())

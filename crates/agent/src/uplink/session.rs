@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
             clock: Some(self.uplink.clocks.now().into()),
             epoch: outbox.epoch(),
             epochs: outbox
-                .epochs()
+                .listed()
                 .into_iter()
                 .map(|held| HeldEpoch {
                     epoch: held.epoch,
@@ -200,8 +200,13 @@ impl<'a> Session<'a> {
         self.fleet_size = welcome.fleet_size;
         self.is_welcome = true;
         self.uplink.connected();
-        for held in outbox.epochs() {
+        let waiting: Vec<u64> = outbox.epochs().into_iter().map(|held| held.epoch).collect();
+        for held in outbox.listed() {
             let state = welcome.epochs.iter().find(|state| state.epoch == held.epoch);
+            if state.is_none() && !waiting.contains(&held.epoch) {
+                // Nothing of it waits, and nothing was said of it: that is no word of a loss.
+                continue;
+            }
             let stored = state.map_or(Ok(RangeSet::default()), |state| ranges_from_wire(&state.stored))?;
             let defined = state.map_or(0, |state| state.definitions);
             self.outgoing

@@ -1,6 +1,7 @@
 //! Outbox, keeper and spool together, from a start to the next, on a disk that does what a test wants.
 
 mod outage;
+mod refill;
 
 use std::collections::BTreeSet;
 
