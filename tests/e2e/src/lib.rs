@@ -4,6 +4,7 @@
 //! interfaces. Processes are ended by the handles that started them, also when a test fails.
 
 mod api;
+pub mod disk;
 pub mod ledger;
 pub mod lossy;
 pub mod memory;

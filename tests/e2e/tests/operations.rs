@@ -1,72 +1,18 @@
 //! What a controller does when its disk is full or damaged, and when it is told to end.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use muster_e2e::disk::{FailingDisk, SmallDisk};
 use muster_e2e::ledger::{Acked, check_stored, read_journal};
-use muster_e2e::{Process, World, eventually, run_to_end};
+use muster_e2e::{Process, World, eventually, is_full, run_to_end};
 
 const SERIES: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A small filesystem of its own; unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// An ext4 in a file, or else one in memory; `None` where nothing can be mounted.
-    fn at(folder: &Path, image: &Path, bytes: u64) -> Result<Option<Self>> {
-        if !nix::unistd::geteuid().is_root() {
-            return Ok(None);
-        }
-        std::fs::create_dir_all(folder)?;
-        std::fs::File::create(image)?.set_len(bytes)?;
-        let size = format!("size={bytes}");
-        let mounted = run(&["mkfs.ext4", "-q", "-F", "-m", "0", text(image)])
-            .and_then(|()| run(&["mount", "-o", "loop", text(image), text(folder)]))
-            .or_else(|_| run(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", text(folder)]));
-        Ok(mounted.is_ok().then(|| Self(folder.to_owned())))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily: whatever still uses it ends with the test.
-        let _ = run(&["umount", "-l", text(&self.0)]);
-    }
-}
-
-fn run(command: &[&str]) -> Result<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a filesystem of one's own is had with the system's programs"
-    )]
-    let output = std::process::Command::new(command[0])
-        .args(&command[1..])
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().expect("test folders have plain names")
-}
-
-/// Takes all that is free of the filesystem.
-fn fill(path: &Path) -> Result<()> {
-    let mut file = std::fs::File::create(path)?;
-    for block in [1 << 20, 1 << 12, 1] {
-        let zeroes = vec![0; block];
-        while file.write_all(&zeroes).is_ok() {}
-    }
-    // What does not fit any more may be told only now.
-    let _ = file.sync_all();
-    Ok(())
 }
 
 async fn readiness(world: &World) -> Result<(u16, String)> {
@@ -104,7 +50,7 @@ async fn settle(world: &World, mut sim: Process) -> Result<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_makes_the_controller_read_only_until_there_is_room_again() -> Result<()> {
     let mut world = World::prepare()?;
-    let Some(_mounted) = Mounted::at(&world.data(), &world.dir().join("disk"), 96 << 20)? else {
+    let Some(disk) = SmallDisk::mount(&world.data(), &world.dir().join("disk"), 96 << 20)? else {
         println!("skipped: no small filesystem can be mounted here");
         return Ok(());
     };
@@ -114,8 +60,7 @@ async fn a_full_disk_makes_the_controller_read_only_until_there_is_room_again() 
     let sim = world.start_sim(5, &["--interval", "0.2s", "--series", &series])?;
     grown(&world, 50).await?;
 
-    let filler = world.data().join("filler");
-    fill(&filler)?;
+    let filler = disk.fill()?;
     let reason = eventually(PATIENCE, async || {
         let (status, reason) = readiness(&world).await?;
         ensure!(status == 503, "{status} {reason}");
@@ -153,6 +98,67 @@ async fn a_full_disk_makes_the_controller_read_only_until_there_is_room_again() 
     let all = settle(&world, sim).await?;
     println!("O5: read-only while the disk was full, back by itself {back:?} after; all {all} samples there");
     Ok(())
+}
+
+/// D8
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_under_load_costs_nothing_that_was_acknowledged() -> Result<()> {
+    let mut world = World::prepare()?;
+    let Some(mut disk) = FailingDisk::mount(&world.data(), &world.dir().join("below"), 64 << 20)? else {
+        println!("skipped: no disk that fails can be made here");
+        return Ok(());
+    };
+    world.start_controller().await?;
+    let series = SERIES.to_string();
+    let sim = world.start_sim(5, &["--interval", "0.2s", "--series", &series])?;
+    let rounds = if is_full() { 20 } else { 2 };
+    for round in 0..rounds {
+        grown(&world, 50).await?;
+        disk.fail()?;
+        let reason = eventually(PATIENCE, async || {
+            let (status, reason) = readiness(&world).await?;
+            ensure!(status == 503, "round {round}: {status} {reason}");
+            Ok(reason)
+        })
+        .await?;
+        ensure!(reason.contains("read-only"), "{reason}");
+        eventually(PATIENCE, async || {
+            ensure!(
+                round < commits_failed(&world)?,
+                "round {round}: no commit of reports has failed yet"
+            );
+            Ok(())
+        })
+        .await?;
+        // As when a machine is taken down to replace its disk.
+        world.kill_controller()?;
+        disk.mend()?;
+        world.start_controller().await?;
+    }
+    grown(&world, 50).await?;
+    let failed_commits = commits_failed(&world)?;
+    let log = world
+        .controller
+        .as_ref()
+        .context("the controller runs")?
+        .printed();
+    ensure!(log.contains("disk I/O error"), "the disk did not fail:\n{log}");
+    let all = settle(&world, sim).await?;
+    println!(
+        "D8: {rounds} times EIO and then a read-only filesystem under load, {failed_commits} commits failed, all {all} \
+         samples acknowledged there"
+    );
+    Ok(())
+}
+
+/// How often reports could not be written, by all controllers on the world's data so far.
+fn commits_failed(world: &World) -> Result<usize> {
+    let log = world
+        .controller
+        .as_ref()
+        .context("the controller runs")?
+        .printed();
+    Ok(log.matches("nothing of it is acknowledged").count())
 }
 
 /// O5
