@@ -14,29 +14,66 @@ use thiserror::Error;
 use crate::config::collect::Settings;
 use crate::host::{Host, HostError, ProgramError};
 
+pub mod arp;
 pub mod block;
+pub mod conntrack;
 pub mod cpu;
 pub mod diskstats;
 pub mod draft;
+pub mod entropy;
+pub mod filefd;
 pub mod filesystem;
 pub mod load;
 pub mod memory;
+pub mod netclass;
+pub mod netdev;
+pub mod netstat;
 pub mod os;
+pub mod pressure;
+pub mod process;
+mod reading;
 pub mod runner;
+pub mod selinux;
 pub mod smart;
+pub mod sockstat;
+pub mod softnet;
 pub mod stat;
+pub mod tcpstat;
+pub mod textfile;
+pub mod time;
+pub mod timex;
+pub mod udp_queues;
+pub mod vmstat;
 
 /// Every collector, by name; `the_registry_is_sorted_and_documented` keeps it so.
 pub const ALL: &[Descriptor] = &[
+    arp::DESCRIPTOR,
     block::DESCRIPTOR,
+    conntrack::DESCRIPTOR,
     cpu::DESCRIPTOR,
     diskstats::DESCRIPTOR,
+    entropy::DESCRIPTOR,
+    filefd::DESCRIPTOR,
     filesystem::DESCRIPTOR,
     load::DESCRIPTOR,
     memory::DESCRIPTOR,
+    netclass::DESCRIPTOR,
+    netdev::DESCRIPTOR,
+    netstat::DESCRIPTOR,
     os::DESCRIPTOR,
+    pressure::DESCRIPTOR,
+    process::DESCRIPTOR,
+    selinux::DESCRIPTOR,
     smart::DESCRIPTOR,
+    sockstat::DESCRIPTOR,
+    softnet::DESCRIPTOR,
     stat::DESCRIPTOR,
+    tcpstat::DESCRIPTOR,
+    textfile::DESCRIPTOR,
+    time::DESCRIPTOR,
+    timex::DESCRIPTOR,
+    udp_queues::DESCRIPTOR,
+    vmstat::DESCRIPTOR,
 ];
 
 /// Where a collector runs once the agent is split by privilege.

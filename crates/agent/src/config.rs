@@ -96,6 +96,7 @@ struct RawConfig {
     collect: collect::RawCollect,
     filesystem: collect::RawFilesystem,
     smart: collect::RawSmart,
+    textfile: collect::RawTextfile,
     log: log::RawLog,
     uplink: uplink::RawUplink,
 }
@@ -130,7 +131,13 @@ impl Config {
         if let Some(dir) = raw.data_dir.as_ref().filter(|dir| !dir.is_absolute()) {
             problems.note("data_dir", &format!("{dir} is not an absolute path"));
         }
-        let collect = collect::validate(raw.collect, raw.filesystem, raw.smart, &mut problems);
+        let collect = collect::validate(
+            raw.collect,
+            raw.filesystem,
+            raw.smart,
+            raw.textfile,
+            &mut problems,
+        );
         let log = raw.log.validate(&mut problems);
         let uplink = raw.uplink.validate(&mut problems);
         if problems.is_empty() {

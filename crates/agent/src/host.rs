@@ -21,11 +21,13 @@ mod machine;
 mod outstanding;
 mod program;
 mod statfs;
+mod timex;
 
 pub use files::Files;
 pub use machine::Machine;
 pub use program::{ProgramCall, ProgramError, ProgramOutput};
 pub use statfs::{Statfs, StatfsError};
+pub use timex::Timex;
 
 use outstanding::Outstanding;
 use program::Programs;
@@ -260,6 +262,28 @@ impl Host {
     #[must_use]
     pub fn clock(&self) -> muster_model::Clock {
         clock::read(&self.inner.files, &self.inner.clock, self.inner.is_system)
+    }
+
+    /// How the kernel disciplines its clock; `None` for a folder, and where asking is refused.
+    #[must_use]
+    pub fn timex(&self) -> Option<Timex> {
+        self.inner.is_system.then(timex::read)?
+    }
+
+    /// Bytes of a page of memory: asked of this machine; below a root the 4 KiB of most architectures, unless its
+    /// kernel names one of those that may have others.
+    pub async fn page_bytes(&self) -> Option<u64> {
+        if self.inner.is_system {
+            return nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+                .ok()
+                .flatten()
+                .and_then(|bytes| u64::try_from(bytes).ok());
+        }
+        let architecture = self.read_proc("sys/kernel/arch").await.ok().flatten();
+        let is_uncertain = architecture.is_some_and(|name| {
+            ["aarch64", "ppc64", "ppc64le", "mips64", "loongarch64"].contains(&name.trim())
+        });
+        (!is_uncertain).then_some(4096)
     }
 
     /// A moment to measure durations from.

@@ -4,6 +4,12 @@ use muster_model::MetricType;
 
 use crate::{Family, metrics};
 
+pub(crate) mod kernel;
+pub(crate) mod network;
+
+pub use kernel::*;
+pub use network::*;
+
 /// Lines of `/proc/meminfo` in kB, given in bytes.
 pub const NODE_MEMORY_BYTES: Family = Family {
     prefix: "node_memory_",
@@ -20,8 +26,15 @@ pub const NODE_MEMORY_COUNT: Family = Family {
     ..NODE_MEMORY_BYTES
 };
 
-/// The families of this file, the narrower first.
-pub(crate) const FAMILIES_OF_NODE: &[Family] = &[NODE_MEMORY_BYTES, NODE_MEMORY_COUNT];
+/// The families of `node_exporter`, the narrower first.
+pub(crate) const FAMILIES_OF_NODE: &[Family] = &[
+    NODE_MEMORY_BYTES,
+    NODE_MEMORY_COUNT,
+    NODE_NETSTAT,
+    NODE_SOCKSTAT_BYTES,
+    NODE_SOCKSTAT,
+    NODE_VMSTAT,
+];
 
 metrics! {
     NODE:

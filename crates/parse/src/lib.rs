@@ -5,15 +5,26 @@
 //! [`Parsed::problems`], so that one odd line neither hides the others nor vanishes itself. Numbers keep the
 //! unit of their source, which each field names.
 
+pub mod arp;
+pub mod conntrack;
 pub mod diskstats;
 pub mod emmc;
+pub mod exposition;
 pub mod loadavg;
 pub mod lsblk;
 pub mod meminfo;
 pub mod mounts;
+pub mod net_dev;
 pub mod os_release;
+pub mod pairs;
+pub mod pressure;
 pub mod problem;
+pub mod process;
 pub mod scsi_vpd;
+pub mod snmp;
+pub mod sockets;
+pub mod sockstat;
+pub mod softnet;
 pub mod stat;
 pub mod udev;
 pub mod uevent;

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_parse::{
-    Parsed, diskstats, loadavg, lsblk, meminfo, mounts, os_release, scsi_vpd, stat, udev, uevent,
+    Parsed, arp, conntrack, diskstats, exposition, loadavg, lsblk, meminfo, mounts, net_dev, os_release,
+    pairs, pressure, process, scsi_vpd, snmp, sockets, sockstat, softnet, stat, udev, uevent,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -168,6 +169,18 @@ fn parse_with_all(text: &str) {
     let _ = os_release::parse(text);
     let _ = udev::parse(text);
     let _ = uevent::parse(text);
+    let _ = arp::parse(text);
+    let _ = conntrack::parse(text);
+    let _ = exposition::parse(text);
+    let _ = net_dev::parse(text);
+    let _ = pairs::parse(text, |_| true);
+    let _ = pressure::parse(text);
+    let _ = (snmp::parse(text), snmp::parse_v6(text));
+    let _ = sockstat::parse(text);
+    let _ = softnet::parse(text);
+    let _ = text.lines().map(sockets::parse_line).count();
+    let _ = (process::parse_stat(text), process::parse_io(text));
+    let _ = process::parse_limit(text, "Max");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Draft {
     /// Adds a sample on the server itself.
     pub fn sample(&mut self, metric: &Metric, labels: &[(&'static str, &str)], value: f64) {
         let labels = self.labels(labels);
-        self.push_sample(metric.sample(labels, value));
+        self.push(metric.sample(labels, value));
     }
 
     /// Adds a sample on a resource, or on the server if there is none.
@@ -52,7 +52,7 @@ impl Draft {
         value: f64,
     ) {
         let labels = self.labels(labels);
-        self.push_sample(match resource {
+        self.push(match resource {
             Some(key) => metric.sample_of(key, labels, value),
             None => metric.sample(labels, value),
         });
@@ -64,10 +64,11 @@ impl Draft {
             self.problem(format!("metric name of {middle:.60} is too long: left out"));
             return;
         }
-        self.push_sample(family.sample(middle, Labels::default(), value));
+        self.push(family.sample(middle, Labels::default(), value));
     }
 
-    fn push_sample(&mut self, sample: Sample) {
+    /// Adds a sample whose name and labels are not ours.
+    pub fn push(&mut self, sample: Sample) {
         if self.series.insert((sample.name.clone(), sample.labels.clone())) {
             self.facts.samples.push(sample);
         } else {

@@ -18,12 +18,27 @@ fn host_under(folder: &tempfile::TempDir) -> Host {
     Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap()
 }
 
-const INPUTS: [&str; 7] = [
+const INPUTS: [&str; 22] = [
     "proc/stat",
     "proc/meminfo",
     "proc/loadavg",
     "proc/diskstats",
+    "proc/net/arp",
+    "proc/net/dev",
+    "proc/net/netstat",
+    "proc/net/snmp",
+    "proc/net/snmp6",
+    "proc/net/sockstat",
+    "proc/net/softnet_stat",
+    "proc/net/stat/nf_conntrack",
+    "proc/net/tcp",
+    "proc/net/udp",
+    "proc/pressure/cpu",
     "proc/self/mountinfo",
+    "proc/sys/fs/file-nr",
+    "proc/sys/kernel/random/entropy_avail",
+    "etc/localtime",
+    "var/lib/prometheus/node-exporter/x.prom",
     "etc/os-release",
     "muster/run/smartctl/scan",
 ];
@@ -77,7 +92,7 @@ async fn nonsense_is_told_as_problems_and_makes_nothing_healthy() {
                 .all(|resource| resource.shown_health() != Health::Healthy)
         );
     }
-    assert!(7 <= with_problems, "{with_problems}");
+    assert!(20 <= with_problems, "{with_problems}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `[collect]`, `[filesystem]`, `[smart]`: what is collected, and how often.
+//! `[collect]`, `[filesystem]`, `[smart]`, `[textfile]`: what is collected, and how often.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub filesystem: Filesystem,
     /// How drives are asked.
     pub smart: Smart,
+    /// Where scripts leave their metrics.
+    pub textfile: Textfile,
 }
 
 impl Settings {
@@ -171,6 +173,30 @@ impl Default for Smart {
     }
 }
 
+/// Where scripts leave their metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Textfile {
+    /// Folders whose `*.prom` files are read.
+    pub directories: Vec<String>,
+}
+
+impl Textfile {
+    /// Where Debian's `node_exporter` looks, and our own.
+    pub const DIRECTORIES_DEFAULT: [&str; 2] =
+        ["/var/lib/prometheus/node-exporter", "/var/lib/muster/textfile"];
+}
+
+impl Default for Textfile {
+    fn default() -> Self {
+        Self {
+            directories: Self::DIRECTORIES_DEFAULT
+                .iter()
+                .map(|&folder| folder.to_owned())
+                .collect(),
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCollect {
@@ -193,10 +219,17 @@ pub(super) struct RawSmart {
     devices: BTreeMap<String, smart::RawDevice>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTextfile {
+    directories: Option<Vec<String>>,
+}
+
 pub(super) fn validate(
     collect: RawCollect,
     filesystem: RawFilesystem,
     smart: RawSmart,
+    textfile: RawTextfile,
     problems: &mut Problems,
 ) -> Settings {
     for name in collect
@@ -218,7 +251,21 @@ pub(super) fn validate(
         intervals,
         filesystem: validate_filesystem(filesystem, problems),
         smart: validate_smart(smart, problems),
+        textfile: validate_textfile(textfile, problems),
     }
+}
+
+fn validate_textfile(raw: RawTextfile, problems: &mut Problems) -> Textfile {
+    let Some(directories) = raw.directories else {
+        return Textfile::default();
+    };
+    for folder in directories.iter().filter(|folder| !folder.starts_with('/')) {
+        problems.note(
+            "textfile.directories",
+            &format!("{folder:?} does not begin with a slash"),
+        );
+    }
+    Textfile { directories }
 }
 
 fn check_interval(name: &str, text: &str) -> Result<Duration, String> {
@@ -314,11 +361,13 @@ pub(super) fn default_text() -> String {
          # Single drives, by node, serial number or key: what smartctl takes one for (several types for the disks behind\n\
          # one controller, such as [\"megaraid,0\", \"megaraid,1\"]), how often it is asked where that is less often than\n\
          # the collector runs, and whether it is never asked.\n\
-         # devices = {{ \"/dev/sdb\" = {{ type = \"sat\", interval = \"6h\", ignore = false }} }}\n",
+         # devices = {{ \"/dev/sdb\" = {{ type = \"sat\", interval = \"6h\", ignore = false }} }}\n\n\
+         [textfile]\n# Folders whose *.prom files are read.\n# directories = [{}]\n",
         quoted(&Filesystem::EXCLUDE_MOUNT_POINTS_DEFAULT),
         quoted(&Filesystem::EXCLUDE_TYPES_DEFAULT),
         Smart::CONCURRENCY_DEFAULT,
         Smart::DEADLINE_DEFAULT.as_secs(),
+        quoted(&Textfile::DIRECTORIES_DEFAULT),
     );
     text
 }

@@ -4,7 +4,7 @@
 //! `RESOLVE_IN_ROOT`), so that a captured `etc/os-release -> /usr/lib/os-release` stays inside. Calls block.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use super::HostError;
 
 /// Longest file that is read.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What is read at once of a file that is read by lines.
+const LINES_BUFFER: usize = 32 * 1024;
 /// Most names of a folder that are read.
 const LIST_MAX: usize = 65_536;
 
@@ -80,6 +82,46 @@ impl Files {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }))
+    }
+
+    /// Gives each line of a file that may be long to `take`, without holding it whole; `false` if there is none.
+    ///
+    /// # Errors
+    /// [`HostError`] if it is there and cannot be read, or is over `limit` bytes.
+    pub fn each_line(&self, path: &str, limit: usize, mut take: impl FnMut(&str)) -> Result<bool, HostError> {
+        let Some(opened) = self.open(path, OFlag::O_RDONLY)? else {
+            return Ok(false);
+        };
+        let refused = |source| HostError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        let mut reader = BufReader::with_capacity(LINES_BUFFER, File::from(opened).take(bound));
+        let (mut line, mut total) = (Vec::new(), 0);
+        loop {
+            line.clear();
+            let count = reader.read_until(b'\n', &mut line).map_err(refused)?;
+            total += count;
+            if limit < total {
+                return Err(HostError::TooLarge {
+                    path: path.to_owned(),
+                    limit,
+                });
+            }
+            if count == 0 {
+                return Ok(true);
+            }
+            take(String::from_utf8_lossy(&line).trim_end_matches('\n'));
+        }
+    }
+
+    /// When a file was last written, Unix seconds; `None` if there is none.
+    #[must_use]
+    pub fn modified_s(&self, path: &str) -> Option<f64> {
+        let opened = self.open(path, OFlag::O_PATH).ok()??;
+        let found = nix::sys::stat::fstat(opened).ok()?;
+        Some(found.st_mtime as f64 + found.st_mtime_nsec as f64 / 1e9)
     }
 
     /// The trimmed text of a small attribute file. Absent, empty and unreadable are all `None`: for attributes that

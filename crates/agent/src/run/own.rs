@@ -1,4 +1,4 @@
-//! What the agent says of itself: how full its outbox is, how often it had to connect, what it costs.
+//! What the agent says of itself: how full its outbox is, how often it had to connect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use muster_catalogue as catalogue;
 use muster_model::{Facts, Labels, RunOutcome, Sample};
-use nix::unistd::{SysconfVar, sysconf};
 use tokio::sync::{mpsc, watch};
 
 use crate::collect::Tick;
@@ -51,16 +50,16 @@ impl Own {
             if *heartbeat_only.borrow() {
                 continue;
             }
-            let tick = self.tick().await;
+            let tick = self.tick();
             if ticks_tx.send(tick).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn tick(&self) -> Tick {
+    fn tick(&self) -> Tick {
         let (started_ms, began) = (self.host.now_ms(), self.host.instant());
-        let samples = self.samples().await;
+        let samples = self.samples();
         Tick {
             collector: COLLECTOR,
             started_ms,
@@ -76,7 +75,7 @@ impl Own {
         }
     }
 
-    async fn samples(&self) -> Vec<Sample> {
+    fn samples(&self) -> Vec<Sample> {
         let stats = self.outbox.stats();
         let connections = self.connections.load(Ordering::Relaxed);
         let none = Labels::default;
@@ -87,7 +86,7 @@ impl Own {
             catalogue::MUSTER_AGENT_SPOOL_LOST_REPORTS_TOTAL
                 .sample(Labels::of(&[("reason", reason)]), count as f64)
         };
-        let mut samples = vec![
+        vec![
             catalogue::MUSTER_AGENT_INFO.sample(Labels::of(&[("version", AGENT_VERSION)]), 1.0),
             catalogue::MUSTER_AGENT_OUTBOX_BYTES.sample(none(), stats.held_bytes as f64),
             catalogue::MUSTER_AGENT_UNACKED_REPORTS.sample(none(), stats.held_reports as f64),
@@ -103,71 +102,6 @@ impl Own {
             catalogue::MUSTER_AGENT_SPOOL_PAST_REPORTS.sample(none(), stats.past_reports as f64),
             lost("buffer_full", stats.dropped_reports),
             lost("damaged", stats.damaged_reports),
-        ];
-        samples.extend(self.process().await);
-        samples
-    }
-
-    /// Processor time and memory of this process. Nothing if the server is a folder: this process is not in it.
-    async fn process(&self) -> Vec<Sample> {
-        if !self.host.is_system() {
-            return Vec::new();
-        }
-        let Ok(Some(stat)) = self.host.read_proc("self/stat").await else {
-            return Vec::new();
-        };
-        let sysconf = |name| sysconf(name).ok().flatten().map(|value| value as f64);
-        let (Some(ticks_per_second), Some(page_bytes)) =
-            (sysconf(SysconfVar::CLK_TCK), sysconf(SysconfVar::PAGE_SIZE))
-        else {
-            return Vec::new();
-        };
-        let Some(usage) = Usage::parse(&stat) else {
-            return Vec::new();
-        };
-        vec![
-            catalogue::PROCESS_CPU_SECONDS_TOTAL
-                .sample(Labels::default(), usage.cpu_ticks as f64 / ticks_per_second),
-            catalogue::PROCESS_RESIDENT_MEMORY_BYTES
-                .sample(Labels::default(), usage.resident_pages as f64 * page_bytes),
         ]
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Usage {
-    cpu_ticks: u64,
-    resident_pages: u64,
-}
-
-impl Usage {
-    /// Parses `/proc/self/stat` (proc(5)): after the name in parentheses, which may itself contain any character,
-    /// come the fields from the third on.
-    fn parse(stat: &str) -> Option<Self> {
-        let (_, fields) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let number = |number_in_manual: usize| fields.get(number_in_manual - 3)?.parse::<u64>().ok();
-        Some(Self {
-            cpu_ticks: number(14)? + number(15)?,
-            resident_pages: number(24)?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
-        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 5 0 1000 9000000 1234 18446744073709551615";
-        assert_eq!(
-            Usage::parse(stat),
-            Some(Usage {
-                cpu_ticks: 300,
-                resident_pages: 1234
-            })
-        );
-        assert_eq!(Usage::parse("42 (a"), None);
     }
 }

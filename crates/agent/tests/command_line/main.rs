@@ -44,7 +44,7 @@ fn what_cannot_be_used_ends_with_2_and_says_what_there_is() {
         ),
         (
             &["collect", "--only", "cpu,gpu"],
-            "no collector \"gpu\"; there are block, cpu",
+            "no collector \"gpu\"; there are arp, block",
         ),
         (
             &["--config", "/nonexistent", "--check-config"],
