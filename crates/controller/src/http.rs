@@ -8,6 +8,7 @@ mod access;
 mod agents;
 mod audit;
 mod auth;
+mod bulk;
 mod client;
 mod collect;
 mod collectors;
@@ -15,6 +16,7 @@ mod error;
 mod exposition;
 mod extract;
 mod federate;
+mod health;
 pub mod metrics;
 mod middleware;
 mod openapi;
@@ -24,6 +26,7 @@ mod range;
 mod resources;
 mod serve;
 mod servers;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -137,6 +140,8 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(servers::get))
         .change(administer, "server.change", routes!(servers::patch))
         .change(administer, "server.delete", routes!(servers::delete))
+        .change(administer, "server.enable", routes!(bulk::enable))
+        .change(administer, "server.disable", routes!(bulk::disable))
         .add(look, routes!(agents::list))
         .change(administer, "agent.adopt", routes!(agents::adopt))
         .change(administer, "agent.revoke", routes!(agents::revoke))
@@ -149,8 +154,12 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(collectors::errors_of_server))
         .add(look, routes!(collectors::errors))
         .add(look, routes!(collectors::stats))
+        .add(look, routes!(health::detailed))
         .add(look, routes!(range::range))
         .add(Access::Metrics, routes!(federate::federate))
+        .add(Access::Metrics, routes!(targets::of_server))
+        .add(Access::Metrics, routes!(targets::of_resource))
+        .add(Access::Metrics, routes!(targets::discover))
         .add(Access::Metrics, routes!(metrics::metrics))
         .add(administer, routes!(audit::list))
         .add(look, routes!(users::me))
@@ -202,6 +211,7 @@ fn pages(routes: Routes) -> Routes {
             "/devices/{id}",
             page::device,
         )
+        .page(Access::Page(Role::Viewer), Method::GET, "/api/docs", page::docs)
 }
 
 impl From<AppError> for Problem {

@@ -1,7 +1,9 @@
 //! How collections went: the last run of each collector, what failed, what is lost, and how much there is of all.
 
+use std::collections::HashMap;
+
 use muster_base::id::ServerId;
-use muster_model::ResourceKind;
+use muster_model::{Health, ResourceKind};
 
 use super::status::ServerStatus;
 use super::{App, AppError, Page, PageRequest, page};
@@ -87,6 +89,20 @@ pub struct Stats {
 }
 
 impl App {
+    /// How many devices, pools and databases, which are not gone, have which health.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn health_counts(&self) -> Result<HealthCounts, AppError> {
+        let kinds = [ResourceKind::Device, ResourceKind::Pool, ResourceKind::Database];
+        let mut counts = HealthCounts::new();
+        for (kind, health, count) in self.store.health_counts(&kinds).await? {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            counts.entry(kind).or_default().push((health, count));
+        }
+        Ok(counts)
+    }
+
     /// The collectors of one server by name.
     ///
     /// # Errors
@@ -159,6 +175,9 @@ impl App {
         Ok(stats)
     }
 }
+
+/// How many resources of a kind have which health.
+pub type HealthCounts = HashMap<ResourceKind, Vec<(Health, usize)>>;
 
 /// The two numbers of a cursor of [`App::collection_errors`].
 fn time_and_id(cursor: &str) -> Option<(i64, i64)> {

@@ -13,6 +13,7 @@ mod step;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use self::join::JOBS;
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::MetricType;
 use muster_samples::Matcher;

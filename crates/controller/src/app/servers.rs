@@ -1,5 +1,6 @@
 //! Servers: listing, creating with a bound enrolment token, changing, deleting.
 
+mod bulk;
 mod fields;
 
 use std::collections::HashMap;

@@ -99,6 +99,8 @@ codes! {
     Internal => "internal", INTERNAL_SERVER_ERROR, "Something went wrong in the controller";
     /// More requests are under way than are served at once.
     Overloaded => "overloaded", SERVICE_UNAVAILABLE, "Too many requests are under way";
+    /// The server is silent, so there is nothing to show of now.
+    ServerNotReporting => "server_not_reporting", SERVICE_UNAVAILABLE, "The server does not report";
     /// Answering took longer than a request may.
     TimedOut => "timed_out", GATEWAY_TIMEOUT, "The answer took too long";
 }

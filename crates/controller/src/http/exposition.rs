@@ -23,8 +23,8 @@ pub(super) struct Row {
     pub(super) labels: Vec<(String, String)>,
     /// The value.
     pub(super) value: f64,
-    /// Its time, Unix milliseconds.
-    pub(super) time_ms: i64,
+    /// Its time, Unix milliseconds; without one it holds when it is read.
+    pub(super) time_ms: Option<i64>,
 }
 
 /// What stands above the rows of one metric.
@@ -93,7 +93,10 @@ fn write_row(out: &mut String, row: &Row) {
     }
     out.push(' ');
     write_value(out, row.value);
-    writeln!(out, " {}", row.time_ms).expect("writing to a string does not fail");
+    match row.time_ms {
+        Some(time_ms) => writeln!(out, " {time_ms}").expect("writing to a string does not fail"),
+        None => out.push('\n'),
+    }
 }
 
 /// Backslash and line feed are escaped everywhere, the quotation mark in label values only.
@@ -146,7 +149,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             value,
-            time_ms: 1_700_000_000_123,
+            time_ms: Some(1_700_000_000_123),
         }
     }
 

@@ -69,7 +69,7 @@ pub(super) async fn federate(
                 name: series.name,
                 labels: series.labels,
                 value: series.value,
-                time_ms: series.time_ms,
+                time_ms: Some(series.time_ms),
             }
         })
         .collect();
@@ -79,7 +79,7 @@ pub(super) async fn federate(
 }
 
 /// The catalogue's word on a metric; for what it does not know, the type its agent gave.
-fn head(name: &str, types: &HashMap<Arc<str>, MetricType>) -> (String, MetricType) {
+pub(super) fn head(name: &str, types: &HashMap<Arc<str>, MetricType>) -> (String, MetricType) {
     match muster_catalogue::lookup(name) {
         Some(known) => (known.help.to_owned(), known.metric_type),
         None => (

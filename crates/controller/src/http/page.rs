@@ -5,6 +5,7 @@
 
 mod chart;
 mod device;
+mod docs;
 mod fleet;
 mod format;
 mod layout;
@@ -26,6 +27,7 @@ use super::error::{Code, Problem};
 use super::extract::{Path, Query};
 use super::serve::Peer;
 use super::{auth, resources, servers};
+pub(super) use docs::docs;
 pub(super) use login::problem;
 
 const STYLE: &str = include_str!("page/style.css");

@@ -8,3 +8,4 @@ mod page;
 mod people;
 mod series;
 mod streams;
+mod targets;

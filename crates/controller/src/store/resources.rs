@@ -1,5 +1,7 @@
 //! Reading resources and links.
 
+mod counts;
+
 use std::collections::HashMap;
 
 use muster_base::id::{ResourceId, ServerId};

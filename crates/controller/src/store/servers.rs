@@ -1,5 +1,7 @@
 //! Servers, and the resource that stands for each.
 
+mod bulk;
+
 use std::collections::{BTreeMap, HashMap};
 
 use muster_base::id::{AgentId, ServerId};

@@ -13,7 +13,21 @@ const JOINED: [&str; 3] = ["instance", "job", "server_id"];
 /// Metrics whose names start otherwise belong to this job.
 const JOB_OF_THE_REST: &str = "node";
 /// The scrape jobs under which stock dashboards expect metrics, by the prefix of the metrics' names.
-const JOBS: [(&str, &str); 2] = [("muster_", "muster"), ("smartctl_", "smartctl")];
+const PREFIXES: [(&str, &str); 8] = [
+    ("cadvisor_", "cadvisor"),
+    ("container_", "cadvisor"),
+    ("machine_", "cadvisor"),
+    ("muster_", "muster"),
+    ("mysql_", "mysql"),
+    ("pg_", "postgres"),
+    ("smartctl_", "smartctl"),
+    ("zfs_", "zfs"),
+];
+
+/// Every scrape job there is.
+pub const JOBS: [&str; 7] = [
+    "node", "smartctl", "zfs", "postgres", "mysql", "cadvisor", "muster",
+];
 
 /// A selector, split into what the store can judge and what only the join can.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +52,7 @@ impl Joined {
             }
         }
         let takes = |job: &str| of_job.iter().all(|matcher| matcher.matches(job));
-        let (taken, left): (Vec<_>, Vec<_>) = JOBS.into_iter().partition(|(_, job)| takes(job));
+        let (taken, left): (Vec<_>, Vec<_>) = PREFIXES.into_iter().partition(|(_, job)| takes(job));
         let (op, prefixes) = if takes(JOB_OF_THE_REST) {
             (MatchOp::Nre, left)
         } else {
@@ -83,7 +97,9 @@ impl Joined {
 
 /// The scrape job of a metric.
 fn job(metric: &str) -> &'static str {
-    let found = JOBS.into_iter().find(|(prefix, _)| metric.starts_with(prefix));
+    let found = PREFIXES
+        .into_iter()
+        .find(|(prefix, _)| metric.starts_with(prefix));
     found.map_or(JOB_OF_THE_REST, |(_, job)| job)
 }
 
@@ -178,6 +194,11 @@ mod tests {
         assert!(takes(MatchOp::Eq, "postgres").is_empty());
         for metric in metrics {
             assert!(takes(MatchOp::Eq, job(metric)).contains(&metric));
+            assert!(JOBS.contains(&job(metric)));
         }
+        for (prefix, job) in PREFIXES {
+            assert!(JOBS.contains(&job), "{prefix}");
+        }
+        assert!(JOBS.contains(&JOB_OF_THE_REST));
     }
 }

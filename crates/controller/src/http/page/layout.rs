@@ -29,7 +29,20 @@ pub(super) fn document(title: &str, refresh: bool, body: &Markup) -> Markup {
 
 /// A page for somebody who is logged in.
 pub(super) fn page(title: &str, user: &str, content: &Markup) -> Markup {
-    let body = html! {
+    document(
+        title,
+        true,
+        &body(user, content, " · times are UTC · renewed every 30 s"),
+    )
+}
+
+/// A page for somebody who is logged in, that stays as it is.
+pub(super) fn still(title: &str, user: &str, content: &Markup) -> Markup {
+    document(title, false, &body(user, content, ""))
+}
+
+fn body(user: &str, content: &Markup, note: &str) -> Markup {
+    html! {
         div class="bar-top" {
             div {
                 (brand())
@@ -38,9 +51,8 @@ pub(super) fn page(title: &str, user: &str, content: &Markup) -> Markup {
             }
         }
         main { (content) }
-        footer { "Muster " (env!("CARGO_PKG_VERSION")) " · times are UTC · renewed every 30 s" }
-    };
-    document(title, true, &body)
+        footer { "Muster " (env!("CARGO_PKG_VERSION")) (note) " · " a href="/api/docs" { "API reference" } }
+    }
 }
 
 /// The mark and the name, leading home.
