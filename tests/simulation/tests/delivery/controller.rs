@@ -22,6 +22,7 @@ use muster_proto::v1::{
 use tokio::sync::mpsc;
 
 use crate::oracle::Snapshot;
+use crate::sabotage::Sabotage;
 
 /// Bytes of reports that an agent may have unacknowledged.
 const CREDIT_BYTES: u64 = 1024 * 1024;
@@ -80,6 +81,7 @@ pub(crate) struct Controller {
     sessions: BTreeMap<usize, Session>,
     pub(crate) store_epoch: u64,
     pings: u64,
+    sabotage: Option<Sabotage>,
 }
 
 pub(crate) fn agent_id(agent: usize) -> AgentId {
@@ -93,7 +95,7 @@ fn source(agent: usize) -> Source {
     }
 }
 
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     // Memory where there is some: that a commit reaches the disk is SQLite's and is tested elsewhere.
     let shared = std::path::Path::new("/dev/shm");
     if shared.is_dir() {
@@ -108,7 +110,11 @@ fn utf8(dir: &tempfile::TempDir) -> &Utf8Path {
 
 /// The files as they are now, as a power loss would find them: nothing is closed first.
 fn copy(from: &Utf8Path, to: &Utf8Path) {
-    for name in ["intake.db", "intake.db-wal"] {
+    copy_files(&["intake.db", "intake.db-wal"], from, to);
+}
+
+fn copy_files(names: &[&str], from: &Utf8Path, to: &Utf8Path) {
+    for name in names {
         let source: Utf8PathBuf = from.join(name);
         if source.exists() {
             std::fs::copy(source, to.join(name)).unwrap();
@@ -118,7 +124,12 @@ fn copy(from: &Utf8Path, to: &Utf8Path) {
 
 impl Controller {
     /// Starts on what `dir` holds.
-    fn start_in(dir: tempfile::TempDir, store_epoch: u64, clock: WallClock) -> Self {
+    fn start_in(
+        dir: tempfile::TempDir,
+        store_epoch: u64,
+        clock: WallClock,
+        sabotage: Option<Sabotage>,
+    ) -> Self {
         let options = Options {
             commit_after: std::time::Duration::ZERO,
             space: Arc::new(|_| None),
@@ -134,25 +145,30 @@ impl Controller {
             sessions: BTreeMap::new(),
             store_epoch,
             pings: 0,
+            sabotage,
         }
     }
 
-    pub(crate) fn new(store_epoch: u64, clock: WallClock) -> Self {
-        Self::start_in(folder(), store_epoch, clock)
+    pub(crate) fn new(store_epoch: u64, clock: WallClock, sabotage: Option<Sabotage>) -> Self {
+        Self::start_in(folder(), store_epoch, clock, sabotage)
     }
 
     /// Ends without a word and starts on what was on disk.
     pub(crate) async fn kill_and_restart(self) -> Self {
         let dir = folder();
-        copy(utf8(&self.dir), utf8(&dir));
+        if self.sabotage == Some(Sabotage::ForgetCommits) {
+            copy_files(&["intake.db"], utf8(&self.dir), utf8(&dir));
+        } else {
+            copy(utf8(&self.dir), utf8(&dir));
+        }
         self.intake.close().await;
-        Self::start_in(dir, self.store_epoch, self.clock.clone())
+        Self::start_in(dir, self.store_epoch, self.clock.clone(), self.sabotage)
     }
 
     /// Ends in order and starts again.
     pub(crate) async fn restart(self) -> Self {
         self.intake.close().await;
-        Self::start_in(self.dir, self.store_epoch, self.clock)
+        Self::start_in(self.dir, self.store_epoch, self.clock, self.sabotage)
     }
 
     pub(crate) fn back_up(&self, snapshot: Snapshot) -> Backup {
@@ -166,7 +182,7 @@ impl Controller {
         self.intake.close().await;
         let dir = folder();
         copy(utf8(&backup.dir), utf8(&dir));
-        Self::start_in(dir, store_epoch, self.clock)
+        Self::start_in(dir, store_epoch, self.clock, self.sabotage)
     }
 
     /// All connections are gone, with what was read from them.
@@ -279,7 +295,10 @@ impl Controller {
             let (answer_tx, answer) = mpsc::unbounded_channel();
             let reply_to = ReplyTo::new(answer_tx, None);
             let report = match item {
-                Item::Report(report, plain, placement) => {
+                Item::Report(mut report, plain, placement) => {
+                    if let Some(sabotage) = self.sabotage {
+                        sabotage.spoil(&mut report);
+                    }
                     let told = report.clone();
                     self.ingest
                         .report(source(agent), *report, plain, placement, reply_to)
@@ -324,7 +343,11 @@ impl Controller {
         for answer in answers {
             match answer {
                 Answer::Stored { epoch, sequence, .. } => {
-                    let _ = told.entry(*epoch).or_default().0.insert(*sequence);
+                    let ranges = &mut told.entry(*epoch).or_default().0;
+                    let _ = ranges.insert(*sequence);
+                    if self.sabotage == Some(Sabotage::AckOneMore) {
+                        let _ = ranges.insert(*sequence + 1);
+                    }
                 }
                 Answer::Defined { epoch, definitions } => {
                     let known = &mut told.entry(*epoch).or_default().1;

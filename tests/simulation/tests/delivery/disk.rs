@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use muster_agent::spool::{Files, OpenFile, Space};
 use nix::errno::Errno;
 
+use crate::sabotage::Sabotage;
 use crate::trace::Trace;
 
 /// The unit that a disk writes whole.
@@ -44,6 +45,7 @@ struct Inner {
     /// Operations until the power goes.
     ops_left: Option<u32>,
     is_dead: bool,
+    sabotage: Option<Sabotage>,
     random: fastrand::Rng,
     trace: Trace,
 }
@@ -59,12 +61,13 @@ impl std::fmt::Debug for SimDisk {
 }
 
 impl SimDisk {
-    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, trace: Trace, sabotage: Option<Sabotage>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             files: BTreeMap::new(),
             faults: Faults::default(),
             ops_left: None,
             is_dead: false,
+            sabotage,
             random: fastrand::Rng::with_seed(seed),
             trace,
         })))
@@ -218,6 +221,9 @@ impl Files for SimDisk {
     fn list(&self, dir: &Utf8Path) -> io::Result<Vec<String>> {
         let inner = self.lock();
         inner.check(None)?;
+        if inner.sabotage == Some(Sabotage::ForgetSpool) {
+            return Ok(Vec::new());
+        }
         let below = inner.files.keys().filter_map(|path| path.strip_prefix(dir).ok());
         let mut names: Vec<String> = below
             .filter_map(|path| Some(path.components().next()?.as_str().to_owned()))
@@ -371,9 +377,15 @@ impl OpenFile for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let alive = self.disk.op("sync", &self.path, &[]);
-        let fault = self.disk.lock().faults.sync;
+        let (fault, sabotage) = {
+            let inner = self.disk.lock();
+            (inner.faults.sync, inner.sabotage)
+        };
         let mut file = lock(&self.file);
         alive?;
+        if sabotage == Some(Sabotage::SyncNothing) {
+            return Ok(());
+        }
         if let Some(errno) = fault {
             // The system has told of it once; what was to be written is clean for it now, and will never be.
             file.unsynced.clear();

@@ -2,8 +2,8 @@
 //! wrong with them.
 //!
 //! Real are the agent's outbox, spool, keeper and session, the wire's framing and conversion, and the controller's
-//! judgement and intake. Simulated are time, disks, links and the loops that wait. `MUSTER_SIM_SEED=N` runs one seed
-//! and prints what happens; `MUSTER_SIM_SEEDS=N` runs as many as wanted.
+//! judgement, intake and sample store. Simulated are time, disks, links and the loops that wait. `MUSTER_SIM_SEED=N`
+//! runs one seed and prints what happens; `MUSTER_SIM_SEEDS=N` runs as many as wanted.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![allow(
@@ -16,6 +16,8 @@ mod controller;
 mod disk;
 mod faults;
 mod oracle;
+mod sabotage;
+mod samples;
 mod trace;
 mod world;
 
@@ -25,6 +27,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::oracle::Figures;
+use crate::sabotage::Sabotage;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -42,8 +45,8 @@ struct Failure {
     tail: String,
 }
 
-/// Runs one seed; returns what it came to and the digest of all that happened.
-fn run(seed: u64, is_verbose: bool) -> Result<(Figures, (u64, u64)), Failure> {
+/// Runs one seed, with the code broken if so wanted; returns what it came to and the digest of all that happened.
+fn run(seed: u64, sabotage: Option<Sabotage>, is_verbose: bool) -> Result<(Figures, (u64, u64)), Failure> {
     let trace = Trace::new(is_verbose);
     let world = AssertUnwindSafe(|| {
         let identity = agent::identity();
@@ -53,7 +56,7 @@ fn run(seed: u64, is_verbose: bool) -> Result<(Figures, (u64, u64)), Failure> {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(World::new(seed, &identity, &uplinks, trace.clone()).run())
+        runtime.block_on(World::new((seed, sabotage), &identity, &uplinks, trace.clone()).run())
     });
     match std::panic::catch_unwind(world) {
         Ok(figures) => Ok((figures, trace.digest())),
@@ -109,7 +112,7 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_goes_wrong() {
                     if !seeds.contains(&seed) {
                         return;
                     }
-                    match run(seed, is_verbose) {
+                    match run(seed, None, is_verbose) {
                         Ok((figures, digest)) => {
                             let mut sum = sum.lock().unwrap();
                             (sum.0, sum.2) = (sum.0 + 1, sum.2 + digest.1);
@@ -137,11 +140,33 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_goes_wrong() {
 fn the_same_seed_does_the_same_to_the_byte() {
     let seeds = seeds();
     for seed in seeds.step_by(usize::try_from(TWICE_EVERY).unwrap()).take(200) {
-        let digests = [run(seed, false), run(seed, false)].map(|run| match run {
+        let digests = [run(seed, None, false), run(seed, None, false)].map(|run| match run {
             Ok((_, digest)) => digest,
             // What goes wrong is the other test's; that it goes wrong in the same way is this one's.
             Err(failure) => (failure.message.len() as u64, failure.tail.len() as u64),
         });
         assert_eq!(digests[0], digests[1], "seed {seed} did two different things");
     }
+}
+
+/// O6: whoever breaks the code so that something is lost or doubled is told by one of the first seeds.
+#[test]
+fn every_way_to_break_delivery_on_purpose_is_found_by_one_of_the_first_seeds() {
+    const SEEDS_MAX: u64 = 60;
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = Sabotage::ALL.map(|sabotage| {
+        let failure = (0..SEEDS_MAX).find_map(|seed| run(seed, Some(sabotage), false).err());
+        (sabotage, failure)
+    });
+    let _ = std::panic::take_hook();
+    for (sabotage, failure) in &found {
+        match failure {
+            Some(failure) => println!(
+                "O6: {sabotage:?}: seed {} says: {}",
+                failure.seed, failure.message
+            ),
+            None => println!("O6: {sabotage:?}: not found by {SEEDS_MAX} seeds"),
+        }
+    }
+    assert!(found.iter().all(|(_, failure)| failure.is_some()));
 }

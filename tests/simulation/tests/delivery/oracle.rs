@@ -39,6 +39,8 @@ pub(crate) struct Figures {
     pub(crate) told_lost_samples: u64,
     pub(crate) unclean_lost_samples: u64,
     pub(crate) restored_away: u64,
+    /// Samples that the sample store has, each once and to the bit.
+    pub(crate) samples_in_store: u64,
     pub(crate) acked: u64,
     pub(crate) faults: u64,
 }
@@ -52,6 +54,7 @@ impl Figures {
         self.told_lost_samples += other.told_lost_samples;
         self.unclean_lost_samples += other.unclean_lost_samples;
         self.restored_away += other.restored_away;
+        self.samples_in_store += other.samples_in_store;
         self.acked += other.acked;
         self.faults += other.faults;
     }

@@ -19,6 +19,8 @@ use crate::controller::{Backup, Controller};
 use crate::disk::SimDisk;
 use crate::faults::{Fault, Plan};
 use crate::oracle::{Figures, Oracle};
+use crate::sabotage::Sabotage;
+use crate::samples;
 use crate::trace::Trace;
 
 /// After the faults, everything has to be delivered within this time.
@@ -93,14 +95,26 @@ pub(crate) struct World<'a> {
     pub(crate) backups: Vec<Backup>,
     store_id: uuid::Uuid,
     is_draining: bool,
+    sabotage: Option<Sabotage>,
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(seed: u64, identity: &'a Identity, uplinks: &'a Uplinks, trace: Trace) -> Self {
+    pub(crate) fn new(
+        (seed, sabotage): (u64, Option<Sabotage>),
+        identity: &'a Identity,
+        uplinks: &'a Uplinks,
+        trace: Trace,
+    ) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let plan = Plan::draw(&mut random);
         let agents: Vec<_> = (0..plan.agents)
-            .map(|index| Agent::new(index, SimDisk::new(random.u64(..), trace.clone()), plan.sizes))
+            .map(|index| {
+                Agent::new(
+                    index,
+                    SimDisk::new(random.u64(..), trace.clone(), sabotage),
+                    plan.sizes,
+                )
+            })
             .collect();
         let links = (0..plan.agents).map(|_| Link {
             latency_ms: random.u64(1..400),
@@ -123,13 +137,14 @@ impl<'a> World<'a> {
             agents,
             links,
             links_made: 0,
-            controller: Some(Controller::new(random.u64(1..), clock)),
+            controller: Some(Controller::new(random.u64(1..), clock, sabotage)),
             is_controller_up: true,
             controller_run: 0,
             is_commit_due: false,
             backups: Vec::new(),
             store_id: uuid::Uuid::from_u128(random.u128(..)),
             is_draining: false,
+            sabotage,
             random,
             plan,
         };
@@ -379,6 +394,8 @@ impl<'a> World<'a> {
             }
         }
         controller.close().await;
-        self.oracle.judge(&log, &definitions)
+        let mut figures = self.oracle.judge(&log, &definitions);
+        figures.samples_in_store = samples::judge(&log, &definitions, &mut self.random, self.sabotage);
+        figures
     }
 }

@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use super::{Event, RECONNECT_MS_MAX, World};
 use crate::controller::{self, Outcome, Took};
+use crate::sabotage::Sabotage;
 
 /// Frames that fit between the agent's session and the other end.
 const IN_FLIGHT_MAX: usize = 12;
@@ -291,7 +292,8 @@ impl World<'_> {
         if chance == 0 {
             // The disk refuses, and nothing of it is stored.
             self.say(format_args!("controller: a commit of {} fails", items.len()));
-            let answers: Vec<_> = items.iter().map(|(agent, _)| (*agent, Answer::Failed)).collect();
+            let answer = |item| Sabotage::answer_of_failed(self.sabotage, item);
+            let answers: Vec<_> = items.iter().map(|(agent, item)| (*agent, answer(item))).collect();
             return self.answer(&answers);
         }
         let outcomes = controller.commit(items).await;
