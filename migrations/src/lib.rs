@@ -14,6 +14,7 @@ mod m20261122_000008_renewals;
 mod m20261122_000009_audit;
 mod m20261122_000010_access;
 mod m20261122_000011_agent_states;
+mod m20261122_000012_device_judgements;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000009_audit::Migration),
             Box::new(m20261122_000010_access::Migration),
             Box::new(m20261122_000011_agent_states::Migration),
+            Box::new(m20261122_000012_device_judgements::Migration),
         ]
     }
 }

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod auth;
 pub mod collect;
 pub mod collectors;
+pub mod devices;
 pub mod enrolment;
 pub mod ingest;
 pub mod limit;

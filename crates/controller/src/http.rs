@@ -12,6 +12,7 @@ mod bulk;
 mod client;
 mod collect;
 mod collectors;
+mod devices;
 mod error;
 mod exposition;
 mod extract;
@@ -150,6 +151,11 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(resources::list))
         .add(look, routes!(resources::devices))
         .add(look, routes!(resources::device))
+        .add(look, routes!(devices::list))
+        .add(look, routes!(devices::verdict))
+        .change(act, "device.acknowledge", routes!(devices::acknowledge))
+        .change(act, "device.forget_baseline", routes!(devices::forget_baseline))
+        .change(act, "device.set_overrides", routes!(devices::set_overrides))
         .add(look, routes!(collectors::collectors))
         .add(look, routes!(collectors::errors_of_server))
         .add(look, routes!(collectors::errors))

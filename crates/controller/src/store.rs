@@ -14,6 +14,7 @@ mod entity;
 mod held;
 mod identities;
 mod installation;
+mod judgements;
 mod notes;
 mod people;
 mod positions;

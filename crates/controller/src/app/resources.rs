@@ -41,6 +41,16 @@ pub struct ResourceFilter {
     pub kind: Option<ResourceKind>,
     /// Also those that are gone.
     pub include_gone: bool,
+    /// Only with this health.
+    pub health: Option<Health>,
+    /// Only of servers of this name.
+    pub hostname: Option<String>,
+    /// Only disks of this type: `hdd`, `ssd`, `nvme` or `unknown`.
+    pub device_type: Option<String>,
+    /// Only with this in the model, in any case.
+    pub model: Option<String>,
+    /// Only with this in the serial number, in any case.
+    pub serial: Option<String>,
 }
 
 /// `from` rests on `to`.

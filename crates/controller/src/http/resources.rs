@@ -303,6 +303,7 @@ pub(super) async fn list(
         server: Some(server),
         kind,
         include_gone,
+        ..ResourceFilter::default()
     };
     let page = state.app.resources(filter, page).await?;
     Ok(Json(List::of(page, ResourceBody::from)))
@@ -336,6 +337,7 @@ pub(super) async fn devices(
         server: Some(server),
         kind: Some(ResourceKind::Device),
         include_gone,
+        ..ResourceFilter::default()
     };
     let page = state.app.resources(filter, page).await?;
     Ok(Json(List::of(page, DeviceBody::from)))

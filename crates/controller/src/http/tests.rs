@@ -2,6 +2,7 @@
 
 mod api;
 mod bounds;
+mod devices;
 mod doors;
 mod harness;
 mod page;

@@ -14,6 +14,7 @@ pub(crate) mod login_origin;
 pub(crate) mod session;
 pub(crate) mod user_account;
 
+pub(crate) mod device_judgement;
 pub(crate) mod resource;
 pub(crate) mod server;
 

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attributes, Health, LinkType, ResourceKey, ResourceKind};
+use sea_orm::sea_query::{Expr, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::entity::{link, resource, server};
@@ -45,32 +46,7 @@ impl Store {
 
     /// A resource with its raw documents.
     pub(crate) async fn resource(&self, id: ResourceId) -> Result<Option<ResourceView>, StoreError> {
-        const DOING: &str = "read a resource";
-        let everything = ResourceFilter {
-            include_gone: true,
-            ..ResourceFilter::default()
-        };
-        let found = select(&everything)
-            .filter(resource::Column::Id.eq(id.0))
-            .select_only()
-            .columns(without_raw())
-            .into_tuple::<Row>()
-            .one(&self.reader)
-            .await
-            .doing(DOING)?;
-        let Some(row) = found else { return Ok(None) };
-        let mut view = view(row)?;
-        let raw: Option<Option<serde_json::Value>> = resource::Entity::find_by_id(id.0)
-            .select_only()
-            .column(resource::Column::Raw)
-            .into_tuple()
-            .one(&self.reader)
-            .await
-            .doing(DOING)?;
-        if let Some(raw) = raw.flatten() {
-            view.attributes.extend(attributes(raw));
-        }
-        Ok(Some(view))
+        find(&self.reader, id).await
     }
 
     /// How many resources of these servers are of each kind and not gone.
@@ -158,6 +134,39 @@ impl Store {
     }
 }
 
+/// A resource with its raw documents.
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: ResourceId,
+) -> Result<Option<ResourceView>, StoreError> {
+    const DOING: &str = "read a resource";
+    let everything = ResourceFilter {
+        include_gone: true,
+        ..ResourceFilter::default()
+    };
+    let found = select(&everything)
+        .filter(resource::Column::Id.eq(id.0))
+        .select_only()
+        .columns(without_raw())
+        .into_tuple::<Row>()
+        .one(connection)
+        .await
+        .doing(DOING)?;
+    let Some(row) = found else { return Ok(None) };
+    let mut view = view(row)?;
+    let raw: Option<Option<serde_json::Value>> = resource::Entity::find_by_id(id.0)
+        .select_only()
+        .column(resource::Column::Raw)
+        .into_tuple()
+        .one(connection)
+        .await
+        .doing(DOING)?;
+    if let Some(raw) = raw.flatten() {
+        view.attributes.extend(attributes(raw));
+    }
+    Ok(Some(view))
+}
+
 /// The columns of [`without_raw`], in its order.
 type Row = (
     i64,
@@ -204,10 +213,53 @@ fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
     if let Some(kind) = filter.kind {
         wanted = wanted.filter(resource::Column::Kind.eq(kind.as_str()));
     }
+    if let Some(health) = filter.health {
+        wanted = wanted.filter(resource::Column::Health.eq(health.as_str()));
+    }
+    if let Some(name) = &filter.hostname {
+        let named = server::Entity::find()
+            .select_only()
+            .column(server::Column::Id)
+            .filter(server::Column::Hostname.eq(name.as_str()));
+        wanted =
+            wanted.filter(resource::Column::ServerId.in_subquery(sea_orm::QueryTrait::into_query(named)));
+    }
+    if let Some(word) = &filter.device_type {
+        let text = attribute_text("device_type");
+        wanted = wanted.filter(Expr::expr(Func::coalesce([text, Expr::value("unknown")])).eq(word.as_str()));
+    }
+    for (name, part) in [("model", &filter.model), ("serial_number", &filter.serial)] {
+        if let Some(part) = part {
+            let text = Expr::expr(Func::lower(attribute_text(name)));
+            wanted = wanted.filter(text.like(LikeExpr::new(contains(&part.to_lowercase())).escape('\\')));
+        }
+    }
     if !filter.include_gone {
         wanted = wanted.filter(resource::Column::GoneMs.is_null());
     }
     wanted
+}
+
+/// The text of an attribute, as SQLite takes it out of the document.
+fn attribute_text(name: &'static str) -> Expr {
+    let path = format!("$.{name}");
+    Expr::expr(Func::cust("json_extract").args([
+        Expr::col((resource::Entity, resource::Column::Attributes)),
+        Expr::value(path),
+    ]))
+}
+
+/// A pattern for texts that have this part somewhere.
+fn contains(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in part.chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
 }
 
 fn view(row: Row) -> Result<ResourceView, StoreError> {

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "muster-model",
             "muster-proto",
             "muster-samples",
+            "smartmontools-parse",
         ],
     ),
     (

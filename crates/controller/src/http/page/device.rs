@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use muster_model::{Attribute, Health};
+use smartmontools_parse::trend::WearOut;
 
 use super::chart::{Line, start_ms};
 use super::load::{DAY_MS, DevicePage, number, text, whole};
@@ -21,8 +22,10 @@ pub(super) fn draw(view: &DevicePage) -> Markup {
         }
         (head(view))
         (verdict(device))
+        (decisions(view))
         (vitals(device))
         (temperature(view))
+        (wear(view))
         (facts(device))
         @if let Some(raw) = &raw { (smart::draw(raw)) }
     }
@@ -62,6 +65,73 @@ fn verdict(device: &ResourceView) -> Markup {
             strong { (sentence) }
             @if !device.health_reasons.is_empty() {
                 ul { @for reason in &device.health_reasons { li { (reason) } } }
+            }
+        }
+    }
+}
+
+/// What people decided about the disk.
+fn decisions(view: &DevicePage) -> Markup {
+    let judgement = &view.judgement;
+    html! {
+        @if !judgement.is_empty() {
+            section class="card" {
+                ul {
+                    @if let Some(accepted) = &judgement.baseline {
+                        li {
+                            "Its damage was accepted by " (accepted.by) " on " (format::time(accepted.at_ms))
+                            "; only what came on top counts"
+                            @if let Some(note) = &accepted.note { ": " q { (note) } }
+                        }
+                    }
+                    @if let Some(decided) = &judgement.overrides {
+                        li { "It has rules of its own, made by " (decided.by) " on " (format::time(decided.at_ms)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How the disk wears, and when it will be worn out.
+fn wear(view: &DevicePage) -> Markup {
+    /// Points farther apart than this are not joined.
+    const WEAR_GAP_MS: i64 = 3 * DAY_MS;
+    let points = &view.trend.wear;
+    let start_ms = start_ms(points, view.now_ms, 400 * DAY_MS);
+    let high = points.iter().map(|point| point.1).fold(10.0, f64::max);
+    let sentence = match view.trend.wear_out {
+        WearOut::At {
+            at_ms,
+            percent_per_year,
+            span_days,
+        } => format!(
+            "worn out about {}, at {percent_per_year:.1} % a year ({span_days:.0} days of history)",
+            format::time(at_ms).chars().take(10).collect::<String>()
+        ),
+        WearOut::NotInSight { percent_per_year, .. } => {
+            format!("not worn out within fifty years, at {percent_per_year:.1} % a year")
+        }
+        WearOut::Reached => "all of what it is rated for is used".to_owned(),
+        WearOut::CannotTell { reason } => format!("when it is worn out cannot be told: {reason}"),
+    };
+    html! {
+        @if 1 < points.len() {
+            @let high = (high / 10.0).ceil() * 10.0;
+            @let line = Line { points, start_ms, end_ms: view.now_ms, low: 0.0, high, gap_ms: WEAR_GAP_MS };
+            section class="card" {
+                header { h2 { "Endurance used over time" } span class="soft" { (sentence) } }
+                div class="plot" {
+                    div class="scale" {
+                        @for step in 0..3 { span { (format!("{:.0} %", high - high / 2.0 * f64::from(step))) } }
+                    }
+                    (line.chart("Endurance used"))
+                    div class="times" {
+                        @for end in [start_ms, view.now_ms] {
+                            span { (format::time(end).chars().take(10).collect::<String>()) }
+                        }
+                    }
+                }
             }
         }
     }

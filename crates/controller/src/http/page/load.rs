@@ -10,11 +10,13 @@ use muster_samples::{Matcher, NAME_LABEL};
 
 use super::vitals::{self, Vitals};
 use crate::app::collectors::{CollectionErrorView, CollectorView, GapView};
+use crate::app::devices::Judgement;
 use crate::app::resources::{ResourceFilter, ResourceView};
 use crate::app::series::RangeQuery;
 use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::{AppError, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
+use crate::http::devices::history::{self, Trend};
 use crate::http::error::Problem;
 
 /// How much history a disk's temperature chart shows.
@@ -90,6 +92,10 @@ pub(super) struct DevicePage {
     pub(super) hostname: String,
     /// Its temperature over the last day.
     pub(super) temperature: Vec<(i64, f64)>,
+    /// What people decided about it.
+    pub(super) judgement: Judgement,
+    /// How it wears, and how warm it has been.
+    pub(super) trend: Trend,
     /// Now, Unix ms.
     pub(super) now_ms: i64,
 }
@@ -189,7 +195,11 @@ pub(super) async fn device(state: &HttpState, device: ResourceView) -> Result<De
         .flat_map(|series| series.points)
         .collect();
     temperature.sort_by_key(|point| point.0);
+    let trend = history::trend(state, &device).await?;
+    let judgement = state.app.judged_device(device.id).await?.judgement;
     Ok(DevicePage {
+        trend,
+        judgement,
         device,
         hostname: server.hostname,
         temperature,
@@ -215,6 +225,7 @@ async fn all_of(
         server: Some(server),
         kind: Some(kind),
         include_gone: false,
+        ..ResourceFilter::default()
     };
     let request = PageRequest {
         limit: Some(PAGE_LIMIT_MAX),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use muster_base::id::{ResourceId, ServerId};
-use muster_model::{Attribute, Resource, ResourceKey};
+use muster_model::{Attribute, Health, Resource, ResourceKey};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{AppliedReport, RESOURCES_PER_SERVER_MAX};
 use crate::store::entity::resource::{ActiveModel, Column, Entity};
-use crate::store::{Doing as _, ROWS_PER_STATEMENT, StoreError};
+use crate::store::{Doing as _, ROWS_PER_STATEMENT, StoreError, judgements};
 
 /// Attributes whose names end so are whole documents, kept apart from those that lists show.
 const RAW_SUFFIX: &str = "_raw";
@@ -51,8 +51,9 @@ pub(super) async fn upsert(
         })
         .collect();
     let refused = hold_at_bound(transaction, entry.server, &existing, &mut wanted).await?;
+    let rejudged = judgements::rejudge(transaction, &existing, &wanted).await?;
     for chunk in wanted.chunks(ROWS_PER_STATEMENT) {
-        let rows = chunk.iter().map(|resource| row(entry, resource));
+        let rows = chunk.iter().map(|resource| row(entry, resource, &rejudged));
         Entity::insert_many(rows)
             .on_conflict(newer_wins())
             .exec_without_returning(transaction)
@@ -94,16 +95,25 @@ async fn hold_at_bound(
     Ok((before - wanted.len()) as u64)
 }
 
-fn row(entry: &AppliedReport, resource: &Resource) -> ActiveModel {
+fn row(
+    entry: &AppliedReport,
+    resource: &Resource,
+    rejudged: &HashMap<ResourceKey, (Health, Vec<String>)>,
+) -> ActiveModel {
     let (attributes, raw) = split(resource);
+    // What people decided about a disk goes before the agent's word, which does not know of it.
+    let (health, reasons) = match rejudged.get(&resource.key) {
+        Some((health, reasons)) => (*health, reasons.clone()),
+        None => (resource.shown_health(), resource.health_reasons.clone()),
+    };
     ActiveModel {
         id: NotSet,
         server_id: Set(entry.server.0),
         kind: Set(resource.kind.as_str().to_owned()),
         key: Set(resource.key.as_str().to_owned()),
         name: Set(resource.name.clone()),
-        health: Set(resource.shown_health().as_str().to_owned()),
-        health_reasons: Set(resource.health_reasons.clone().into()),
+        health: Set(health.as_str().to_owned()),
+        health_reasons: Set(reasons.into()),
         attributes: Set(Value::Object(attributes)),
         raw: Set(raw.map(Value::Object)),
         observed_ms: Set(entry.report.observed_ms),
