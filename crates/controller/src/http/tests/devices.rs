@@ -161,6 +161,11 @@ async fn disks_are_found_across_the_fleet_by_each_filter_and_all_together() {
         (by_id["total"].clone(), by_id["next"].clone()),
         (json!(1), Value::Null)
     );
+}
+
+#[tokio::test]
+async fn a_wrong_filter_of_disks_is_named() {
+    let app = TestApp::start().await;
     for (query, parameter) in [
         ("health=good", "health"),
         ("type=tape", "type"),
