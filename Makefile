@@ -15,7 +15,7 @@ ifneq ($(CAPTURES),)
 export MUSTER_FIXTURES ?= $(abspath $(CAPTURES))
 endif
 
-.PHONY: help run check fmt clippy tidy doc lint test test-full test-deps docs bench
+.PHONY: help run check fmt clippy tidy doc lint test test-full test-deps docs bench soak
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,3 +66,7 @@ docs: ## Writes docs/collectors.md, docs/metrics.md and deploy/*.toml from the c
 bench: ## Measures, and writes docs/benchmarks.md
 	$(CARGO) build --locked --release --bins
 	$(CARGO) xtask bench
+
+soak: ## The ticks of 8 hours in half an hour; writes docs/soak.md
+	$(CARGO) build --locked --release --bins
+	$(CARGO) xtask soak

@@ -46,6 +46,13 @@ enum Command {
         #[arg(long)]
         only_processes: bool,
     },
+    /// Runs controller and agents at many times their pace, sees whether their memory stays flat, and writes
+    /// docs/soak.md.
+    Soak {
+        /// How long; in 32 minutes the agent has the ticks of 8 hours
+        #[arg(long, default_value_t = 32)]
+        minutes: u64,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -57,6 +64,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Lint => lint::run(&root)?,
         Command::TestDeps => test_deps::run(&root)?,
         Command::Bench { only_processes } => bench::run(&root, only_processes)?,
+        Command::Soak { minutes } => bench::soak::run(&root, minutes)?,
     };
     Ok(if clean {
         ExitCode::SUCCESS

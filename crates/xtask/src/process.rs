@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
-use std::process::{Command, Stdio};
+pub(crate) use std::process::Command;
+use std::process::Stdio;
 
 /// A command in `directory` that inherits this process's streams.
 #[expect(

@@ -1,0 +1,183 @@
+//! The agent of this machine, beside Prometheus's node exporter.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use camino::Utf8Path;
+
+use super::controller::{Controller, cpu_s_of, memory_bytes_of};
+use super::{empty_folder, http, program};
+use crate::process;
+
+/// How long the agent runs before its memory is looked at: four ticks of most collectors.
+const SETTLING: Duration = Duration::from_secs(20);
+/// How long its processor time is counted.
+const COUNTING: Duration = Duration::from_secs(45);
+
+/// What was measured.
+pub(super) struct Agent {
+    /// Proportional set size, summed over its processes.
+    pub(super) pss_bytes: u64,
+    /// Share of a core at default intervals.
+    pub(super) cpu_share: f64,
+    /// Size of the program.
+    pub(super) program_bytes: u64,
+    pub(super) node_exporter: Option<NodeExporter>,
+}
+
+/// What the peer takes.
+pub(super) struct NodeExporter {
+    pub(super) rss_bytes: u64,
+    pub(super) pss_bytes: u64,
+    /// Share of a core when it is asked every 15 s.
+    pub(super) cpu_share: f64,
+}
+
+/// A process that ends with this value.
+pub(super) struct Running(Child);
+
+impl Running {
+    pub(super) const fn of(process: Child) -> Self {
+        Self(process)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(super) fn measure(root: &Utf8Path) -> anyhow::Result<Agent> {
+    let folder = empty_folder(root)?;
+    let mut controller = Controller::start(root, &folder)?;
+    let token = controller.token(root, 1)?;
+    let running = start(root, &folder, &controller, &token, None)?;
+    std::thread::sleep(SETTLING);
+    let before = tree_cpu_s(running.id())?;
+    std::thread::sleep(COUNTING);
+    let cpu_share = (tree_cpu_s(running.id())? - before) / COUNTING.as_secs_f64();
+    let pss_bytes = tree_pss_bytes(running.id())?;
+    drop(running);
+    controller.stop(root)?;
+    let agent = program(root, "muster-agent");
+    Ok(Agent {
+        pss_bytes,
+        cpu_share,
+        program_bytes: fs::metadata(&agent)
+            .with_context(|| format!("look at {agent}"))?
+            .len(),
+        node_exporter: node_exporter(root)?,
+    })
+}
+
+/// Enrols an agent and starts it.
+pub(super) fn start(
+    root: &Utf8Path,
+    folder: &Utf8Path,
+    controller: &Controller,
+    token: &Utf8Path,
+    settings: Option<&Utf8Path>,
+) -> anyhow::Result<Running> {
+    let data = folder.join("agent");
+    let agent = program(root, "muster-agent");
+    let mut enrol = process::command(agent.as_str(), root);
+    enrol
+        .args([
+            "enroll",
+            "--controller",
+            &controller.agents,
+            "--token-file",
+            token.as_str(),
+        ])
+        .args(["--data-dir", data.as_str()]);
+    process::output(&mut enrol)?;
+    let mut run = process::command(agent.as_str(), root);
+    run.args(["run", "--data-dir", data.as_str()])
+        .args(settings.into_iter().flat_map(|path| ["--config", path.as_str()]))
+        .env("MUSTER_LOG", "warn")
+        .stdout(Stdio::null());
+    Ok(Running(run.spawn().context("start muster-agent")?))
+}
+
+fn node_exporter(root: &Utf8Path) -> anyhow::Result<Option<NodeExporter>> {
+    /// As many as the agent's collectors have had ticks when its memory is looked at.
+    const SCRAPES: u32 = 5;
+    let Some(path) = process::find("prometheus-node-exporter") else {
+        println!(
+            "bench: prometheus-node-exporter is not installed (apt-get install prometheus-node-exporter)"
+        );
+        return Ok(None);
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let address = format!("127.0.0.1:{port}");
+    let mut command = process::command(&path.to_string_lossy(), root);
+    command
+        .arg(format!("--web.listen-address={address}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let running = Running(command.spawn().context("start prometheus-node-exporter")?);
+    let id = running.id();
+    let mut tries = 0;
+    while http::request(&address, "GET", "/metrics", None, "").is_err() {
+        tries += 1;
+        anyhow::ensure!(tries < 100, "prometheus-node-exporter does not answer");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let before = cpu_s_of(id)?;
+    for _ in 0..SCRAPES {
+        http::request(&address, "GET", "/metrics", None, "")?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let cpu_share = (cpu_s_of(id)? - before) / f64::from(SCRAPES) / 15.0;
+    Ok(Some(NodeExporter {
+        rss_bytes: memory_bytes_of(id, "VmRSS:")?,
+        pss_bytes: tree_pss_bytes(id)?,
+        cpu_share,
+    }))
+}
+
+/// A process and those below it.
+fn tree(id: u32) -> anyhow::Result<Vec<u32>> {
+    let mut tree = vec![id];
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|id: u32| {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            Some((id, parent))
+        })
+        .collect();
+    let mut index = 0;
+    while index < tree.len() {
+        let parent = tree[index];
+        tree.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+        index += 1;
+    }
+    Ok(tree)
+}
+
+fn tree_cpu_s(id: u32) -> anyhow::Result<f64> {
+    tree(id)?.into_iter().map(cpu_s_of).sum()
+}
+
+/// proc(5), `smaps_rollup`: memory that is shared counts in parts.
+pub(super) fn tree_pss_bytes(id: u32) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for id in tree(id)? {
+        let path = format!("/proc/{id}/smaps_rollup");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        bytes += kib.with_context(|| format!("{path} has no Pss"))? * 1024;
+    }
+    Ok(bytes)
+}

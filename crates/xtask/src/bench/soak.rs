@@ -1,0 +1,330 @@
+//! `cargo xtask soak`: the ticks of eight hours in half an hour, and whether memory stays flat meanwhile.
+//!
+//! The agent of this machine runs with every collector as often as it may (15 times as often for most), beside a
+//! simulated fleet at 15 times its pace. Every minute further agents deliver eleven hours they had not delivered, so that
+//! windows close and are sealed and the day before is compacted again and again. The controller's clock is not
+//! accelerated: what it keeps of the current hour grows until the hour is over, so that part, which it tells, is taken
+//! out before its memory is judged.
+
+mod chart;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::controller::{Controller, metric};
+use super::{agent, emptied, machine, program};
+use crate::process;
+
+/// How often memory is looked at.
+const EVERY: Duration = Duration::from_secs(5);
+/// How often what was undelivered comes.
+const PAST_EVERY: Duration = Duration::from_secs(60);
+/// The part of the run that is warming up: caches fill, threads start.
+const WARM_UP_SHARE: f64 = 0.25;
+/// By how much memory may grow in the rest of the run, along the line of least squares.
+const GROWTH_MAX: f64 = 0.05;
+/// And what it may grow by in any case: steps of the allocator, in bytes.
+const GROWTH_BYTES_MAX: f64 = 1024.0 * 1024.0;
+
+/// Memory at one moment.
+struct Sample {
+    at_s: f64,
+    agent_bytes: f64,
+    controller_bytes: f64,
+    /// What of it are samples of hours that are not over.
+    heads_bytes: f64,
+}
+
+/// What memory did after warming up.
+struct Trend {
+    first_bytes: f64,
+    /// Along the line of least squares, from end to end.
+    growth_bytes: f64,
+    peak_bytes: f64,
+}
+
+impl Trend {
+    fn is_flat(&self) -> bool {
+        self.growth_bytes <= (self.first_bytes * GROWTH_MAX).max(GROWTH_BYTES_MAX)
+    }
+}
+
+/// Runs it and writes the document; whether memory was flat.
+pub(crate) fn run(root: &Utf8Path, minutes: u64) -> anyhow::Result<bool> {
+    let machine = machine::describe(root)?;
+    let folder = emptied(root.join("target/soak"))?;
+    let mut controller = Controller::start(root, &folder)?;
+    let token = controller.token(root, 100)?;
+    let settings = settings(root, &folder)?;
+    let agent = agent::start(root, &folder, &controller, &token, Some(&settings))?;
+    let mut fleet = Fleet::start(root, &folder, &controller, &token, minutes)?;
+    let started = Instant::now();
+    let whole = Duration::from_secs(minutes * 60);
+    let mut samples = Vec::new();
+    let mut past_at = Duration::ZERO;
+    while started.elapsed() < whole {
+        if past_at <= started.elapsed() {
+            fleet.deliver_past()?;
+            past_at += PAST_EVERY;
+        }
+        let bytes = |id| agent::tree_pss_bytes(id).map(|bytes| bytes as f64);
+        samples.push(Sample {
+            at_s: started.elapsed().as_secs_f64(),
+            agent_bytes: bytes(agent.id()).context("the agent ended")?,
+            controller_bytes: bytes(controller.id()).context("the controller ended")?,
+            heads_bytes: metric(&controller.metrics()?, "muster_samples_head_bytes ")?,
+        });
+        std::thread::sleep(EVERY);
+    }
+    let metrics = controller.metrics()?;
+    fleet.stop(root)?;
+    drop(agent);
+    controller.stop(root)?;
+    let of_agent = trend(&samples, |sample| sample.agent_bytes);
+    let of_controller = trend(&samples, |sample| sample.controller_bytes - sample.heads_bytes);
+    let is_flat = of_agent.is_flat() && of_controller.is_flat();
+    let text = document(
+        &machine,
+        minutes,
+        &[
+            ("agent", &of_agent),
+            (
+                "controller, without samples of hours that are not over",
+                &of_controller,
+            ),
+        ],
+        &metrics,
+    )?;
+    fs::write(root.join("docs/soak.svg"), chart::svg(&samples)).context("write docs/soak.svg")?;
+    fs::write(root.join("docs/soak.md"), text).context("write docs/soak.md")?;
+    println!(
+        "soak: wrote docs/soak.md; {}",
+        if is_flat { "flat" } else { "NOT flat" }
+    );
+    Ok(is_flat)
+}
+
+/// Every collector as often as it may, from the settings that say how often that is.
+fn settings(root: &Utf8Path, folder: &Utf8Path) -> anyhow::Result<Utf8PathBuf> {
+    let defaults = fs::read_to_string(root.join("deploy/agent.toml")).context("read deploy/agent.toml")?;
+    let mut text = "[collect.intervals]\n".to_owned();
+    for (name, least) in least_intervals(&defaults) {
+        writeln!(text, "{name} = \"{least}\"")?;
+    }
+    let path = folder.join("agent.toml");
+    fs::write(&path, text).with_context(|| format!("write {path}"))?;
+    Ok(path)
+}
+
+/// Collectors and their shortest intervals: lines such as `# cpu = "15s"  # …; at least 1s`.
+fn least_intervals(settings: &str) -> Vec<(&str, &str)> {
+    let intervals = settings
+        .lines()
+        .skip_while(|line| *line != "[collect.intervals]")
+        .skip(1);
+    let intervals = intervals.take_while(|line| !line.is_empty());
+    intervals
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("# ")?.split_once(" = ")?;
+            Some((name, rest.rsplit_once("at least ")?.1))
+        })
+        .collect()
+}
+
+/// Simulated agents: those that live all the time, and those with a past.
+struct Fleet<'a> {
+    root: &'a Utf8Path,
+    folder: &'a Utf8Path,
+    address: String,
+    token: &'a Utf8Path,
+    living: agent::Running,
+}
+
+impl<'a> Fleet<'a> {
+    fn start(
+        root: &'a Utf8Path,
+        folder: &'a Utf8Path,
+        controller: &Controller,
+        token: &'a Utf8Path,
+        minutes: u64,
+    ) -> anyhow::Result<Self> {
+        let duration = format!("{}s", minutes * 60 + 600);
+        let mut living = simulator(root, folder, &controller.agents, token, "living");
+        living.args([
+            "--agents",
+            "20",
+            "--series",
+            "20",
+            "--interval",
+            "1s",
+            "--duration",
+            &duration,
+        ]);
+        Ok(Self {
+            root,
+            folder,
+            address: controller.agents.clone(),
+            token,
+            living: agent::Running::of(living.spawn().context("start muster-agent-sim")?),
+        })
+    }
+
+    fn deliver_past(&mut self) -> anyhow::Result<()> {
+        let mut past = simulator(self.root, self.folder, &self.address, self.token, "past");
+        past.args([
+            "--agents",
+            "3",
+            "--series",
+            "20",
+            "--interval",
+            "15s",
+            "--duration",
+            "1s",
+        ])
+        .args(["--backlog", "11h"]);
+        process::output(&mut past).map(drop)
+    }
+
+    fn stop(self, root: &Utf8Path) -> anyhow::Result<()> {
+        process::run(process::command("kill", root).args(["-TERM", &self.living.id().to_string()]))?;
+        drop(self.living);
+        Ok(())
+    }
+}
+
+fn simulator(
+    root: &Utf8Path,
+    folder: &Utf8Path,
+    address: &str,
+    token: &Utf8Path,
+    name: &str,
+) -> process::Command {
+    let mut command = process::command(program(root, "muster-agent-sim").as_str(), root);
+    command
+        .args([
+            "--controller",
+            address,
+            "--token-file",
+            token.as_str(),
+            "--values",
+            "mix",
+        ])
+        .args(["--data-dir", folder.join(name).as_str()])
+        .env("MUSTER_LOG", "error")
+        .stdout(std::process::Stdio::null());
+    command
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn trend(samples: &[Sample], bytes: impl Fn(&Sample) -> f64) -> Trend {
+    let warm = samples.len() as f64 * WARM_UP_SHARE;
+    let points: Vec<(f64, f64)> = samples
+        .iter()
+        .skip(warm as usize)
+        .map(|sample| (sample.at_s, bytes(sample)))
+        .collect();
+    let count = points.len().max(1) as f64;
+    let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (mean_x, mean_y) = (mean(&|point| point.0), mean(&|point| point.1));
+    let spread = mean(&|point| (point.0 - mean_x).powi(2));
+    let slope = mean(&|point| (point.0 - mean_x) * (point.1 - mean_y)) / spread.max(f64::EPSILON);
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Trend {
+            first_bytes: 0.0,
+            growth_bytes: 0.0,
+            peak_bytes: 0.0,
+        };
+    };
+    Trend {
+        first_bytes: mean_y + slope * (first.0 - mean_x),
+        growth_bytes: slope * (last.0 - first.0),
+        peak_bytes: points.iter().map(|point| point.1).fold(0.0, f64::max),
+    }
+}
+
+fn document(
+    machine: &[(&str, String)],
+    minutes: u64,
+    trends: &[(&str, &Trend)],
+    metrics: &str,
+) -> anyhow::Result<String> {
+    let mut text = format!(
+        "<!-- Made by `cargo xtask soak`; run that instead of editing. -->\n\n# Soak\n\n\
+         {minutes} minutes. The agent of this machine ran every collector as often as it may, {hours:.1} hours' worth of \
+         ticks\nof most; 20 simulated agents ran at 15 times their pace; every minute three more delivered eleven \
+         hours they\nhad kept, so that windows closed and days were compacted again. Memory is the proportional set \
+         size, summed\nover processes, every 5 s; the first quarter is warming up. Flat: along the line of least squares \
+         the rest\ngrows by at most 5 % or 1 MiB.\n\n![memory](soak.svg)\n\n| | |\n|---|---|\n",
+        hours = minutes as f64 * 15.0 / 60.0
+    );
+    for (name, value) in machine {
+        writeln!(text, "| {name} | {value} |")?;
+    }
+    text.push_str("\n| | at first | growth | peak | |\n|---|---|---|---|---|\n");
+    let mib = |bytes: f64| format!("{:.2} MiB", bytes / f64::from(1 << 20));
+    for (name, trend) in trends {
+        let verdict = if trend.is_flat() { "flat" } else { "**not flat**" };
+        let (first, growth, peak) = (
+            mib(trend.first_bytes),
+            mib(trend.growth_bytes),
+            mib(trend.peak_bytes),
+        );
+        writeln!(text, "| {name} | {first} | {growth} | {peak} | {verdict} |")?;
+    }
+    text.push_str("\nWhat the controller did meanwhile:\n\n| | |\n|---|---|\n");
+    for (name, what) in [
+        ("muster_samples_appended_total ", "samples appended"),
+        ("muster_samples_sealed_total ", "samples sealed"),
+        (
+            "muster_samples_compacted_total ",
+            "days of a server's collector compacted",
+        ),
+    ] {
+        writeln!(text, "| {what} | {:.0} |", metric(metrics, name)?)?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(bytes: impl Fn(f64) -> f64) -> Vec<Sample> {
+        (0..400)
+            .map(|n| Sample {
+                at_s: f64::from(n) * 5.0,
+                agent_bytes: bytes(f64::from(n)),
+                controller_bytes: 0.0,
+                heads_bytes: 0.0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_grows_is_not_flat_and_what_swings_is() {
+        let mib = f64::from(1 << 20);
+        let agent = |sample: &Sample| sample.agent_bytes;
+        let swinging = trend(&samples(|n| mib * (10.0 + (n / 7.0).sin())), agent);
+        assert!(swinging.is_flat(), "{}", swinging.growth_bytes);
+        let growing = trend(&samples(|n| mib * (10.0 + n / 100.0)), agent);
+        assert!(!growing.is_flat());
+        assert!(
+            (growing.growth_bytes / mib - 3.0).abs() < 0.1,
+            "{}",
+            growing.growth_bytes
+        );
+        // What it takes to warm up is no growth.
+        let warming = trend(&samples(|n| mib * n.min(50.0)), agent);
+        assert!(warming.is_flat());
+    }
+
+    #[test]
+    fn every_collector_has_a_shortest_interval() {
+        let text = "[collect.intervals]\n# cpu = \"15s\"  # time; at least 1s\n# smart = \"30m\"  # x; at least 1m\n\n# n = \"1s\"\n";
+        assert_eq!(least_intervals(text), [("cpu", "1s"), ("smart", "1m")]);
+    }
+}
