@@ -19,9 +19,12 @@ pub(super) use self::sending::{Next, Pick};
 pub(super) struct HeldReports {
     reports: VecDeque<Held>,
     bytes: usize,
-    /// Numbers of those that are not on their way.
+    /// Numbers of those that are not on their way, the alert-relevant ones apart.
     unsent: BTreeSet<u64>,
+    unsent_urgent: BTreeSet<u64>,
     sent_bytes: u64,
+    /// Of the alert lane, which has credit of its own: not part of `sent_bytes`.
+    alert_bytes: u64,
     /// What of `sent_bytes` is backlog.
     backlog_bytes: u64,
     /// Kept by the spool, and not needed any more: given up, or acknowledged.
@@ -47,7 +50,7 @@ impl HeldReports {
     /// Adds a report with a number above all others.
     pub(super) fn push(&mut self, held: Held) {
         self.bytes += held.bytes();
-        self.unsent.insert(held.sequence);
+        self.unsent_of(held.is_urgent).insert(held.sequence);
         self.reports.push_back(held);
     }
 
@@ -90,15 +93,31 @@ impl HeldReports {
     pub(super) fn rewind(&mut self) {
         for held in &mut self.reports {
             if held.sent.take().is_some() {
-                self.unsent.insert(held.sequence);
+                let unsent = match held.is_urgent {
+                    true => &mut self.unsent_urgent,
+                    false => &mut self.unsent,
+                };
+                unsent.insert(held.sequence);
             }
         }
+        self.alert_bytes = 0;
         self.sent_bytes = 0;
         self.backlog_bytes = 0;
     }
 
     pub(super) const fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    pub(super) const fn alert_bytes(&self) -> u64 {
+        self.alert_bytes
+    }
+
+    const fn unsent_of(&mut self, is_urgent: bool) -> &mut BTreeSet<u64> {
+        match is_urgent {
+            true => &mut self.unsent_urgent,
+            false => &mut self.unsent,
+        }
     }
 
     pub(super) const fn backlog_bytes(&self) -> u64 {
@@ -185,9 +204,11 @@ impl HeldReports {
         self.take_at(index)
     }
 
-    /// Removes the oldest report that is only in memory and not on its way; if there is none, the oldest.
+    /// Removes the oldest report that is only in memory and not on its way; if there is none, the oldest. One that
+    /// alerts depend on goes only when there is no other.
     pub(super) fn drop_oldest(&mut self) -> Option<Held> {
-        let mut unsent = self.unsent.iter().filter_map(|&sequence| self.index_of(sequence));
+        let all = self.unsent.iter().chain(&self.unsent_urgent);
+        let mut unsent = all.filter_map(|&sequence| self.index_of(sequence));
         let oldest = unsent.clone().next().unwrap_or(0);
         let in_memory = unsent.find(|&index| !self.reports[index].is_kept);
         self.take_at(in_memory.unwrap_or(oldest))
@@ -232,9 +253,13 @@ impl HeldReports {
     fn forget(&mut self, held: &Held) {
         self.bytes -= held.bytes();
         self.again -= usize::from(held.is_again);
-        self.unsent.remove(&held.sequence);
+        self.unsent_of(held.is_urgent).remove(&held.sequence);
         let Some(way) = held.sent else { return };
         let bytes = held.message_bytes as u64;
+        if way == Way::Alert {
+            self.alert_bytes = self.alert_bytes.saturating_sub(bytes);
+            return;
+        }
         self.sent_bytes = self.sent_bytes.saturating_sub(bytes);
         if way == Way::Backlog {
             self.backlog_bytes = self.backlog_bytes.saturating_sub(bytes);

@@ -1,5 +1,8 @@
-//! What is sent next: reports of now before those of before, and how much of each may be on its way.
+//! What is sent next: reports that alerts depend on, then those of now, then those of before, and how much of each may
+//! be on its way.
 //!
+//! What of the running epoch alerts depend on is short, goes first, the newest first, and has credit of its own: neither
+//! live reports nor backlog that nobody acknowledges keep it waiting.
 //! Live are reports of the running epoch made at most [`LIVE_MS`](muster_model::limits::LIVE_MS) ago, the newest
 //! first: what people look at is now. Everything else is backlog, the oldest first: earlier epochs, then what of the
 //! running one has grown old. Backlog has a share of the credit and never keeps a live report waiting.
@@ -11,16 +14,20 @@ use super::{Outbox, Outgoing};
 /// How many bytes of messages may be unacknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credit {
-    /// All of them.
+    /// All of them but those that alerts depend on.
     pub all_bytes: u64,
     /// Those of backlog.
     pub backlog_bytes: u64,
+    /// Those that alerts depend on.
+    pub alert_bytes: u64,
 }
 
 /// Which reports are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those of now, the newest first.
+    /// Those that alerts depend on, the newest first.
+    Alert,
+    /// Others of now, the newest first.
     Live,
     /// Those of before, the oldest first.
     Backlog,
@@ -44,6 +51,7 @@ impl Outbox {
         let credit = Credit {
             all_bytes: credit_bytes,
             backlog_bytes: credit_bytes,
+            alert_bytes: credit_bytes,
         };
         self.next_of(Wanted::InOrder, credit)
     }
@@ -59,11 +67,17 @@ impl State {
         let live_fits = |bytes| live_bytes == 0 || fits_all(bytes);
         let backlog_fits =
             |bytes| backlog_bytes == 0 || (fits_all(bytes) && backlog_bytes + bytes <= credit.backlog_bytes);
+        if wanted == Wanted::Alert {
+            let alert_bytes = self.held.alert_bytes();
+            let alert_fits = |bytes| alert_bytes == 0 || alert_bytes + bytes <= credit.alert_bytes;
+            let next = self.held.next_unsent(Pick::NewestUrgent, Way::Alert, alert_fits);
+            return settle(epoch, next).unwrap_or((None, false));
+        }
         let live_pick = match wanted {
             Wanted::Live => Some(Pick::NewestLive),
             // What the running epoch holds goes first: its holes are what stands in the way.
             Wanted::InOrder => Some(Pick::Oldest),
-            Wanted::Backlog => None,
+            Wanted::Backlog | Wanted::Alert => None,
         };
         if let Some(pick) = live_pick {
             let next = self.held.next_unsent(pick, Way::Live, live_fits);

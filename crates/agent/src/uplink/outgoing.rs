@@ -1,7 +1,7 @@
 //! What waits to be written to the stream, in frames.
 //!
 //! Answers to pings go first, then the control lane (definitions in order of their ids, other short messages), then
-//! reports of now, then reports of before; between any two frames something more urgent may go. A report waits for
+//! reports that alerts depend on, then others of now, then those of before; between any two frames something more urgent may go. A report waits for
 //! its definitions, and definitions of backlog are queued one message at a time, so that they do not hold up what is
 //! live either. Bounded: urgent frames by [`URGENT_MAX`], answers by [`ANSWERS_MAX`], each lane by one message.
 
@@ -62,6 +62,7 @@ impl Outgoing {
             vec![ReportLane::new(Lane::Live, Wanted::InOrder)]
         } else {
             vec![
+                ReportLane::new(Lane::Alert, Wanted::Alert),
                 ReportLane::new(Lane::Live, Wanted::Live),
                 ReportLane::new(Lane::Backlog, Wanted::Backlog),
             ]

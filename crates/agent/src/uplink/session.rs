@@ -47,6 +47,8 @@ const FRAMES_MAX: usize = 4;
 const CONTROLLER_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Requests for definitions without an acknowledgement between them, after which the stream is given up.
 const DEFINITION_REQUESTS_MAX: u32 = 5;
+/// What of the alert lane may be unacknowledged where the controller says nothing of it.
+const ALERT_BYTES: u64 = 256 * 1024;
 /// Collections that may be asked for at once.
 const COLLECTIONS_MAX: usize = 8;
 /// Intervals taken from one frame.
@@ -72,7 +74,7 @@ impl<'a> Session<'a> {
             uplink,
             tls,
             outgoing: Outgoing::new(in_order),
-            credit: credit(0, None),
+            credit: credit(0, None, None),
             fleet_size: 0,
             is_welcome: false,
             acks: 0,
@@ -196,7 +198,7 @@ impl<'a> Session<'a> {
             epoch: welcome.store_epoch,
         };
         let outbox = &self.uplink.outbox;
-        self.credit = credit(welcome.credit_bytes, welcome.backlog_bytes);
+        self.credit = credit(welcome.credit_bytes, welcome.backlog_bytes, welcome.alert_bytes);
         self.fleet_size = welcome.fleet_size;
         self.is_welcome = true;
         self.uplink.connected();
@@ -234,7 +236,7 @@ impl<'a> Session<'a> {
             Some(ControllerBody::Credits(Credits {
                 credit_bytes,
                 backlog_bytes,
-            })) => self.credit = credit(credit_bytes, backlog_bytes),
+            })) => self.credit = credit(credit_bytes, backlog_bytes, Some(self.credit.alert_bytes)),
             Some(ControllerBody::Ping(ping)) => self.pong(&ping)?,
             Some(ControllerBody::RenewHint(hint)) => {
                 info!(
@@ -393,10 +395,11 @@ impl<'a> Session<'a> {
 }
 
 /// The controller's word on credit; backlog never has more than half.
-fn credit(all_bytes: u64, backlog_bytes: Option<u64>) -> Credit {
+fn credit(all_bytes: u64, backlog_bytes: Option<u64>, alert_bytes: Option<u64>) -> Credit {
     let half = all_bytes / 2;
     Credit {
         all_bytes,
         backlog_bytes: backlog_bytes.unwrap_or(half).min(half),
+        alert_bytes: alert_bytes.unwrap_or(ALERT_BYTES),
     }
 }

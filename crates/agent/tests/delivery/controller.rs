@@ -396,6 +396,7 @@ pub(crate) fn welcome(epoch: u64, stored: &[(u64, u64)], definitions: u32) -> We
             definitions,
         }],
         credit_bytes: 1024 * 1024,
+        alert_bytes: None,
         ..Welcome::default()
     }
 }

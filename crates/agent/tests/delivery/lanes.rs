@@ -93,6 +93,73 @@ async fn a_live_report_overtakes_a_long_one_of_the_backlog_between_two_frames() 
     assert!(0 < left);
 }
 
+/// D4: the controller reads as slowly as a slow link carries.
+#[tokio::test]
+async fn what_alerts_depend_on_is_acknowledged_while_live_reports_and_backlog_wait() {
+    let long = |outbox: &Outbox| {
+        for _ in 0..40 {
+            outbox.push(noise(28_000));
+        }
+    };
+    let (mut controller, agent) = with_backlog(long).await;
+    for _ in 0..40 {
+        agent.outbox.push(noise(28_000));
+    }
+    let (mut link, _) = controller.accept().await;
+    link.send(ControllerBody::Welcome(Welcome {
+        credit_bytes: 64 * 1024 * 1024,
+        ..welcome(EPOCH, &[], 0)
+    }))
+    .await;
+    link.report().await;
+    let urgent = agent.outbox.push_urgent(Report::empty(0, 0, clock()));
+    while !link.fragments.contains(&(Lane::Alert, urgent)) {
+        link.message().await;
+    }
+    link.ack(EPOCH, &[(urgent, urgent)]).await;
+    agent.events.wait_for(&format!("acked {EPOCH} [{urgent}]")).await;
+    let before = link.fragments.len() - 1;
+    let left = agent.outbox.stats().held_reports;
+    println!("acknowledged after {before} frames of others, while {left} of 80 reports were still to be");
+    assert_eq!(left, 80);
+    assert!(before < 80 * 4 / 2);
+}
+
+/// D4
+#[tokio::test]
+async fn what_alerts_depend_on_has_credit_of_its_own() {
+    let long = |outbox: &Outbox| {
+        for _ in 0..8 {
+            outbox.push(noise(10_000));
+        }
+    };
+    let (mut controller, agent) = with_backlog(long).await;
+    let (mut link, _) = controller.accept().await;
+    link.send(ControllerBody::Welcome(Welcome {
+        credit_bytes: 100_000,
+        alert_bytes: Some(100),
+        ..welcome(EPOCH, &[], 0)
+    }))
+    .await;
+    let old = link.report().await.sequence;
+    agent.outbox.push(noise(10_000));
+    let live = link.report().await.sequence;
+    agent.outbox.push(noise(10_000));
+    // Nothing is acknowledged: neither live reports nor backlog may go.
+    let urgent: Vec<u64> = (0..3)
+        .map(|_| agent.outbox.push_urgent(Report::empty(0, 0, clock())))
+        .collect();
+    let first = link.report().await.sequence;
+    assert!(urgent.contains(&first) && !urgent.contains(&old) && !urgent.contains(&live));
+    link.ack(EPOCH, &[(first, first)]).await;
+    let second = link.report().await.sequence;
+    assert!(urgent.contains(&second) && second != first);
+    let alerts = link.fragments.iter().filter(|(lane, _)| *lane == Lane::Alert);
+    assert!(alerts.count() <= 3);
+    link.ack(EPOCH, &[(live, live)]).await;
+    while link.report().await.sequence != live + 1 {}
+}
+
 #[tokio::test]
 async fn the_backlog_has_half_of_the_credit_and_live_reports_the_rest() {
     // Each has some 90 kB.

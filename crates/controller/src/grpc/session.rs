@@ -48,6 +48,8 @@ pub use metrics::SessionMetrics;
 
 /// Bytes of report messages that an agent may have unacknowledged.
 const CREDIT_BYTES: u64 = 1024 * 1024;
+/// Bytes of reports on the alert lane that an agent may have unacknowledged beside those.
+const ALERT_BYTES: u64 = 256 * 1024;
 /// How long an agent may take to say Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a frame may wait for a peer that does not read.
@@ -261,6 +263,7 @@ impl Session {
             // One report may always be on its way; whoever sends it gets a share.
             backlog_bytes: Some(0),
             fleet_size: self.context.fleet_size(),
+            alert_bytes: Some(ALERT_BYTES),
         })
     }
 
@@ -306,7 +309,7 @@ impl Session {
             rooms: rooms.clone(),
             timeline: Self::timeline(hello, now_ms),
             skewed: Skewed::new(&self.context.metrics),
-            backlog: reader::Backlog::new(ingest, source, answer_tx.clone()),
+            ways: reader::Ways::new(&ingest, source, &answer_tx),
             answer_tx,
             event_tx,
         };

@@ -262,6 +262,7 @@ impl Controller {
             store_epoch: self.store_epoch,
             epochs: epochs.collect(),
             credit_bytes: CREDIT_BYTES,
+            alert_bytes: None,
             ..Welcome::default()
         };
         frame(Body::Welcome(welcome))

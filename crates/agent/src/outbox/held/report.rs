@@ -15,6 +15,8 @@ const OVERHEAD_BYTES: usize = 128;
 /// How a report travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::outbox) enum Way {
+    /// Before all others, with credit of its own.
+    Alert,
     /// Among those of now.
     Live,
     /// Among those of before, which have a share of the credit.

@@ -10,9 +10,11 @@ use crate::outbox::Outgoing;
 pub(in crate::outbox) enum Pick {
     /// The oldest.
     Oldest,
-    /// The newest, if it is of now.
+    /// The newest that alerts depend on.
+    NewestUrgent,
+    /// The newest of all others, if it is of now.
     NewestLive,
-    /// The oldest, unless it is of now.
+    /// The oldest that no alert depends on, unless it is of now.
     OldestLate,
 }
 
@@ -48,18 +50,24 @@ impl HeldReports {
         let Some(message) = &next.message else {
             return Next::OnDisk;
         };
-        next.sent = Some(way);
-        self.unsent.remove(&next.sequence);
-        self.sent_bytes += bytes;
-        if way == Way::Backlog {
-            self.backlog_bytes += bytes;
-        }
-        Next::Ready(Outgoing {
+        let outgoing = Outgoing {
             epoch: 0,
             sequence: next.sequence,
             bytes: Arc::clone(message),
             definitions: next.definitions,
-        })
+        };
+        next.sent = Some(way);
+        let is_urgent = next.is_urgent;
+        self.unsent_of(is_urgent).remove(&outgoing.sequence);
+        match way {
+            Way::Alert => self.alert_bytes += bytes,
+            Way::Live => self.sent_bytes += bytes,
+            Way::Backlog => {
+                self.sent_bytes += bytes;
+                self.backlog_bytes += bytes;
+            }
+        }
+        Next::Ready(outgoing)
     }
 
     /// Numbers of the next unsent reports that are only on disk, up to `bytes_max` of them and at least one. What
@@ -70,7 +78,7 @@ impl HeldReports {
         if let Some(newest) = newest.filter(|held| held.message.is_none()) {
             wanted.push(newest.sequence);
         }
-        for &sequence in &self.unsent {
+        for &sequence in self.unsent_urgent.iter().rev().chain(&self.unsent) {
             let Some(held) = self.index_of(sequence).map(|index| &self.reports[index]) else {
                 continue;
             };
@@ -108,12 +116,17 @@ impl HeldReports {
 
     fn pick(&self, pick: Pick) -> Option<usize> {
         let sequence = match pick {
-            Pick::Oldest | Pick::OldestLate => self.unsent.first(),
+            Pick::Oldest => {
+                let firsts = self.unsent.first().into_iter().chain(self.unsent_urgent.first());
+                firsts.min()
+            }
+            Pick::OldestLate => self.unsent.first(),
+            Pick::NewestUrgent => self.unsent_urgent.last(),
             Pick::NewestLive => self.unsent.last(),
         };
         let index = self.index_of(*sequence?)?;
         let is_wanted = match pick {
-            Pick::Oldest => true,
+            Pick::Oldest | Pick::NewestUrgent => true,
             Pick::NewestLive => self.reports[index].is_live(),
             Pick::OldestLate => !self.reports[index].is_live(),
         };

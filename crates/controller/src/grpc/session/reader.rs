@@ -1,38 +1,35 @@
 //! The reading half of a stream: frames, messages, and into the intake.
 //!
 //! It stops reading, and so the agent sending, while as much is unanswered as may be or the intake has no room.
-//! Reports of the backlog lane are handed in by a task of their own, so that their waiting for room holds up nothing
-//! that is live on the same stream.
+//! Reports of the live and of the backlog lane are handed in by tasks of their own ([`ways`]), so that their waiting for
+//! room holds up nothing more urgent on the same stream.
+
+mod ways;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use muster_base::ErrorChain;
-use muster_model::{Clock, Report};
+use muster_model::Clock;
 use muster_proto::convert;
 use muster_proto::framing::{FramingError, Joined, Joiner};
 use muster_proto::v1::agent_message::Body as MessageBody;
 use muster_proto::v1::{self, AgentFrame, CollectDone, Lane, agent_frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, Streaming};
 
+use self::ways::Waiting;
+pub(super) use self::ways::{Rooms, Ways};
 use super::metrics::{Breach, Skewed};
 use super::{Context, EPOCHS_MAX, End, bad_frame, note};
-use crate::app::ingest::{Ingest, Placement, Source, Timeline, Unacceptable};
+use crate::app::ingest::{Placement, Source, Timeline, Unacceptable};
 use crate::app::presence::{self, is_skewed};
 use crate::intake::{Answer, IntakeError, ReplyTo};
 
 /// Events that may wait for the answering half.
 pub(super) const EVENTS_MAX: usize = 16;
-/// Bytes of messages, decompressed, that may be unanswered: of what is live, with definitions, and of backlog. An
-/// agent that keeps to its credit never gets there; one that does not is read no further.
-const LIVE_BYTES_MAX: usize = 2 * 1024 * 1024;
-const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
-/// Messages whose answers are not sent yet: what a peer that sends and does not read makes us keep.
-const UNTOLD_MAX: usize = 16 * 1024;
 /// How often the answering half is told that there is backlog.
 const BACKLOG_TOLD_EVERY: Duration = Duration::from_secs(5);
 
@@ -106,55 +103,6 @@ impl Progress {
     }
 }
 
-/// What a stream may make us keep.
-#[derive(Debug, Clone)]
-pub(super) struct Rooms {
-    live: Arc<Semaphore>,
-    backlog: Arc<Semaphore>,
-    /// Given back by whoever tells the answers.
-    pub(super) untold: Arc<Semaphore>,
-}
-
-impl Rooms {
-    pub(super) fn new() -> Self {
-        Self {
-            live: Arc::new(Semaphore::new(LIVE_BYTES_MAX)),
-            backlog: Arc::new(Semaphore::new(BACKLOG_BYTES_MAX)),
-            untold: Arc::new(Semaphore::new(UNTOLD_MAX)),
-        }
-    }
-}
-
-/// A report of the backlog lane that waits to be handed in.
-struct Late {
-    what: Result<(Report, Placement), Unacceptable>,
-    plain: Vec<u8>,
-    credit: OwnedSemaphorePermit,
-}
-
-/// Hands in backlog as there is room for it.
-async fn feed(
-    ingest: Ingest,
-    source: Source,
-    mut late_rx: mpsc::UnboundedReceiver<Late>,
-    answer_tx: mpsc::UnboundedSender<Answer>,
-) {
-    while let Some(Late { what, plain, credit }) = late_rx.recv().await {
-        // What is let go here is not answered, and so sent again.
-        let Ok(share) = ingest.room_for_backlog(plain.len()).await else {
-            return;
-        };
-        let reply_to = ReplyTo::sharing(answer_tx.clone(), credit, share);
-        let handed_in = match what {
-            Ok((report, placement)) => ingest.report(source, report, plain, placement, reply_to).await,
-            Err(unacceptable) => ingest.refuse(source, unacceptable, reply_to).await,
-        };
-        if handed_in.is_err() {
-            return;
-        }
-    }
-}
-
 pub(super) struct Reader {
     pub(super) context: Arc<Context>,
     pub(super) source: Source,
@@ -167,26 +115,7 @@ pub(super) struct Reader {
     pub(super) skewed: Skewed,
     pub(super) answer_tx: mpsc::UnboundedSender<Answer>,
     pub(super) event_tx: mpsc::Sender<Event>,
-    pub(super) backlog: Backlog,
-}
-
-/// The way of the backlog lane.
-pub(super) struct Backlog {
-    late_tx: mpsc::UnboundedSender<Late>,
-    told: Option<Instant>,
-    _feeding: AbortOnDropHandle<()>,
-}
-
-impl Backlog {
-    pub(super) fn new(ingest: Ingest, source: Source, answer_tx: mpsc::UnboundedSender<Answer>) -> Self {
-        // Bounded by the room that each of them takes.
-        let (late_tx, late_rx) = mpsc::unbounded_channel();
-        Self {
-            late_tx,
-            told: None,
-            _feeding: AbortOnDropHandle::new(tokio::spawn(feed(ingest, source, late_rx, answer_tx))),
-        }
-    }
+    pub(super) ways: Ways,
 }
 
 impl Reader {
@@ -313,9 +242,15 @@ impl Reader {
             }
         };
         if lane == Lane::Backlog {
-            return self.late(what, plain).await;
+            self.count_late().await?;
         }
-        let credit = self.wait_for_room(&self.rooms.live, plain.len()).await?;
+        if lane != Lane::Alert {
+            let room = self.rooms.of(lane);
+            let credit = self.wait_for_room(room, plain.len()).await?;
+            let way = self.ways.of(lane);
+            return self.handed_in(way.send(Waiting { what, plain, credit }));
+        }
+        let credit = self.wait_for_room(self.rooms.of(lane), plain.len()).await?;
         let reply_to = ReplyTo::new(self.answer_tx.clone(), Some(credit));
         let ingest = &self.context.ingest;
         let handed_in = match what {
@@ -329,24 +264,16 @@ impl Reader {
         self.handed_in(handed_in)
     }
 
-    async fn late(
-        &mut self,
-        what: Result<(Report, Placement), Unacceptable>,
-        plain: Vec<u8>,
-    ) -> Result<(), End> {
+    /// Counts a report of the backlog lane, and tells the answering half now and then that there are some.
+    async fn count_late(&mut self) -> Result<(), End> {
         self.context.metrics.count_backlog();
-        let is_told = self
-            .backlog
-            .told
-            .is_some_and(|told| told.elapsed() < BACKLOG_TOLD_EVERY);
-        if !is_told {
-            self.backlog.told = Some(Instant::now());
-            let told = self.event_tx.send(Event::Backlog).await;
-            told.map_err(|_| End::Gone("already closed"))?;
+        let told = &mut self.ways.told;
+        if told.is_some_and(|told| told.elapsed() < BACKLOG_TOLD_EVERY) {
+            return Ok(());
         }
-        let credit = self.wait_for_room(&self.rooms.backlog, plain.len()).await?;
-        let late = Late { what, plain, credit };
-        self.handed_in(self.backlog.late_tx.send(late).map_err(|_| IntakeError::Closed))
+        *told = Some(Instant::now());
+        let sent = self.event_tx.send(Event::Backlog).await;
+        sent.map_err(|_| End::Gone("already closed"))
     }
 
     async fn definitions(&mut self, definitions: v1::Definitions, plain: Vec<u8>) -> Result<(), End> {
@@ -354,7 +281,7 @@ impl Reader {
             return Err(bad_frame(Breach::Numbers, "definitions begin with id 1", 0));
         }
         self.know_epoch(definitions.epoch, 0)?;
-        let credit = self.wait_for_room(&self.rooms.live, plain.len()).await?;
+        let credit = self.wait_for_room(self.rooms.of(Lane::Control), plain.len()).await?;
         let reply_to = ReplyTo::new(self.answer_tx.clone(), Some(credit));
         let (first_id, count) = (definitions.first_id, definitions.series.len());
         let ingest = &self.context.ingest;
@@ -387,7 +314,7 @@ impl Reader {
         // Who does not listen to answers gets no patience for it.
         self.rooms.untold.acquire().await.map_err(closed)?.forget();
         self.progress.wait(true);
-        let wanted = u32::try_from(size_bytes.clamp(1, BACKLOG_BYTES_MAX)).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(size_bytes.clamp(1, ways::ROOM_BYTES_MIN)).unwrap_or(u32::MAX);
         Arc::clone(room).acquire_many_owned(wanted).await.map_err(closed)
     }
 

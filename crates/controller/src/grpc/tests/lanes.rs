@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use muster_model::RangeSet;
+
 use tokio::time::Instant;
 
 use super::*;
@@ -26,18 +28,27 @@ fn tick_report(sequence: u64, ticks: u64) -> Report {
 /// What one agent has seen.
 struct Seen {
     live: Vec<Duration>,
+    alert: Vec<Duration>,
     drained: Duration,
     /// Most bytes of backlog on their way.
     most_bytes: usize,
 }
 
-/// An agent that keeps to its credit: drains its backlog, and says something new every 100 ms.
+/// Removes what is stored; returns how long it took.
+fn landed(sent: &mut HashMap<u64, Instant>, stored: &RangeSet) -> Vec<Duration> {
+    let landed = sent.extract_if(|sequence, _| stored.contains(*sequence));
+    landed.map(|(_, at)| at.elapsed()).collect()
+}
+
+/// An agent that keeps to its credit: drains its backlog, and says something new every 100 ms, and something that
+/// alerts depend on.
 async fn agent(mut stream: Stream) -> Seen {
     let began = Instant::now();
-    let (mut backlog, mut live) = (HashMap::new(), HashMap::new());
+    let (mut backlog, mut live, mut alert) = (HashMap::new(), HashMap::new(), HashMap::new());
     let (mut next_old, mut next_live, mut credit) = (1, REPORTS + 1, 0);
     let mut seen = Seen {
         live: Vec::new(),
+        alert: Vec::new(),
         drained: Duration::ZERO,
         most_bytes: 0,
     };
@@ -60,27 +71,25 @@ async fn agent(mut stream: Stream) -> Seen {
         if REPORTS < next_old && backlog.is_empty() && seen.drained.is_zero() {
             seen.drained = began.elapsed();
         }
-        if !seen.drained.is_zero() && live.is_empty() && 10 <= seen.live.len() {
+        if !seen.drained.is_zero() && live.is_empty() && alert.is_empty() && 10 <= seen.live.len() {
             return seen;
         }
         tokio::select! {
             _ = ticks.tick() => {
                 live.insert(next_live, Instant::now());
                 stream.report(report(next_live, vec![])).await;
-                next_live += 1;
+                alert.insert(next_live + 1, Instant::now());
+                let urgent = MessageBody::Report(report_to_wire(report(next_live + 1, vec![])));
+                stream.message_on(Lane::Alert, urgent, next_live + 1).await;
+                next_live += 2;
             }
             frame = stream.next() => match frame.unwrap() {
                 Body::Credits(credits) => credit = credits.backlog_bytes.unwrap() as usize,
                 Body::Ack(ack) => {
                     let stored = ranges_from_wire(&ack.stored).unwrap();
                     backlog.retain(|sequence, _| !stored.contains(*sequence));
-                    live.retain(|sequence, sent: &mut Instant| {
-                        let is_stored = stored.contains(*sequence);
-                        if is_stored {
-                            seen.live.push(sent.elapsed());
-                        }
-                        !is_stored
-                    });
+                    seen.live.extend(landed(&mut live, &stored));
+                    seen.alert.extend(landed(&mut alert, &stored));
                 }
                 other => panic!("{other:?}"),
             },
@@ -88,7 +97,13 @@ async fn agent(mut stream: Stream) -> Seen {
     }
 }
 
-/// D4
+fn p99(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// D4: the goal for what alerts depend on is 2 s; a machine with other work gets as long as live reports.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_days_of_backlog_do_not_delay_what_is_live() {
     let (_folder, world) = world().await;
@@ -99,18 +114,18 @@ async fn twenty_days_of_backlog_do_not_delay_what_is_live() {
         agents.spawn(agent(stream));
     }
     let seen = agents.join_all().await;
-    let mut live: Vec<Duration> = seen.iter().flat_map(|seen| seen.live.iter().copied()).collect();
-    live.sort_unstable();
-    let p99 = live[live.len() * 99 / 100];
+    let live_count: usize = seen.iter().map(|seen| seen.live.len()).sum();
+    let live_p99 = p99(seen.iter().flat_map(|seen| seen.live.iter().copied()));
+    let alert_p99 = p99(seen.iter().flat_map(|seen| seen.alert.iter().copied()));
     let slowest = seen.iter().map(|seen| seen.drained).max().unwrap();
     let most_bytes = seen.iter().map(|seen| seen.most_bytes).max().unwrap();
     let pace = DAY_S / slowest.as_secs_f64();
     println!(
-        "{AGENTS} agents with a day each: drained in {slowest:?} ({pace:.0} x real time), {} live reports acknowledged \
-         p99 {p99:?}, at most {most_bytes} bytes of backlog of one agent on their way",
-        live.len()
+        "{AGENTS} agents with a day each: drained in {slowest:?} ({pace:.0} x real time), {live_count} live reports \
+         acknowledged p99 {live_p99:?} and as many on the alert lane p99 {alert_p99:?}, at most {most_bytes} bytes of \
+         backlog of one agent on their way"
     );
-    assert!(p99 <= Duration::from_secs(5) && 20.0 <= pace);
+    assert!(live_p99.max(alert_p99) <= Duration::from_secs(5) && 20.0 <= pace);
     assert!(most_bytes <= 512 * 1024 + 16 * 1024);
     assert_eq!(
         count(&world.metrics.session.reports_backlog),
@@ -124,7 +139,10 @@ async fn who_has_backlog_is_given_credit_for_it() {
     let (_folder, world) = world().await;
     let identity = world.enrol().await;
     let (mut stream, welcome) = world.greet(&identity).await;
-    assert_eq!(welcome.backlog_bytes, Some(0));
+    assert_eq!(
+        (welcome.backlog_bytes, welcome.alert_bytes),
+        (Some(0), Some(256 * 1024))
+    );
     let old = MessageBody::Report(report_to_wire(report(1, vec![])));
     stream.message_on(Lane::Backlog, old, 1).await;
     let mut granted = None;
