@@ -281,7 +281,9 @@ impl Reader {
             return Err(bad_frame(Breach::Numbers, "definitions begin with id 1", 0));
         }
         self.know_epoch(definitions.epoch, 0)?;
-        let credit = self.wait_for_room(self.rooms.of(Lane::Control), plain.len()).await?;
+        let credit = self
+            .wait_for_room(self.rooms.of(Lane::Control), plain.len())
+            .await?;
         let reply_to = ReplyTo::new(self.answer_tx.clone(), Some(credit));
         let (first_id, count) = (definitions.first_id, definitions.series.len());
         let ingest = &self.context.ingest;

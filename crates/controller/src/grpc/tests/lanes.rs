@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use muster_model::RangeSet;
-
 use tokio::time::Instant;
 
 use super::*;

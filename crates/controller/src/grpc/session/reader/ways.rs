@@ -69,7 +69,12 @@ pub(super) struct Way {
 }
 
 impl Way {
-    fn new(ingest: &Ingest, source: Source, answer_tx: &mpsc::UnboundedSender<Answer>, is_late: bool) -> Self {
+    fn new(
+        ingest: &Ingest,
+        source: Source,
+        answer_tx: &mpsc::UnboundedSender<Answer>,
+        is_late: bool,
+    ) -> Self {
         let (waiting_tx, waiting_rx) = mpsc::unbounded_channel();
         let feeding = feed(ingest.clone(), source, waiting_rx, answer_tx.clone(), is_late);
         let feeding = tokio::spawn(feeding);
