@@ -180,8 +180,9 @@ impl Parts {
         helpers.spawn(async move {
             watch.run_until_cancelled(own.run(ticks_tx, heartbeat_only)).await;
         });
+        let time = uplink.credentials();
         let renewer = Renewer::new(identity, dir, controller, uplink.credentials(), move || {
-            host.now_ms()
+            time.now_ms()
         });
         let (usable_tx, usable) = oneshot::channel();
         let watch = shutdown.clone();

@@ -194,8 +194,7 @@ impl Uplink {
     /// does not keep the agent away; `identity` is the one it was made with.
     #[must_use]
     pub fn with_good_time(self, path: Utf8PathBuf, identity: &Identity) -> Self {
-        let expires_ms = identity.validity().map(|(_, expires_ms)| expires_ms);
-        self.credentials.time().keep_in(path, expires_ms);
+        self.credentials.time().keep_in(path, identity.validity());
         self
     }
 

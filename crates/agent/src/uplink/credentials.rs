@@ -18,7 +18,10 @@ pub struct Credentials {
 }
 
 /// Credentials that were found to be usable.
-pub(crate) struct Prepared(Arc<ClientConfig>);
+pub(crate) struct Prepared {
+    tls: Arc<ClientConfig>,
+    validity: Option<(i64, i64)>,
+}
 
 impl Credentials {
     pub(super) fn of(identity: &Identity, time: GoodTime) -> Result<Self, TlsError> {
@@ -31,12 +34,22 @@ impl Credentials {
 
     /// Makes an identity ready to be put in use.
     pub(crate) fn prepare(&self, identity: &Identity) -> Result<Prepared, TlsError> {
-        tls::of_identity(identity, &self.time).map(Prepared)
+        Ok(Prepared {
+            tls: tls::of_identity(identity, &self.time)?,
+            validity: identity.validity(),
+        })
     }
 
     /// From now on connections are made with these.
     pub(crate) fn put(&self, prepared: Prepared) {
-        self.tls.send_replace(prepared.0);
+        self.time.certified(prepared.validity);
+        self.tls.send_replace(prepared.tls);
+    }
+
+    /// Unix milliseconds now, as far as they can be known.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.time.now_ms()
     }
 
     /// Waits until the controller wants the certificate renewed, or finds that it has expired.

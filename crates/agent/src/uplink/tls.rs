@@ -35,8 +35,16 @@ pub(super) fn of_identity(identity: &Identity, time: &GoodTime) -> Result<Arc<Cl
     for root in &identity.roots {
         roots.add(root.clone())?;
     }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let verifier = Rooted {
+        inner,
+        time: time.clone(),
+    };
     let config = builder(Arc::new(time.clone()))?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?;
     Ok(finish(config))
 }
@@ -70,6 +78,68 @@ fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.resumption = Resumption::disabled();
     Arc::new(config)
+}
+
+/// Longest chain of a controller: root, issuing CA and leaf.
+const CHAIN_MAX: usize = 3;
+
+/// As webpki judges. Only where the wall clock shows what can't be, a certificate that has not begun tells the time: its
+/// issuer says that it is at least that late.
+#[derive(Debug)]
+struct Rooted {
+    inner: Arc<WebPkiServerVerifier>,
+    time: GoodTime,
+}
+
+impl ServerCertVerifier for Rooted {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let judge = |at| {
+            self.inner
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at)
+        };
+        let (mut at, mut judged) = (now, judge(now));
+        for _ in 0..CHAIN_MAX {
+            let begins = match &judged {
+                Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                    not_before,
+                    ..
+                })) if at < *not_before && self.time.is_in_doubt() => *not_before,
+                _ => break,
+            };
+            at = begins;
+            judged = judge(at);
+        }
+        judged
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Accepts a chain only if it contains the root with the pinned key and everything is signed from there.

@@ -135,6 +135,14 @@ pub(crate) fn server_params(name: &str) -> CertificateParams {
     params
 }
 
+/// Valid for these years.
+pub(crate) fn server_params_of(from: i32, to: i32) -> CertificateParams {
+    let mut params = server_params(CONTROLLER_NAME);
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(to, 1, 1);
+    params
+}
+
 pub(crate) fn expired_server_params() -> CertificateParams {
     let mut params = server_params(CONTROLLER_NAME);
     params.not_before = date_time_ymd(2001, 1, 1);
