@@ -51,9 +51,10 @@ test: test-deps ## Installs what the tests need and runs them
 		$(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace; \
 	else set -x; $(CARGO) test --locked --workspace --no-fail-fast; fi
 
+test-full: export MUSTER_TEST_FULL := 1
 test-full: test-deps ## The same tests with their long campaigns
 	$(CARGO) build --locked --workspace --bins --tests
-	@export MUSTER_TEST_FULL=1; if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
 		$(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --profile full; \
 	else set -x; $(CARGO) test --locked --workspace --no-fail-fast; fi
 

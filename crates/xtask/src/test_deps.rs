@@ -17,6 +17,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("smartctl", "smartmontools"),
 ];
 
+/// The same, of programs that boot a guest, which only the long campaigns do.
+const GUEST_PROGRAMS: &[(&str, &str)] = &[
+    ("busybox", "busybox-static"),
+    ("mke2fs", "e2fsprogs"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("strip", "binutils"),
+];
+
 /// The same, of programs without which a test says that it has to do with less.
 const WELCOME: &[(&str, &str)] = &[("ip", "iproute2"), ("iptables", "iptables")];
 
@@ -25,7 +33,10 @@ const PYTHON: &[&str] = &["prometheus-client"];
 
 /// Installs what is missing; whether everything is there now.
 pub(crate) fn run(root: &Utf8Path) -> anyhow::Result<bool> {
-    let needed = missing(PROGRAMS);
+    let mut needed = missing(PROGRAMS);
+    if std::env::var_os("MUSTER_TEST_FULL").is_some() {
+        needed.extend(missing(GUEST_PROGRAMS));
+    }
     if !needed.is_empty() && !install(root, &needed)? {
         return Ok(false);
     }

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod disk;
+pub mod guest;
 pub mod ledger;
 pub mod lossy;
 pub mod memory;

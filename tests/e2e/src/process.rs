@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The path of a program of this workspace, built in the profile the test runs in.
+/// The path of a program of this workspace, built in the profile the test runs in, or in the folder that
+/// `MUSTER_TEST_PROGRAMS` names: budgets are for release builds.
 ///
 /// # Panics
 /// If it was not built: the test would otherwise silently test an old one or nothing.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let folder = test
+    let own = test
         .ancestors()
         .nth(2)
         .expect("tests stand in target/PROFILE/deps");
-    let path = folder.join(name);
+    let given = std::env::var_os("MUSTER_TEST_PROGRAMS").map(PathBuf::from);
+    let path = given.as_deref().unwrap_or(own).join(name);
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build --workspace --bins` first",
