@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use muster_e2e::{Process, World, eventually};
+use muster_e2e::ledger::{Summary, check_stored, read_journal};
+use muster_e2e::{FAST_ENROLMENT, Process, World, eventually, is_full};
 use serde_json::Value;
 
 /// A certificate of a minute, the shortest there is: it is renewed every half.
@@ -79,6 +80,57 @@ async fn an_agent_outlives_its_certificates_without_a_gap() -> Result<()> {
     let lived = times.last().context("no samples")? - times[0];
     let run_ms = i64::try_from(run_s)? * 1_000;
     ensure!(run_ms - 30_000 < lived, "samples of {lived} ms only");
+    Ok(())
+}
+
+/// S6: a whole fleet of them, so that there are a thousand renewals in minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_renewals_of_a_fleet_leave_no_gap() -> Result<()> {
+    const AGENTS: u32 = 100;
+    const SERIES: usize = 5;
+    const RENEWALS: u64 = 1_000;
+    if !is_full() {
+        println!("S6: a thousand renewals take six minutes: in the long form only (make test-full)");
+        return Ok(());
+    }
+    let mut world = World::prepare()?;
+    world.settings = format!("{FAST_ENROLMENT}agent_certificate_ttl = \"1min\"\n");
+    world.start_controller().await?;
+    let series = SERIES.to_string();
+    let load = ["--interval", "1s", "--series", &series, "--starts", "1000"];
+    let mut sim = world.start_sim(AGENTS, &load)?;
+    let renewals = || -> Result<u64> {
+        let generations = (0..AGENTS).map(|agent| {
+            let file = world.dir().join(format!("sim/{agent}/identity/identity.json"));
+            let identity: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+            identity["generation"].as_u64().context("generation")
+        });
+        let generations: Vec<u64> = generations.collect::<Result<_>>()?;
+        Ok(generations.iter().map(|generation| generation - 1).sum())
+    };
+    let journal = world.journal("sim");
+    let limit = Duration::from_secs(1_200);
+    let began = Instant::now();
+    let done = eventually(limit, async || {
+        let done = renewals()?;
+        ensure!(RENEWALS <= done, "{done} renewals");
+        Ok(done)
+    })
+    .await?;
+    let status = sim.stop(Duration::from_secs(90))?;
+    ensure!(status.success(), "{}", sim.printed());
+    let summary = Summary::of(&sim.printed())?;
+    let found = check_stored(&world.api().await?, &read_journal(&journal)?, SERIES, &[]).await?;
+    println!(
+        "S6: {done} renewals of {AGENTS} agents in {:?}: {} samples made, as many stored; acknowledged within p99 {} ms",
+        began.elapsed(),
+        summary.produced,
+        summary.ack_p99_ms
+    );
+    ensure!(
+        summary.produced == summary.acked && found.all as u64 == summary.produced,
+        "{summary:?} and {found:?}"
+    );
     Ok(())
 }
 
