@@ -141,7 +141,7 @@ async fn silent_and_trickling_sockets_are_cut_in_ten_seconds_and_keep_nobody_out
     let longest = slow.join_all().await.into_iter().max().unwrap();
     let slowest = legitimate.into_iter().max().unwrap();
     println!("{sockets} sockets: cut after at most {longest:?}, a legitimate agent waits {slowest:?}");
-    assert!(longest <= Duration::from_secs(11) && slowest < Duration::from_secs(1));
+    assert!(longest <= allowed(11) && slowest < allowed(1));
     assert_eq!(count(&world.metrics.accept.evicted), sockets - 512);
     world.end().await;
 }
@@ -229,7 +229,7 @@ async fn a_peer_that_stops_in_the_middle_or_never_reads_is_dropped_in_thirty_sec
             let began = Instant::now();
             good_stream.report(report(sequence, vec![])).await;
             good_stream.acked(&[sequence]).await;
-            assert!(began.elapsed() < Duration::from_secs(1));
+            assert!(began.elapsed() < allowed(1));
             // Pings are answered while it waits.
             let _ = tokio::time::timeout(Duration::from_millis(500), good_stream.next()).await;
         }
@@ -237,7 +237,7 @@ async fn a_peer_that_stops_in_the_middle_or_never_reads_is_dropped_in_thirty_sec
     let began = Instant::now();
     while 1 < count(&world.metrics.session.open) {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(began.elapsed() < Duration::from_secs(31), "they are still there");
+        assert!(began.elapsed() < allowed(31), "they are still there");
     }
     let grown = resident_bytes().saturating_sub(rss_before);
     println!(
@@ -275,10 +275,10 @@ async fn handshakes_that_stall_half_way_keep_nobody_out() {
         "behind 100 stalled handshakes an agent waits {:?}",
         began.elapsed()
     );
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < allowed(5));
     for stream in stalled {
         cut(stream).await;
     }
-    assert!(began.elapsed() < Duration::from_secs(12));
+    assert!(began.elapsed() < allowed(12));
     world.end().await;
 }

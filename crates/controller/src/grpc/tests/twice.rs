@@ -81,11 +81,7 @@ async fn an_agent_that_closed_its_stream_is_not_made_to_wait() {
     for _ in 0..5 {
         let started = Instant::now();
         let (stream, _) = world.greet(&identity).await;
-        assert!(
-            started.elapsed() < Duration::from_secs(3),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < allowed(3), "{:?}", started.elapsed());
         drop(stream);
     }
     assert_eq!(status(&world, &identity).await, AgentStatus::Active);

@@ -8,6 +8,13 @@ use tokio::time::Instant;
 
 use super::*;
 
+/// How long something may take that is promised within so many seconds: five times as long in the ordinary run, which
+/// shares its machine with other tests; the long form holds it to the letter.
+fn allowed(promised_s: u64) -> Duration {
+    let is_full = std::env::var_os("MUSTER_TEST_FULL").is_some();
+    Duration::from_secs(promised_s) * if is_full { 1 } else { 5 }
+}
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 async fn served() -> (SocketAddr, CancellationToken) {
@@ -74,7 +81,7 @@ async fn sockets_that_ask_for_nothing_are_cut_in_ten_seconds_and_keep_nobody_out
     }
     let longest = slow.join_all().await.into_iter().max().unwrap();
     println!("{sockets} sockets cut after at most {longest:?}, a request meanwhile takes {slowest:?}");
-    assert!(longest <= Duration::from_secs(11) && slowest < Duration::from_secs(1));
+    assert!(longest <= allowed(11) && slowest < allowed(1));
     stop.cancel();
 }
 
@@ -119,6 +126,6 @@ async fn floods_without_encryption_are_cut_too() {
         println!("type {frame_type}: cut after {took:?} and {written} frames");
         assert!(took <= Duration::from_secs(10));
     }
-    assert!(ask(address).await < Duration::from_secs(1));
+    assert!(ask(address).await < allowed(1));
     stop.cancel();
 }
