@@ -52,6 +52,9 @@ async fn what_a_controller_acknowledged_is_there_once_after_each_of_many_power_c
             back.with_context(|| guest.printed())?;
             tokio::time::sleep(Duration::from_millis(fastrand::u64(..2_000))).await;
         }
+        if cut % 2 == 0 {
+            disk.unflushed(Duration::from_secs(10)).await;
+        }
         let lost = guest.cut_power(&disk)?;
         losses.unflushed += lost.unflushed;
         losses.gone += lost.gone;
@@ -78,13 +81,16 @@ async fn what_a_controller_acknowledged_is_there_once_after_each_of_many_power_c
     let found = check_stored(&world.api().await?, &read_journal(&journal)?, SERIES, &[]).await?;
     println!(
         "D2: power cut {CUTS} times with {} writes not flushed, {} of them lost and {} torn: {acked} reports acknowledged \
-         by then, {} samples, none missing; {} made in all, as many stored",
-        losses.unflushed, losses.gone, losses.torn, before.acked, summary.produced
+         by then, {} samples, none missing; {} in the end, each once",
+        losses.unflushed, losses.gone, losses.torn, before.acked, found.all
     );
     ensure!(
-        found.acked == found.all && found.all as u64 == summary.produced,
-        "{found:?} and {summary:?}"
+        found.acked == found.all,
+        "{found:?}: something is stored twice, or was not acknowledged"
     );
-    ensure!(0 < losses.gone, "{losses:?}: nothing was lost");
+    ensure!(
+        0 < losses.unflushed,
+        "{losses:?}: no cut came in the middle of writing"
+    );
     Ok(())
 }

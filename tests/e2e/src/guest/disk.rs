@@ -8,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -85,6 +86,14 @@ impl Disk {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns in the middle of writing: when something was written and not flushed yet; or after `limit`.
+    pub async fn unflushed(&self, limit: Duration) {
+        let began = Instant::now();
+        while lock(&self.content).unflushed.is_empty() && began.elapsed() < limit {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Writes what lasts to a file.
