@@ -42,6 +42,15 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed something else than UTF-8"))
 }
 
+/// Standard output of a command, whether or not it succeeded.
+pub(crate) fn output_in_any_case(command: &mut Command) -> anyhow::Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start {command:?}"))?;
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed something else than UTF-8"))
+}
+
 /// Where a program is, looked for in `PATH` and the directories that `PATH` of an ordinary user lacks.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
