@@ -16,64 +16,106 @@ use crate::host::{Host, HostError, ProgramError};
 
 pub mod arp;
 pub mod block;
+pub mod bonding;
 pub mod conntrack;
 pub mod cpu;
+pub mod cpufreq;
 pub mod diskstats;
+pub mod dmi;
 pub mod draft;
+pub mod drm;
+pub mod edac;
 pub mod entropy;
 pub mod filefd;
 pub mod filesystem;
+pub mod hwmon;
+pub mod infiniband;
+pub mod interrupts;
+pub mod kernel_hung;
 pub mod load;
 pub mod memory;
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
+pub mod nfs;
+pub mod nfsd;
+pub mod nvme;
 pub mod os;
+pub mod powersupplyclass;
 pub mod pressure;
 pub mod process;
+pub mod processes;
+pub mod rapl;
 mod reading;
 pub mod runner;
+pub mod schedstat;
 pub mod selinux;
 pub mod smart;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod systemd;
 pub mod tcpstat;
 pub mod textfile;
+pub mod thermal_zone;
 pub mod time;
 pub mod timex;
 pub mod udp_queues;
+pub mod ups;
 pub mod vmstat;
+pub mod watchdog;
+pub mod xfs;
 
 /// Every collector, by name; `the_registry_is_sorted_and_documented` keeps it so.
 pub const ALL: &[Descriptor] = &[
     arp::DESCRIPTOR,
     block::DESCRIPTOR,
+    bonding::DESCRIPTOR,
     conntrack::DESCRIPTOR,
     cpu::DESCRIPTOR,
+    cpufreq::DESCRIPTOR,
     diskstats::DESCRIPTOR,
+    dmi::DESCRIPTOR,
+    drm::DESCRIPTOR,
+    edac::DESCRIPTOR,
     entropy::DESCRIPTOR,
     filefd::DESCRIPTOR,
     filesystem::DESCRIPTOR,
+    hwmon::DESCRIPTOR,
+    infiniband::DESCRIPTOR,
+    interrupts::DESCRIPTOR,
+    kernel_hung::DESCRIPTOR,
     load::DESCRIPTOR,
     memory::DESCRIPTOR,
     netclass::DESCRIPTOR,
     netdev::DESCRIPTOR,
     netstat::DESCRIPTOR,
+    nfs::DESCRIPTOR,
+    nfsd::DESCRIPTOR,
+    nvme::DESCRIPTOR,
     os::DESCRIPTOR,
+    powersupplyclass::DESCRIPTOR,
     pressure::DESCRIPTOR,
     process::DESCRIPTOR,
+    processes::DESCRIPTOR,
+    rapl::DESCRIPTOR,
+    schedstat::DESCRIPTOR,
     selinux::DESCRIPTOR,
     smart::DESCRIPTOR,
     sockstat::DESCRIPTOR,
     softnet::DESCRIPTOR,
     stat::DESCRIPTOR,
+    systemd::DESCRIPTOR,
     tcpstat::DESCRIPTOR,
     textfile::DESCRIPTOR,
+    thermal_zone::DESCRIPTOR,
     time::DESCRIPTOR,
     timex::DESCRIPTOR,
     udp_queues::DESCRIPTOR,
+    ups::DESCRIPTOR,
     vmstat::DESCRIPTOR,
+    watchdog::DESCRIPTOR,
+    xfs::DESCRIPTOR,
 ];
 
 /// Where a collector runs once the agent is split by privilege.

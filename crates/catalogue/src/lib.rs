@@ -109,7 +109,7 @@ pub struct Description {
 }
 
 /// The lists of metrics, each sorted by name.
-pub const LISTS: [&[Metric]; 6] = [MUSTER, NODE, KERNEL, NETWORK, PROCESS, SMARTCTL];
+pub const LISTS: [&[Metric]; 8] = [MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL];
 
 /// The families; the first that contains a name describes it.
 pub const FAMILIES: &[Family] = FAMILIES_OF_NODE;

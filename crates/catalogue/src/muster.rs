@@ -19,6 +19,19 @@ metrics! {
     MUSTER_DEVICE_WEAR_USED_PERCENT = Gauge "muster_device_wear_used_percent" "" "Share of the endurance a solid state drive is rated for that is used, percent; may exceed 100";
     MUSTER_EMMC_LIFE_USED_PERCENT = Gauge "muster_emmc_life_used_percent" "" "Upper end of the class of life used that an eMMC card estimates for its cells of one type, percent; 110 for more than 100";
     MUSTER_EMMC_PRE_EOL_INFO = Gauge "muster_emmc_pre_eol_info" "" "Reserved blocks of an eMMC card: 1 enough, 2 80 % used up, 3 90 % used up";
+    MUSTER_PROCESS_CPU_RATIO = Gauge "muster_process_cpu_ratio" "" "CPUs that the processes of one name took since the run before; 1 is a whole CPU";
+    MUSTER_PROCESS_IO_BYTES_PER_SECOND = Gauge "muster_process_io_bytes_per_second" "bytes" "What the processes of one name read from and wrote to storage in a second, since the run before";
+    MUSTER_PROCESS_RESIDENT_BYTES = Gauge "muster_process_resident_bytes" "bytes" "Memory in RAM of the processes of one name";
     MUSTER_SIM_VALUE = Gauge "muster_sim_value" "" "The tick number, as a simulated agent sends it";
     MUSTER_SMART_TEMPERATURE_LIMIT_CELSIUS = Gauge "muster_smart_temperature_limit_celsius" "celsius" "A temperature the drive names as one of its limits";
+    MUSTER_UPS_BATTERY_CHARGE_RATIO = Gauge "muster_ups_battery_charge_ratio" "" "Charge of a power supply's battery; 1 is full";
+    MUSTER_UPS_BATTERY_RUNTIME_SECONDS = Gauge "muster_ups_battery_runtime_seconds" "seconds" "How long a power supply's battery lasts";
+    MUSTER_UPS_BATTERY_VOLTS = Gauge "muster_ups_battery_volts" "volts" "Voltage of a power supply's battery";
+    MUSTER_UPS_INFO = Gauge "muster_ups_info" "" "What an uninterruptible power supply is; always 1";
+    MUSTER_UPS_INPUT_VOLTS = Gauge "muster_ups_input_volts" "volts" "Voltage that a power supply gets";
+    MUSTER_UPS_LOAD_RATIO = Gauge "muster_ups_load_ratio" "" "How loaded a power supply is; 1 is fully";
+    MUSTER_UPS_OUTPUT_VOLTS = Gauge "muster_ups_output_volts" "volts" "Voltage that a power supply gives";
+    MUSTER_UPS_POWER_WATTS = Gauge "muster_ups_power_watts" "watts" "Power that is drawn from a power supply";
+    MUSTER_UPS_STATUS = Gauge "muster_ups_status" "" "Whether a power supply says this of itself: 1 if so; OL is on line, OB on battery, LB low battery";
+    MUSTER_UPS_TEMPERATURE_CELSIUS = Gauge "muster_ups_temperature_celsius" "celsius" "Temperature of a power supply";
 }

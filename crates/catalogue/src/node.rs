@@ -4,11 +4,15 @@ use muster_model::MetricType;
 
 use crate::{Family, metrics};
 
+pub(crate) mod hardware;
 pub(crate) mod kernel;
 pub(crate) mod network;
+pub(crate) mod system;
 
+pub use hardware::*;
 pub use kernel::*;
 pub use network::*;
+pub use system::*;
 
 /// Lines of `/proc/meminfo` in kB, given in bytes.
 pub const NODE_MEMORY_BYTES: Family = Family {
@@ -30,7 +34,17 @@ pub const NODE_MEMORY_COUNT: Family = Family {
 pub(crate) const FAMILIES_OF_NODE: &[Family] = &[
     NODE_MEMORY_BYTES,
     NODE_MEMORY_COUNT,
+    NODE_HWMON_CELSIUS,
+    NODE_HWMON_VOLTS,
+    NODE_HWMON_AMPS,
+    NODE_HWMON_JOULES,
+    NODE_HWMON_WATTS,
+    NODE_HWMON_RPM,
+    NODE_HWMON_SECONDS,
+    NODE_HWMON_MEGAHERTZ,
+    NODE_HWMON,
     NODE_NETSTAT,
+    NODE_RAPL_JOULES,
     NODE_SOCKSTAT_BYTES,
     NODE_SOCKSTAT,
     NODE_VMSTAT,

@@ -10,6 +10,8 @@ pub mod conntrack;
 pub mod diskstats;
 pub mod emmc;
 pub mod exposition;
+pub mod hwmon;
+pub mod interrupts;
 pub mod loadavg;
 pub mod lsblk;
 pub mod meminfo;
@@ -20,14 +22,18 @@ pub mod pairs;
 pub mod pressure;
 pub mod problem;
 pub mod process;
+pub mod rows;
+pub mod schedstat;
 pub mod scsi_vpd;
 pub mod snmp;
 pub mod sockets;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod systemd;
 pub mod udev;
 pub mod uevent;
+pub mod upsc;
 
 mod json;
 

@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_parse::{
-    Parsed, arp, conntrack, diskstats, exposition, loadavg, lsblk, meminfo, mounts, net_dev, os_release,
-    pairs, pressure, process, scsi_vpd, snmp, sockets, sockstat, softnet, stat, udev, uevent,
+    Parsed, arp, conntrack, diskstats, exposition, hwmon, interrupts, loadavg, lsblk, meminfo, mounts,
+    net_dev, os_release, pairs, pressure, process, rows, schedstat, scsi_vpd, snmp, sockets, sockstat,
+    softnet, stat, systemd, udev, uevent, upsc,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -181,6 +182,19 @@ fn parse_with_all(text: &str) {
     let _ = text.lines().map(sockets::parse_line).count();
     let _ = (process::parse_stat(text), process::parse_io(text));
     let _ = process::parse_limit(text, "Max");
+    let _ = (rows::parse(text), schedstat::parse(text), interrupts::parse(text));
+    let _ = hwmon::parse_name(text).map(|file| hwmon::readings(file.kind, &hwmon::Properties::new()));
+    let _ = hwmon::clean(text);
+    let _ = systemd::parse_units(text)
+        .iter()
+        .map(|unit| {
+            (
+                systemd::count(unit, "NAccepted"),
+                systemd::time_s(unit, "LastTriggerUSec"),
+            )
+        })
+        .count();
+    let _ = (systemd::version(text), upsc::parse(text), upsc::parse_list(text));
 }
 
 #[test]

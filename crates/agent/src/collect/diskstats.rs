@@ -128,20 +128,21 @@ fn counters(draft: &mut Draft, stat: &DiskStat, resource: Option<&ResourceKey>) 
 
 /// Labels are udev's words, as `node_exporter` has them, and the kernel's where udev has none.
 fn info(draft: &mut Draft, stat: &DiskStat, node: Option<&Node>, resource: Option<&ResourceKey>) {
-    let Some(node) = node else { return };
-    let word = |names: &[&str], other: Option<String>| {
+    let word = |names: &[&str], other: Option<&String>| {
         names
             .iter()
-            .find_map(|name| node.udev.get(name))
-            .map(str::to_owned)
-            .or(other)
+            .find_map(|name| node?.udev.get(name))
+            .or(other.map(String::as_str))
             .unwrap_or_default()
+            .to_owned()
     };
-    let wwn = node.names.best().map(|(kind, digits)| match kind {
-        "wwn" => format!("0x{digits}"),
-        _ => format!("eui.{digits}"),
-    });
-    let rotational = match node.is_rotational {
+    let wwn = node
+        .and_then(|node| node.names.best())
+        .map(|(kind, digits)| match kind {
+            "wwn" => format!("0x{digits}"),
+            _ => format!("eui.{digits}"),
+        });
+    let rotational = match node.and_then(|node| node.is_rotational) {
         Some(true) => "1",
         Some(false) => "0",
         None => "",
@@ -154,16 +155,22 @@ fn info(draft: &mut Draft, stat: &DiskStat, node: Option<&Node>, resource: Optio
             ("major", &stat.major.to_string()),
             ("minor", &stat.minor.to_string()),
             ("path", &word(&["ID_PATH"], None)),
-            ("wwn", &word(&["ID_WWN"], wwn)),
-            ("model", &word(&["ID_MODEL"], node.model.clone())),
+            ("wwn", &word(&["ID_WWN"], wwn.as_ref())),
+            (
+                "model",
+                &word(&["ID_MODEL"], node.and_then(|node| node.model.as_ref())),
+            ),
             (
                 "serial",
                 &word(
                     &["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"],
-                    node.serial.clone(),
+                    node.and_then(|node| node.serial.as_ref()),
                 ),
             ),
-            ("revision", &word(&["ID_REVISION"], node.firmware.clone())),
+            (
+                "revision",
+                &word(&["ID_REVISION"], node.and_then(|node| node.firmware.as_ref())),
+            ),
             ("rotational", rotational),
         ],
         1.0,
@@ -203,7 +210,7 @@ mod tests {
         let mut draft = Draft::new("diskstats");
         describe(&mut draft, &parsed.value, &Inventory::default());
         let samples = draft.finish().samples;
-        assert_eq!(samples.len(), 11);
+        assert_eq!(samples.len(), 12);
         let value = |name: &str| samples.iter().find(|sample| sample.name == name).unwrap().value;
         assert_eq!(value("node_disk_read_bytes_total"), 1536.0);
         assert_eq!(value("node_disk_io_time_seconds_total"), 10.0);

@@ -60,11 +60,23 @@ impl Draft {
 
     /// Adds a sample of a family on the server itself.
     pub fn sample_in(&mut self, family: &Family, middle: &str, value: f64) {
+        self.sample_in_with(family, middle, &[], value);
+    }
+
+    /// Adds a sample of a family with labels.
+    pub fn sample_in_with(
+        &mut self,
+        family: &Family,
+        middle: &str,
+        labels: &[(&'static str, &str)],
+        value: f64,
+    ) {
         if limits::NAME_BYTES_MAX < family.name(middle).len() {
             self.problem(format!("metric name of {middle:.60} is too long: left out"));
             return;
         }
-        self.push(family.sample(middle, Labels::default(), value));
+        let labels = self.labels(labels);
+        self.push(family.sample(middle, labels, value));
     }
 
     /// Adds a sample whose name and labels are not ours.

@@ -18,12 +18,15 @@ fn host_under(folder: &tempfile::TempDir) -> Host {
     Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap()
 }
 
-const INPUTS: [&str; 22] = [
+const INPUTS: [&str; 30] = [
     "proc/stat",
     "proc/meminfo",
     "proc/loadavg",
     "proc/diskstats",
+    "proc/interrupts",
     "proc/net/arp",
+    "proc/net/rpc/nfs",
+    "proc/net/rpc/nfsd",
     "proc/net/dev",
     "proc/net/netstat",
     "proc/net/snmp",
@@ -34,7 +37,12 @@ const INPUTS: [&str; 22] = [
     "proc/net/tcp",
     "proc/net/udp",
     "proc/pressure/cpu",
+    "proc/schedstat",
     "proc/self/mountinfo",
+    "sys/class/hwmon/hwmon0/temp1_input",
+    "sys/class/thermal/thermal_zone0/temp",
+    "sys/devices/system/edac/mc/mc0/ce_count",
+    "sys/fs/xfs/sda1/stats/stats",
     "proc/sys/fs/file-nr",
     "proc/sys/kernel/random/entropy_avail",
     "etc/localtime",
@@ -92,7 +100,7 @@ async fn nonsense_is_told_as_problems_and_makes_nothing_healthy() {
                 .all(|resource| resource.shown_health() != Health::Healthy)
         );
     }
-    assert!(20 <= with_problems, "{with_problems}");
+    assert!(26 <= with_problems, "{with_problems}");
 }
 
 #[tokio::test]

@@ -187,6 +187,30 @@ impl Files {
         Utf8PathBuf::from_os_string(target).ok()
     }
 
+    /// Where a symbolic link leads, from `/` and without `..`; `None` if it is no link.
+    #[must_use]
+    pub fn resolve_link(&self, path: &str) -> Option<String> {
+        let target = self.link(path)?;
+        let from = Utf8Path::new(path).parent()?;
+        let mut parts: Vec<&str> = Vec::new();
+        // Joining an absolute target forgets where the link is, as it has to.
+        let joined = from.join(&target);
+        for part in joined.components() {
+            match part {
+                camino::Utf8Component::Normal(name) => parts.push(name),
+                camino::Utf8Component::ParentDir => drop(parts.pop()),
+                _ => {}
+            }
+        }
+        Some(format!("/{}", parts.join("/")))
+    }
+
+    /// The same folder without a last link.
+    #[must_use]
+    pub fn resolve(&self, path: &str) -> String {
+        self.resolve_link(path).unwrap_or_else(|| path.to_owned())
+    }
+
     fn open(&self, path: &str, flags: OFlag) -> Result<Option<OwnedFd>, HostError> {
         let flags = flags | OFlag::O_CLOEXEC;
         let opened = match &self.root {
