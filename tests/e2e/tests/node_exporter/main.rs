@@ -3,10 +3,13 @@
 
 #![expect(clippy::print_stdout, reason = "figures of a test are printed")]
 
+mod dashboard;
 mod exporter;
 mod page;
+mod tree;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use exporter::{agent_page, exporter_page};
@@ -57,5 +60,131 @@ async fn every_name_and_label_of_the_exporter_is_the_agents_too() -> Result<()> 
         missing.len()
     );
     ensure!(missing.is_empty(), "missing: {missing:#?}");
+    Ok(())
+}
+
+/// Over a folder both read the same bytes, so that every value is slow, but for what is asked of the system itself.
+async fn same_over(root: &Path) -> Result<()> {
+    let theirs = exporter_page(Some(root)).await?;
+    let ours = agent_page(Some(root))?;
+    let mut missing = missing(&theirs, &ours);
+    missing.retain(|name| !is_of_the_system(name));
+    let names: Vec<&str> = theirs.names().filter(|name| !is_of_the_system(name)).collect();
+    let compared = ours.compare(&theirs, &names, root);
+    println!(
+        "{} names of the exporter, {} series compared, {} differ, {} missing",
+        theirs.names().count(),
+        compared.equal + compared.different.len(),
+        compared.different.len(),
+        missing.len()
+    );
+    ensure!(
+        missing.is_empty() && compared.different.is_empty(),
+        "missing: {missing:#?}, different: {:#?}",
+        compared.different
+    );
+    ensure!(100 < compared.equal, "hardly anything was compared");
+    Ok(())
+}
+
+/// What the exporter asks of the running system even when it reads a folder, where the agent reads only the folder.
+fn is_of_the_system(name: &str) -> bool {
+    let starts = [
+        "node_timex_",
+        "node_time_",
+        "node_uname_info",
+        "node_selinux_",
+        "node_filesystem_",
+        "node_scrape_",
+        "node_textfile_",
+        "process_",
+        "go_",
+        "promhttp_",
+        "node_exporter_",
+    ];
+    starts.iter().any(|start| name.starts_with(start))
+}
+
+#[tokio::test]
+async fn over_hardware_that_is_not_here_names_labels_and_values_are_the_same() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    tree::write_hardware(folder.path())?;
+    same_over(folder.path()).await
+}
+
+#[tokio::test]
+async fn over_a_copy_of_this_machine_names_labels_and_values_are_the_same() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    tree::copy_machine(folder.path())?;
+    same_over(folder.path()).await
+}
+
+/// This machine has what is asked of the system, the folder the hardware: together nothing may be without its series.
+#[test]
+fn every_expression_of_dashboard_1860_finds_its_series() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    tree::write_hardware(folder.path())?;
+    let pages = [agent_page(None)?, agent_page(Some(folder.path()))?];
+    let asked: Vec<&str> = dashboard::ASKED.split_ascii_whitespace().collect();
+    let empty: Vec<&&str> = asked
+        .iter()
+        .filter(|series| !pages.iter().any(|page| page.has(series)))
+        .collect();
+    println!(
+        "{} series are asked for, {} are not there",
+        asked.len(),
+        empty.len()
+    );
+    ensure!(empty.is_empty(), "not there: {empty:?}");
+    Ok(())
+}
+
+#[test]
+fn what_systemd_a_power_supply_and_a_graphics_processor_say_is_told() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    tree::write_hardware(folder.path())?;
+    let page = agent_page(Some(folder.path()))?;
+    for (series, value) in [
+        ("node_systemd_units{state=failed}", 1.0),
+        ("node_systemd_units{state=active}", 4.0),
+        (
+            "node_systemd_unit_state{name=broken.service,state=failed,type=simple}",
+            1.0,
+        ),
+        (
+            "node_systemd_unit_state{name=ssh.service,state=failed,type=notify}",
+            0.0,
+        ),
+        ("node_systemd_service_restart_total{name=broken.service}", 5.0),
+        (
+            "node_systemd_socket_accepted_connections_total{name=cups.socket}",
+            7.0,
+        ),
+        (
+            "node_systemd_timer_last_trigger_seconds{name=apt-daily.timer}",
+            1_700_003_600.0,
+        ),
+        (
+            "node_systemd_unit_start_time_seconds{name=ssh.service}",
+            1_700_000_100.0,
+        ),
+        ("node_systemd_system_running", 0.0),
+        ("node_systemd_version{version=252.36-1~deb12u1}", 252.0),
+        ("muster_ups_battery_charge_ratio{ups=eaton}", 1.0),
+        ("muster_ups_load_ratio{ups=eaton}", 0.17),
+        ("muster_ups_status{ups=eaton,status=OL}", 1.0),
+        ("muster_ups_status{ups=eaton,status=OB}", 0.0),
+        ("node_drm_gpu_busy_percent{card=card0}", 4.0),
+        ("node_drm_memory_vram_used_bytes{card=card0}", 1_490_378_752.0),
+        ("muster_process_resident_bytes{name=systemd}", 2507.0 * 4096.0),
+    ] {
+        ensure!(
+            page.value(series) == Some(value),
+            "{series}: {:?}",
+            page.value(series)
+        );
+    }
+    ensure!(!page.has("node_systemd_unit_state{name=boot.mount}"));
+    ensure!(!page.has("node_systemd_unit_start_time_seconds{name=broken.service}"));
     Ok(())
 }

@@ -1,11 +1,21 @@
 //! A page of metrics in the Prometheus text format, as far as the two programs write it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 /// Labels of one series.
 pub(crate) type Labels = BTreeMap<String, String>;
+
+/// What comparing two pages brought.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Series with the same labels and number.
+    pub(crate) equal: usize,
+    /// What is wrong with the others.
+    pub(crate) different: Vec<String>,
+}
 
 /// Series by name.
 #[derive(Debug, Default)]
@@ -50,6 +60,61 @@ impl Page {
                 .collect(),
         )
     }
+}
+
+impl Page {
+    /// Looks for every series of the other page's names: the same number under the same labels. Ours may have labels
+    /// more, and empty ones count as none; paths of theirs begin with the root they read.
+    pub(crate) fn compare(&self, other: &Self, names: &[&str], root: &Path) -> Compared {
+        let mut compared = Compared::default();
+        let root = root.to_string_lossy();
+        for name in names {
+            let ours = self.families.get(*name).map(Vec::as_slice).unwrap_or_default();
+            for (labels, value) in other.families.get(*name).into_iter().flatten() {
+                let is_same = |(have, number): &&(Labels, f64)| {
+                    let has = |(label, text): (&String, &String)| {
+                        let text = text.replacen(root.as_ref(), "", 1);
+                        text.is_empty() || have.get(label) == Some(&text)
+                    };
+                    labels.iter().all(has) && is_close(*number, *value)
+                };
+                if ours.iter().any(|series| is_same(&series)) {
+                    compared.equal += 1;
+                } else {
+                    let near: Vec<_> = ours.iter().take(3).collect();
+                    compared
+                        .different
+                        .push(format!("{name}{labels:?} {value}, ours: {near:?}"));
+                }
+            }
+        }
+        compared
+    }
+}
+
+impl Page {
+    /// Whether there is a series that is written `name{label=value,…}` here, whatever labels it has besides.
+    pub(crate) fn has(&self, series: &str) -> bool {
+        self.value(series).is_some()
+    }
+
+    /// The number of such a series.
+    pub(crate) fn value(&self, series: &str) -> Option<f64> {
+        let (name, wanted) = series.split_once('{').unwrap_or((series, "}"));
+        let wanted = wanted.trim_end_matches('}');
+        let found = self.families.get(name)?.iter().find(|(labels, _)| {
+            wanted
+                .split(',')
+                .filter_map(|pair| pair.split_once('='))
+                .all(|(label, value)| labels.get(label).is_some_and(|have| have == value))
+        });
+        found.map(|(_, number)| *number)
+    }
+}
+
+/// The same but for how a factor was multiplied.
+fn is_close(ours: f64, theirs: f64) -> bool {
+    (ours - theirs).abs() <= theirs.abs() * 1e-9 || ours == theirs
 }
 
 /// Reads `name="value",…}`.
