@@ -179,21 +179,18 @@ fn parse_with_all(text: &str) {
     let _ = (snmp::parse(text), snmp::parse_v6(text));
     let _ = sockstat::parse(text);
     let _ = softnet::parse(text);
-    let _ = text.lines().map(sockets::parse_line).count();
+    for line in text.lines() {
+        let _ = sockets::parse_line(line);
+    }
     let _ = (process::parse_stat(text), process::parse_io(text));
     let _ = process::parse_limit(text, "Max");
     let _ = (rows::parse(text), schedstat::parse(text), interrupts::parse(text));
     let _ = hwmon::parse_name(text).map(|file| hwmon::readings(file.kind, &hwmon::Properties::new()));
     let _ = hwmon::clean(text);
-    let _ = systemd::parse_units(text)
-        .iter()
-        .map(|unit| {
-            (
-                systemd::count(unit, "NAccepted"),
-                systemd::time_s(unit, "LastTriggerUSec"),
-            )
-        })
-        .count();
+    for unit in systemd::parse_units(text) {
+        let _ = systemd::count(&unit, "NAccepted");
+        let _ = systemd::time_s(&unit, "LastTriggerUSec");
+    }
     let _ = (systemd::version(text), upsc::parse(text), upsc::parse_list(text));
 }
 
