@@ -70,7 +70,8 @@ async fn same_over(root: &Path) -> Result<()> {
     let mut missing = missing(&theirs, &ours);
     missing.retain(|name| !is_of_the_system(name));
     let names: Vec<&str> = theirs.names().filter(|name| !is_of_the_system(name)).collect();
-    let compared = ours.compare(&theirs, &names, root);
+    // Later versions of the exporter leave compressed memory out, and so does the agent.
+    let compared = ours.compare(&theirs.without_devices("zram"), &names, root);
     println!(
         "{} names of the exporter, {} series compared, {} differ, {} missing",
         theirs.names().count(),

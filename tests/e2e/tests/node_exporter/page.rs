@@ -63,6 +63,18 @@ impl Page {
 }
 
 impl Page {
+    /// The same without the series of devices whose names begin so.
+    pub(crate) fn without_devices(&self, start: &str) -> Self {
+        let is_kept = |labels: &Labels| labels.get("device").is_none_or(|name| !name.starts_with(start));
+        let families = self.families.iter().map(|(name, series)| {
+            let kept = series.iter().filter(|(labels, _)| is_kept(labels)).cloned();
+            (name.clone(), kept.collect())
+        });
+        Self {
+            families: families.collect(),
+        }
+    }
+
     /// Looks for every series of the other page's names: the same number under the same labels. Ours may have labels
     /// more, and empty ones count as none; paths of theirs begin with the root they read.
     pub(crate) fn compare(&self, other: &Self, names: &[&str], root: &Path) -> Compared {
