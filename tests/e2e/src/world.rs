@@ -128,7 +128,7 @@ impl World {
     /// If it does not run, or ends with an error, or not in time.
     pub fn stop_controller(&mut self) -> Result<()> {
         let mut controller = self.controller.take().context("the controller does not run")?;
-        let status = controller.stop(Duration::from_secs(20))?;
+        let status = controller.stop(Duration::from_secs(60))?;
         ensure!(
             status.success(),
             "the controller ended with {status}:\n{}",
