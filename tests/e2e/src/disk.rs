@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -100,7 +101,16 @@ impl FailingDisk {
     /// # Errors
     /// If it is in use, or cannot be mended.
     pub fn mend(&mut self) -> Result<()> {
-        run(&["umount", text(&self.folder)])?;
+        // A process that was killed a moment ago may still be letting go of its files.
+        let mut unmounted = run(&["umount", text(&self.folder)]);
+        for _ in 0..100 {
+            if unmounted.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            unmounted = run(&["umount", text(&self.folder)]);
+        }
+        unmounted?;
         run(&["losetup", "--detach", &self.device])?;
         std::fs::remove_file(self.below.join("filler"))?;
         // 1 says that it has found something to mend and has done so.

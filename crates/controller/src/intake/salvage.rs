@@ -9,6 +9,7 @@
 //! more, so that its agent sends it again, or says that it has it no longer.
 
 mod check;
+mod found;
 mod plan;
 mod scan;
 
@@ -17,8 +18,11 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, ErrorCode};
+use thiserror::Error;
 
+use self::found::Found;
 use self::plan::Plan;
+use self::scan::Pages;
 use super::{IntakeError, schema};
 
 /// What follows the name of a file that was replaced; a number follows it.
@@ -37,6 +41,15 @@ pub(super) struct Salvaged {
     pub(super) lost: u64,
     /// Positions of which nobody knows what they held; agents are asked again.
     pub(super) unknown: u64,
+}
+
+/// Why a new file can't be written.
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error("read the old file")]
+    Old(#[from] io::Error),
+    #[error("write the new file")]
+    New(#[from] rusqlite::Error),
 }
 
 /// Makes sure that there is a sound file or none. Positions up to `applied` are passed by every consumer.
@@ -64,13 +77,19 @@ pub(super) fn ensure_sound(
     for suffix in ["", "-wal", "-shm", "-journal"] {
         remove(&companion(&salvaged, suffix))?;
     }
-    let found = scan::scan(path).map_err(failed("read", path))?;
+    let pages = Pages::open(path).map_err(failed("read", path))?;
+    let mut found = Found::default();
+    pages
+        .scan(|sound| found.add(sound))
+        .map_err(failed("read", path))?;
     let plan = Plan::of(found, applied, now_ms);
-    let open_error = |source| IntakeError::Open {
-        path: salvaged.clone(),
-        source,
-    };
-    let told = write(&plan, &salvaged).map_err(open_error)?;
+    let told = write(&plan, &pages, &salvaged).map_err(|error| match error {
+        WriteError::Old(source) => failed("read", path)(source),
+        WriteError::New(source) => IntakeError::Open {
+            path: salvaged.clone(),
+            source,
+        },
+    })?;
     set_aside(path)?;
     fs::rename(&salvaged, path).map_err(failed("rename", &salvaged))?;
     sync_folder_of(path)?;
@@ -105,12 +124,12 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// Writes the new file in one go, without a log, so that it is whole when it is closed.
-fn write(plan: &Plan, path: &Utf8Path) -> rusqlite::Result<Salvaged> {
+fn write(plan: &Plan, pages: &Pages, path: &Utf8Path) -> Result<Salvaged, WriteError> {
     let mut connection = Connection::open(path)?;
     schema::create(&mut connection)?;
     connection.pragma_update(None, "journal_mode", "DELETE")?;
     let transaction = connection.transaction()?;
-    plan.write(&transaction)?;
+    plan.write(&transaction, pages)?;
     transaction.commit()?;
     connection.close().map_err(|(_, error)| error)?;
     Ok(plan.told)

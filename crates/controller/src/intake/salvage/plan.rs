@@ -6,46 +6,38 @@ use muster_base::id::AgentId;
 use muster_model::{Clock, Gap, GapReason, RangeSet, Report, SequenceRange};
 use rusqlite::Connection;
 
-use super::Salvaged;
-use crate::intake::batch::highest_series;
+use super::found::{Found, Key, Number, number};
+use super::scan::{At, Pages};
+use super::{Salvaged, WriteError};
 use crate::intake::codec::{self, Packer};
-use crate::intake::envelope::{CursorBody, DefinitionsHead, Envelope, LedgerBody, LedgerEntry, RecordHead};
+use crate::intake::envelope::{CursorBody, DefinitionsHead, LedgerBody, LedgerEntry, RecordHead};
 use crate::intake::schema;
-
-/// An epoch of an agent.
-type Key = (AgentId, u64);
-/// A report.
-type Number = (AgentId, u64, u64);
 
 /// Entries of one row of the ledger.
 const LEDGER_ENTRIES: usize = 4_096;
 /// How a record that stands for a lost one is marked: it was not stored as it came.
 const KIND_REFUSED: u8 = 2;
 
+/// What a record of the new file holds.
+enum Content {
+    /// What the old file has there.
+    Old(At),
+    /// What was made in the place of something lost.
+    New(Vec<u8>),
+}
+
 /// What goes into the new file.
 pub(super) struct Plan {
-    records: Vec<(RecordHead, Vec<u8>)>,
-    definitions: BTreeMap<(AgentId, u64, u32), (DefinitionsHead, Vec<u8>)>,
+    records: Vec<(RecordHead, Content)>,
+    definitions: BTreeMap<(AgentId, u64, u32), (DefinitionsHead, At)>,
     cursors: Vec<CursorBody>,
     last_position: i64,
     pub(super) told: Salvaged,
 }
 
-/// What was found, sorted out.
-#[derive(Default)]
-struct Found {
-    records: BTreeMap<i64, Vec<(RecordHead, Vec<u8>)>>,
-    definitions: BTreeMap<(AgentId, u64, u32), (DefinitionsHead, Vec<u8>)>,
-    cursors: HashMap<Key, CursorBody>,
-    ledger: BTreeMap<i64, LedgerEntry>,
-    floor: i64,
-    last_position: i64,
-}
-
 impl Plan {
-    pub(super) fn of(envelopes: Vec<Envelope>, applied: i64, now_ms: i64) -> Self {
-        let mut found = Found::default();
-        envelopes.into_iter().for_each(|envelope| found.add(envelope));
+    /// Positions up to `applied` are passed by every consumer.
+    pub(super) fn of(mut found: Found, applied: i64, now_ms: i64) -> Self {
         found.last_position = found.last_position.max(applied);
         // Below, everything was passed by every consumer, or deleted because it was.
         let needed_from = (applied + 1).max(found.floor);
@@ -80,14 +72,14 @@ impl Plan {
     }
 
     /// Gives each record its place; two that claim the same one, and gaps, go to the end.
-    fn place(&mut self, kept: Vec<(RecordHead, Vec<u8>)>, lost: &[LedgerEntry], now_ms: i64) {
+    fn place(&mut self, kept: Vec<(RecordHead, At)>, lost: &[LedgerEntry], now_ms: i64) {
         let mut taken = HashSet::new();
-        for (mut head, packed) in kept {
+        for (mut head, at) in kept {
             if !taken.insert(head.position) {
                 self.last_position += 1;
                 head.position = self.last_position;
             }
-            self.records.push((head, packed));
+            self.records.push((head, Content::Old(at)));
         }
         let mut packer = Packer::new().ok();
         for entry in lost {
@@ -107,17 +99,21 @@ impl Plan {
                 kind: KIND_REFUSED,
                 size_bytes,
             };
-            self.records.push((head, packed));
+            self.records.push((head, Content::New(packed)));
         }
         self.records.sort_by_key(|(head, _)| head.position);
     }
 
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        for (head, packed) in &self.records {
-            schema::insert_record(connection, head, packed)?;
+    /// Writes it; `pages` are those of the old file.
+    pub(super) fn write(&self, connection: &Connection, pages: &Pages) -> Result<(), WriteError> {
+        for (head, content) in &self.records {
+            match content {
+                Content::Old(at) => schema::insert_record(connection, head, &pages.packed(*at)?)?,
+                Content::New(packed) => schema::insert_record(connection, head, packed)?,
+            };
         }
-        for (head, packed) in self.definitions.values() {
-            schema::insert_definitions(connection, head, packed)?;
+        for (head, at) in self.definitions.values() {
+            schema::insert_definitions(connection, head, &pages.packed(*at)?)?;
         }
         for cursor in &self.cursors {
             schema::put_cursor(connection, cursor)?;
@@ -132,105 +128,10 @@ impl Plan {
     }
 }
 
-impl Found {
-    fn add(&mut self, envelope: Envelope) {
-        match envelope {
-            Envelope::Record(head, packed) => {
-                self.last_position = self.last_position.max(head.position);
-                let same_place = self.records.entry(head.position).or_default();
-                if !same_place.iter().any(|(known, _)| number(known) == number(&head)) {
-                    same_place.push((head, packed));
-                }
-            }
-            Envelope::Definitions(head, packed) => {
-                self.definitions
-                    .entry((head.agent, head.epoch, head.first_id))
-                    .and_modify(|known| {
-                        if known.0.last_id < head.last_id {
-                            *known = (head, packed.clone());
-                        }
-                    })
-                    .or_insert((head, packed));
-            }
-            Envelope::Cursor(cursor) => {
-                self.last_position = self.last_position.max(cursor.written_at);
-                match self.cursors.get_mut(&(cursor.agent, cursor.epoch)) {
-                    Some(known) if known.is_newer_than(&cursor) => {}
-                    Some(known) => *known = cursor,
-                    None => {
-                        self.cursors.insert((cursor.agent, cursor.epoch), cursor);
-                    }
-                }
-            }
-            Envelope::Ledger(ledger) => {
-                self.floor = self.floor.max(ledger.floor);
-                for entry in ledger.entries {
-                    self.last_position = self.last_position.max(entry.position);
-                    self.ledger.insert(entry.position, entry);
-                }
-            }
-        }
-    }
-
-    /// How many definitions of each epoch are there without a hole.
-    fn defined(&self) -> HashMap<Key, u32> {
-        let mut defined: HashMap<Key, u32> = HashMap::new();
-        for ((agent, epoch, first_id), (head, _)) in &self.definitions {
-            let known = defined.entry((*agent, *epoch)).or_default();
-            if *first_id <= known.saturating_add(1) {
-                *known = (*known).max(head.last_id);
-            }
-        }
-        defined
-    }
-
-    /// The records that are needed and can be used, and the numbers of those whose definitions are lost.
-    fn keep(
-        &self,
-        needed_from: i64,
-        defined: &HashMap<Key, u32>,
-    ) -> (Vec<(RecordHead, Vec<u8>)>, BTreeSet<Number>) {
-        let mut kept = Vec::new();
-        let mut undefined = BTreeSet::new();
-        let mut seen = HashSet::new();
-        for (head, packed) in self.records.range(needed_from..).flat_map(|(_, same)| same) {
-            let known = defined.get(&(head.agent, head.epoch)).copied().unwrap_or(0);
-            match codec::unpack_report(packed) {
-                Ok(report) if highest_series(&report) <= known => {
-                    if seen.insert(number(head)) {
-                        kept.push((*head, packed.clone()));
-                    }
-                }
-                // Its agent sends it again, with the definitions.
-                Ok(_) => {
-                    undefined.insert(number(head));
-                }
-                // Written so; the ledger has it, and it becomes a gap.
-                Err(_) => {}
-            }
-        }
-        (kept, undefined)
-    }
-
-    /// Positions that were given and of which nothing is known.
-    fn unknown(&self, needed_from: i64) -> u64 {
-        let known: BTreeSet<i64> = self
-            .ledger
-            .range(needed_from..)
-            .map(|(position, _)| *position)
-            .chain(self.records.range(needed_from..).map(|(position, _)| *position))
-            .collect();
-        let given = self.last_position.saturating_sub(needed_from.saturating_sub(1));
-        u64::try_from(given)
-            .unwrap_or(0)
-            .saturating_sub(known.len() as u64)
-    }
-}
-
 /// What each epoch lists as stored.
 fn cursors(
     found: &Found,
-    records: &[(RecordHead, Vec<u8>)],
+    records: &[(RecordHead, Content)],
     undefined: &BTreeSet<Number>,
     unknown: u64,
     defined: &HashMap<Key, u32>,
@@ -310,10 +211,6 @@ fn gap_of(entry: &LedgerEntry, now_ms: i64) -> Report {
     report
 }
 
-fn number(head: &RecordHead) -> Number {
-    (head.agent, head.epoch, head.sequence)
-}
-
 impl RecordHead {
     pub(in crate::intake) fn entry(&self) -> LedgerEntry {
         LedgerEntry {
@@ -327,7 +224,7 @@ impl RecordHead {
 }
 
 impl CursorBody {
-    fn is_newer_than(&self, other: &Self) -> bool {
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
         (other.written_at, other.last_ms, count(&other.ranges))
             <= (self.written_at, self.last_ms, count(&self.ranges))
     }

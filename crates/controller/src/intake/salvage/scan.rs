@@ -12,7 +12,11 @@ use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::intake::envelope::{self, Envelope, HEAD_BYTES, MARK};
+use crate::intake::batch::highest_series;
+use crate::intake::codec;
+use crate::intake::envelope::{
+    self, CursorBody, DefinitionsHead, Envelope, HEAD_BYTES, LedgerBody, MARK, RecordHead,
+};
 use crate::intake::schema::PAGE_BYTES;
 
 /// Bytes of a row before its envelope: header and other columns, all short.
@@ -21,17 +25,21 @@ const ROW_BEGIN_MAX: usize = 160;
 const WAL_HEAD_BYTES: u64 = 32;
 const FRAME_HEAD_BYTES: u64 = 24;
 
-/// Everything sound in the file and its log, in no order, the same perhaps several times.
-pub(super) fn scan(path: &Utf8Path) -> io::Result<Vec<Envelope>> {
-    let pages = Pages::open(path)?;
-    let mut found = Vec::new();
-    for place in pages.places() {
-        let page = pages.read(place)?;
-        for begin in marks(&page) {
-            found.extend(pages.envelope(&page, begin));
-        }
-    }
-    Ok(found)
+/// A sound envelope. What may be long is not held in memory but said where it lies: a file may be gigabytes.
+#[derive(Debug)]
+pub(super) enum Sound {
+    /// A record, and the highest series that it names, if it can be read.
+    Record(RecordHead, At, Option<u32>),
+    Definitions(DefinitionsHead, At),
+    Cursor(CursorBody),
+    Ledger(LedgerBody),
+}
+
+/// Where an envelope begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    place: Place,
+    begin: usize,
 }
 
 /// Where marks are in a page.
@@ -50,7 +58,7 @@ enum Place {
 }
 
 /// The pages of a database file and its log.
-struct Pages {
+pub(super) struct Pages {
     main: File,
     main_bytes: u64,
     log: Option<File>,
@@ -60,7 +68,39 @@ struct Pages {
 }
 
 impl Pages {
-    fn open(path: &Utf8Path) -> io::Result<Self> {
+    /// Everything sound in the file and its log, in no order, the same perhaps several times.
+    pub(super) fn scan(&self, mut take: impl FnMut(Sound)) -> io::Result<()> {
+        for place in self.places() {
+            let page = self.read(place)?;
+            for begin in marks(&page) {
+                let at = At { place, begin };
+                match self.envelope(&page, begin) {
+                    Some(Envelope::Record(head, packed)) => {
+                        let report = codec::unpack_report(&packed).ok();
+                        take(Sound::Record(head, at, report.as_ref().map(highest_series)));
+                    }
+                    Some(Envelope::Definitions(head, _)) => take(Sound::Definitions(head, at)),
+                    Some(Envelope::Cursor(cursor)) => take(Sound::Cursor(cursor)),
+                    Some(Envelope::Ledger(ledger)) => take(Sound::Ledger(ledger)),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the record or the definitions at this place hold.
+    ///
+    /// # Errors
+    /// If it can't be read any more.
+    pub(super) fn packed(&self, at: At) -> io::Result<Vec<u8>> {
+        match self.envelope(&self.read(at.place)?, at.begin) {
+            Some(Envelope::Record(_, packed) | Envelope::Definitions(_, packed)) => Ok(packed),
+            _ => Err(io::Error::other("what was sound a moment ago is not any more")),
+        }
+    }
+
+    pub(super) fn open(path: &Utf8Path) -> io::Result<Self> {
         let main = File::open(path)?;
         let main_bytes = main.metadata()?.len();
         let log = match File::open(Utf8PathBuf::from(format!("{path}-wal"))) {
