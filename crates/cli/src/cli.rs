@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Logout(command::Logout),
     Contexts(command::Contexts),
     Servers(command::Servers),
+    Devices(command::Devices),
     Tokens(command::Tokens),
     Users(command::Users),
     Query(command::Query),

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod contexts;
+mod devices;
 mod login;
 mod query;
 mod servers;
@@ -10,6 +11,7 @@ mod top;
 mod users;
 
 pub(crate) use contexts::Contexts;
+pub(crate) use devices::Devices;
 pub(crate) use login::{Login, Logout};
 pub(crate) use query::Query;
 pub(crate) use servers::Servers;
