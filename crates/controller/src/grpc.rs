@@ -10,10 +10,11 @@
 
 mod accept;
 mod connection;
+pub(crate) mod control;
 mod enrolment;
 mod link;
 mod session;
-mod status;
+pub(crate) mod status;
 
 use std::sync::Arc;
 use std::time::Duration;

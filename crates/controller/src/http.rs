@@ -50,6 +50,7 @@ use crate::app::tokens::TokenError;
 use crate::app::users::UserError;
 use crate::app::{App, AppError, PAGE_LIMIT_MAX, PageRequest};
 use crate::config::Network;
+use crate::grpc::control;
 use access::{Access, Declared, Routes};
 use error::{Code, Problem};
 use metrics::Metrics;
@@ -182,6 +183,12 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(tokens::list))
         .change(look, "api_token.create", routes!(tokens::create))
         .change(look, "api_token.delete", routes!(tokens::delete));
+    let control = control::service(Arc::clone(&state.app), state.series.clone());
+    let routes = routes.calls(look, &control::CALLS, &control).calls(
+        look,
+        &[control::REFLECTION],
+        &control::reflection(),
+    );
     let (router, openapi, table) = pages(routes).build();
     let document = openapi
         .to_json()

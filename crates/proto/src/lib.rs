@@ -17,6 +17,9 @@ pub mod v1 {
     tonic::include_proto!("muster.v1");
 }
 
+/// The service for programs, as `google.protobuf.FileDescriptorSet`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/control.bin"));
+
 pub mod compact;
 pub mod convert;
 pub mod framing;

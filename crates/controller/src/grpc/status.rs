@@ -4,9 +4,11 @@
 //! here it gets only a request id; the causes are in the log under the same id.
 
 use muster_base::ErrorChain;
+use tonic::codegen::http;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
+use crate::app::AppError;
 use crate::app::enrolment::{AdmitError, EnrolError, RenewError};
 
 /// Metadata with the stable code.
@@ -18,6 +20,32 @@ const REQUEST_ID: &str = "muster-request-id";
 
 /// Nobody is behind the connection.
 pub(super) const CERTIFICATE_REQUIRED: &str = "certificate_required";
+
+/// Why a program was not answered.
+pub(super) fn of_app(error: &AppError) -> Status {
+    match error {
+        AppError::NotFound { what, id } => Status::not_found(format!("there is no {what} {id}")),
+        AppError::Invalid(_) | AppError::Cursor => Status::invalid_argument(error.to_string()),
+        AppError::Enrolment(_) | AppError::NotKept(_) => internal(Code::Internal, error),
+        AppError::Store(_) => internal(Code::Unavailable, error),
+    }
+}
+
+/// What HTTP says of a call that never reached its service, as a caller of gRPC can read it: in the headers of an
+/// answer with status 200.
+pub(crate) fn refusal<B: Default>(http: http::StatusCode, detail: &str) -> http::Response<B> {
+    let code = match http {
+        http::StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        http::StatusCode::FORBIDDEN => Code::PermissionDenied,
+        http::StatusCode::NOT_FOUND => Code::NotFound,
+        http::StatusCode::METHOD_NOT_ALLOWED => Code::Unimplemented,
+        http::StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+        http::StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        status if status.is_client_error() => Code::InvalidArgument,
+        _ => Code::Internal,
+    };
+    Status::new(code, detail).into_http()
+}
 
 /// Why nobody was enrolled.
 pub(super) fn of_enrol(error: &EnrolError) -> Status {
@@ -76,7 +104,7 @@ pub(super) fn certificate_required() -> Status {
     Status::with_metadata(Code::Unauthenticated, sentence, metadata_of(CERTIFICATE_REQUIRED))
 }
 
-fn internal(code: Code, error: &dyn std::error::Error) -> Status {
+pub(super) fn internal(code: Code, error: &dyn std::error::Error) -> Status {
     let request_id = uuid::Uuid::new_v4().to_string();
     tracing::error!(request_id, error = %ErrorChain(error), "agent call failed");
     let mut metadata = metadata_of("internal");

@@ -10,18 +10,21 @@
 //! A caller shows a bearer token, or the page's cookie. A cookie is sent by browsers unasked, so a request that changes
 //! something and shows only a cookie must also show that it came from our own page.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, on, post_service};
 use futures::StreamExt as _;
+use http_body_util::{BodyStream, StreamBody};
+use tower::Service;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
@@ -32,12 +35,15 @@ use super::client::Client;
 use super::error::{Code, Problem};
 use crate::app::audit::{Actor, Entry, Outcome};
 use crate::app::auth::{AuthError, Principal, Role};
+use crate::grpc;
 
 /// Name of the page's cookie.
 pub(super) const COOKIE: &str = "muster_session";
 /// How often it is asked whether whoever waits for an answer may still have it. Twice this and a moment is how long a
 /// change takes to hold everywhere.
 const ASKED_AGAIN_EVERY: Duration = Duration::from_secs(2);
+/// The largest refusal that is read again to say it in other terms.
+const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +156,30 @@ impl Routes {
             access,
             action,
         });
+        self
+    }
+
+    /// Adds calls of gRPC that change nothing; each is a route of its own, so that none is there about which nobody
+    /// decided.
+    pub(super) fn calls<S>(mut self, access: Access, paths: &[&str], service: &S) -> Self
+    where
+        S: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        for path in paths {
+            let guard = from_fn_with_state((self.state.clone(), access, None), check);
+            let route = post_service(service.clone())
+                .route_layer(guard)
+                .route_layer(from_fn(in_terms_of_grpc));
+            self.inner = self.inner.route(path, route);
+            self.table.push(Declared {
+                method: Method::POST,
+                path: (*path).to_owned(),
+                access,
+                action: None,
+            });
+        }
         self
     }
 
@@ -280,6 +310,7 @@ async fn guarded(
         return forbidden(access, &caller.principal).into_response();
     }
     let token = caller.token.clone();
+    request.extensions_mut().insert(caller.principal.clone());
     request.extensions_mut().insert(caller);
     let response = tokio::select! {
         response = next.run(request) => response,
@@ -292,10 +323,31 @@ async fn guarded(
     }
     // A stream: it goes on only as long as its reader may read it.
     let (parts, body) = response.into_parts();
-    let stream = body
-        .into_data_stream()
-        .take_until(Box::pin(ended(state.clone(), token, access)));
-    Response::from_parts(parts, Body::from_stream(stream))
+    // Frames, because gRPC says in trailers how it ended.
+    let frames = BodyStream::new(body).take_until(Box::pin(ended(state.clone(), token, access)));
+    Response::from_parts(parts, Body::new(StreamBody::new(frames)))
+}
+
+/// A refusal by the check, as callers of gRPC read one: they look for a status in the headers and at nothing else.
+async fn in_terms_of_grpc(request: Request, next: Next) -> Response {
+    let is_asked = is_grpc(request.headers());
+    let response = next.run(request).await;
+    if !is_asked || is_grpc(response.headers()) {
+        return response;
+    }
+    let status = response.status();
+    let body = to_bytes(response.into_body(), PROBLEM_BYTES_MAX).await;
+    let problem: serde_json::Value = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body).ok())
+        .unwrap_or_default();
+    let detail = problem["detail"].as_str().unwrap_or("the call was refused");
+    grpc::status::refusal(status, detail)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Waits until the token is none any more, or may no longer call the route.

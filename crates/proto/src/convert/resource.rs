@@ -11,7 +11,9 @@ use crate::v1::{self, attribute::Value};
 /// The collector name under which the conversion itself reports what it had to leave out.
 const CONVERT: &str = "wire";
 
-pub(super) fn resource_to_wire(resource: Resource) -> v1::Resource {
+/// Shows a resource.
+#[must_use]
+pub fn resource_to_wire(resource: Resource) -> v1::Resource {
     v1::Resource {
         kind: kind_to_wire(resource.kind).into(),
         key: resource.key.as_str().to_owned(),
@@ -207,7 +209,9 @@ fn kind_to_wire(kind: ResourceKind) -> v1::ResourceKind {
     }
 }
 
-fn kind_from_wire(kind: v1::ResourceKind) -> Option<ResourceKind> {
+/// Reads a kind; `None` for one of a newer peer, and for none.
+#[must_use]
+pub fn kind_from_wire(kind: v1::ResourceKind) -> Option<ResourceKind> {
     Some(match kind {
         v1::ResourceKind::Unspecified => return None,
         v1::ResourceKind::Server => ResourceKind::Server,
