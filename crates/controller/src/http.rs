@@ -183,13 +183,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(tokens::list))
         .change(look, "api_token.create", routes!(tokens::create))
         .change(look, "api_token.delete", routes!(tokens::delete));
-    let control = control::service(Arc::clone(&state.app), state.series.clone());
-    let routes = routes.calls(look, &control::CALLS, &control).calls(
-        look,
-        &[control::REFLECTION],
-        &control::reflection(),
-    );
-    let (router, openapi, table) = pages(routes).build();
+    let (router, openapi, table) = pages(calls(routes, &state)).build();
     let document = openapi
         .to_json()
         .expect("the document has only texts and numbers");
@@ -202,6 +196,16 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .layer(layer::from_fn_with_state(state.clone(), middleware::surround))
         .with_state(state);
     (router, table)
+}
+
+/// What programs call over gRPC.
+fn calls(routes: Routes, state: &HttpState) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let control = control::service(Arc::clone(&state.app), state.series.clone());
+    let reflection = control::reflection();
+    routes
+        .calls(look, &control::CALLS, &control)
+        .calls(look, &[control::REFLECTION], &reflection)
 }
 
 /// What people see.

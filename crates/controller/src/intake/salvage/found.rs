@@ -92,18 +92,13 @@ impl Found {
         let mut seen = HashSet::new();
         for (head, at, highest) in self.records.range(needed_from..).flat_map(|(_, same)| same) {
             let known = defined.get(&(head.agent, head.epoch)).copied().unwrap_or(0);
-            match highest {
-                Some(highest) if *highest <= known => {
-                    if seen.insert(number(head)) {
-                        kept.push((*head, *at));
-                    }
-                }
+            // It can't be read: the ledger has it, and it becomes a gap.
+            let Some(highest) = highest else { continue };
+            if known < *highest {
                 // Its agent sends it again, with the definitions.
-                Some(_) => {
-                    undefined.insert(number(head));
-                }
-                // Written so; the ledger has it, and it becomes a gap.
-                None => {}
+                undefined.insert(number(head));
+            } else if seen.insert(number(head)) {
+                kept.push((*head, *at));
             }
         }
         (kept, undefined)
