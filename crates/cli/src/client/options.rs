@@ -16,7 +16,7 @@ use crate::render::Output;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Controller")]
 pub(crate) struct Common {
-    /// The controller's address, such as https://muster.example.com; if not given, the context's.
+    /// The controller's address, such as `https://muster.example.com`; if not given, the context's.
     #[arg(
         id = "controller",
         long = "server",

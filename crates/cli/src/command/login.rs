@@ -19,7 +19,7 @@ use crate::render::say;
 /// `muster-controller session create --data-dir DIR | muster login URL --token-file -`
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// The controller, such as https://muster.example.com or, on its own machine, http://127.0.0.1:8480.
+    /// The controller, such as `https://muster.example.com` or, on its own machine, `http://127.0.0.1:8480`.
     url: String,
     /// Name of the context.
     #[arg(long, value_name = "NAME", default_value = "default")]
