@@ -77,15 +77,20 @@ async fn a_server_is_added_watched_asked_and_deleted_from_the_command_line() -> 
         admin.does(&["servers", "collect", "web"], "").map(|_| ())
     })
     .await?;
-    let samples = admin.json(&["query", "node_load1{instance=\"web\"}", "--since", "10m"])?;
-    let points = samples["series"][0]["points"].as_array().context("points")?;
-    ensure!(!points.is_empty(), "{samples}");
-    let top = admin.json(&["top", "--once", "--sort", "mem"])?;
-    let used = top[0]["memory_used_ratio"].as_f64().context("memory")?;
-    ensure!(0.0 < used && used < 1.0 && top[0]["load1"].is_f64(), "{top}");
+    // What was collected is acknowledged first and can be asked for a moment later.
+    eventually(PATIENCE, async || {
+        let samples = admin.json(&["query", "node_load1{instance=\"web\"}", "--since", "10m"])?;
+        let points = samples["series"][0]["points"].as_array().context("points")?;
+        ensure!(!points.is_empty(), "{samples}");
+        let top = admin.json(&["top", "--once", "--sort", "mem"])?;
+        let used = top[0]["memory_used_ratio"].as_f64().context("memory")?;
+        ensure!(0.0 < used && used < 1.0 && top[0]["load1"].is_f64(), "{top}");
+        println!("memory used {used:.3}, {} points of node_load1", points.len());
+        Ok(())
+    })
+    .await?;
     let table = admin.does(&["top"], "")?;
     ensure!(table.contains("SERVER") && table.contains("web"), "{table}");
-    println!("memory used {used:.3}, {} points of node_load1", points.len());
 
     admin.does(&["servers", "disable", "web"], "")?;
     ensure!(admin.json(&["servers", "show", "web"])?["monitoring_enabled"] == false);
