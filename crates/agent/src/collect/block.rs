@@ -1,6 +1,6 @@
-//! The inventory of block devices: disks and their partitions, known by keys that survive renaming.
+//! The inventory of block devices: disks, their partitions and the layers above, known by keys that survive renaming.
 //!
-//! Lists exactly what `lsblk --nodeps` lists. How well a drive is, SMART judges; only what can have no SMART data is
+//! Disks are exactly what `lsblk --nodeps` lists. How well a drive is, SMART judges; only what can have no SMART data is
 //! marked unknown here, with the reason.
 
 use std::collections::BTreeMap;
@@ -17,19 +17,24 @@ use crate::host::Host;
 pub mod identity;
 mod ids;
 mod inventory;
+mod layer;
+mod mapping;
 mod node;
 pub(crate) mod recorded;
+mod resolve;
 
 pub use ids::{Worldwide, is_placeholder_serial, tidy};
 pub use inventory::{Inventory, Shared, partition_key};
+pub use layer::{Layer, LogicalVolume, lvm_uuid, md_uuid};
 pub use node::{Class, Node, Partition};
+pub use resolve::{array_key, volume_key};
 
 use identity::Identity;
 
 /// The block device collector.
 pub const DESCRIPTOR: Descriptor = Descriptor {
     name: "block",
-    summary: "disks and partitions, known by lasting names",
+    summary: "disks, partitions and what is mapped onto them, known by lasting names",
     interval: Duration::from_secs(60),
     interval_min: Duration::from_secs(5),
     timeout: Duration::from_secs(30),
@@ -59,7 +64,7 @@ impl Collector for Block {
     }
 }
 
-/// Puts every device and partition into the draft.
+/// Puts every device, partition and mapping into the draft.
 pub(crate) fn describe(draft: &mut Draft, inventory: &Inventory) {
     for problem in &inventory.problems {
         draft.problem(problem.clone());
@@ -86,6 +91,7 @@ pub(crate) fn describe(draft: &mut Draft, inventory: &Inventory) {
             }
         }
     }
+    mapping::describe(draft, inventory);
 }
 
 fn device(node: &Node, other_paths: &[&Node], identity: &Identity) -> Resource {

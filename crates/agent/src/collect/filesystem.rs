@@ -148,13 +148,8 @@ fn device_name<'a>(mount: &'a Mount, inventory: &'a Inventory) -> Option<&'a str
         .and_then(|detail| inventory.name_of((detail.major, detail.minor)));
     // BTRFS shows made-up numbers, and /proc/mounts none.
     by_numbers.or_else(|| {
-        let path = mount.source.strip_prefix("/dev/")?;
-        let mapped = path.strip_prefix("mapper/");
-        let is_it = |node: &&super::block::Node| {
-            node.shown_name() == path || (mapped.is_some() && node.dm_name.as_deref() == mapped)
-        };
-        let of_disk = inventory.nodes.iter().find(is_it).map(|node| node.name.as_str());
-        of_disk.or_else(|| inventory.key(path).map(|_| path))
+        let is_path = mount.source.starts_with("/dev/");
+        is_path.then(|| inventory.name_of_path(&mount.source))?
     })
 }
 
@@ -166,8 +161,10 @@ fn key(mount: &Mount, device: Option<&str>, inventory: &Inventory) -> ResourceKe
         let disk = inventory
             .devices()
             .find(|(node, _)| node.name == name || node.partitions.iter().any(|part| part.name == name));
-        disk.filter(|(_, identity)| !identity.is_weak)
-            .and_then(|_| inventory.key(name))
+        let is_weak = disk.is_some_and(|(_, identity)| identity.is_weak);
+        inventory
+            .key_of(name)
+            .filter(|_| !is_weak)
             .map(ResourceKey::as_str)
     };
     let what = uuid.or_else(strong_device).unwrap_or(&mount.source);

@@ -1,10 +1,10 @@
 //! `lsblk --json` as devices, partitions, the layers above them, and what rests on what.
 
 use camino::Utf8Path;
-use muster_model::{Facts, Resource, ResourceKey, ResourceKind};
+use muster_model::{Facts, Health, Resource, ResourceKey, ResourceKind};
 use muster_parse::lsblk::{self, BlockDevice};
 
-use crate::collect::block::{Inventory, describe, recorded};
+use crate::collect::block::{Inventory, Layer, Node, describe, recorded};
 use crate::collect::draft::{Draft, bounded_key};
 
 pub(super) fn parse(_: &Utf8Path, text: &str) -> Facts {
@@ -12,48 +12,85 @@ pub(super) fn parse(_: &Utf8Path, text: &str) -> Facts {
     let parsed = lsblk::parse(text);
     let inventory = Inventory::of(recorded::nodes(&parsed.value));
     describe(&mut draft, &inventory);
-    let devices = lsblk::unique(&parsed.value);
-    for (device, parents) in devices.iter().filter(|(device, _)| recorded::is_layer(device)) {
-        let key = layer_key(device);
-        draft.resource(layer(device, &key));
-        for parent in parents {
-            let below = inventory.key(parent).cloned().or_else(|| {
-                let (found, _) = devices.iter().find(|(other, _)| other.key() == *parent)?;
-                recorded::is_layer(found).then(|| layer_key(found))
-            });
-            if let Some(below) = below {
-                draft.rests_on(&key, &below);
+    for node in &inventory.nodes {
+        if let (Some(Layer::Md { uuid }), Some(key)) = (&node.layer, inventory.key_of(&node.name)) {
+            let device = lsblk::unique(&parsed.value)
+                .into_iter()
+                .find(|(device, _)| device.key() == node.name);
+            let level = device.and_then(|(device, _)| device.kind.clone());
+            if draft.resource(array(node, uuid.as_deref(), level, key)) {
+                for below in inventory.below(&node.name) {
+                    draft.rests_on(key, below);
+                }
             }
         }
     }
+    mounted(&mut draft, &parsed.value, &inventory);
     draft.parser_problems("lsblk", parsed.problems);
     draft.finish()
 }
 
-fn layer_key(device: &BlockDevice) -> ResourceKey {
-    bounded_key(format!("{}:name/{}", layer_kind(device).as_str(), device.name))
+/// An array, of which lsblk knows neither state nor members that are gone.
+fn array(node: &Node, uuid: Option<&str>, level: Option<String>, key: &ResourceKey) -> Resource {
+    let mut resource = Resource::new(ResourceKind::Pool, key.clone(), node.shown_name());
+    resource.health = Some(Health::Unknown);
+    resource
+        .health_reasons
+        .push("lsblk does not tell how well an array is".to_owned());
+    resource
+        .set("pool_name", Some(node.shown_name()))
+        .set("pool_type", Some("mdadm"))
+        .set("uuid", uuid)
+        .set("raid_level", level)
+        .set("device_name", Some(node.shown_name()))
+        .set("device_path", Some(format!("/dev/{}", node.shown_name())))
+        .set("total_size_bytes", node.size_bytes)
+        .set("fs_type", node.udev.get("ID_FS_TYPE"))
+        .set("fs_uuid", node.udev.get("ID_FS_UUID"));
+    resource
 }
 
-fn layer_kind(device: &BlockDevice) -> ResourceKind {
-    match device.kind.as_deref() {
-        Some("lvm") => ResourceKind::Volume,
-        Some(kind) if kind.starts_with("raid") || kind.starts_with("md") || kind == "linear" => {
-            ResourceKind::Pool
+/// Filesystems and swap areas by where they are mounted, with what carries them.
+fn mounted(draft: &mut Draft, forest: &[BlockDevice], inventory: &Inventory) {
+    for (device, _) in lsblk::unique(forest) {
+        let Some(carrier) = inventory.key_of(&device.key().replace('/', "!")) else {
+            continue;
+        };
+        for point in &device.mount_points {
+            let is_swap = point == "[SWAP]";
+            let id = device.fs_uuid.clone().unwrap_or_else(|| carrier.to_string());
+            let path = device
+                .path
+                .clone()
+                .unwrap_or_else(|| format!("/dev/{}", device.name));
+            let mut resource = match is_swap {
+                true => {
+                    let key = bounded_key(format!("swap:{}", device.fs_uuid.as_deref().unwrap_or(&path)));
+                    Resource::new(ResourceKind::Swap, key, path.clone())
+                }
+                false => {
+                    let key = bounded_key(format!("filesystem:{id}:{point}"));
+                    Resource::new(ResourceKind::Filesystem, key, point.clone())
+                }
+            };
+            resource.health = Some(Health::Unknown);
+            resource
+                .health_reasons
+                .push("lsblk does not tell how well it is".to_owned());
+            resource
+                .set("mountpoint", Some(point.clone()).filter(|_| !is_swap))
+                .set("fs_type", device.fs_type.clone())
+                .set("fs_uuid", device.fs_uuid.clone())
+                .set("source", Some(path))
+                .set("size_bytes", device.fs_size_bytes)
+                .set("used_bytes", device.fs_used_bytes)
+                .set("available_bytes", device.fs_available_bytes);
+            let key = resource.key.clone();
+            if draft.resource(resource) {
+                draft.rests_on(&key, carrier);
+            }
         }
-        _ => ResourceKind::Mapping,
     }
-}
-
-fn layer(device: &BlockDevice, key: &ResourceKey) -> Resource {
-    let mut resource = Resource::new(layer_kind(device), key.clone(), device.name.clone());
-    resource
-        .set("device_name", Some(device.name.clone()))
-        .set("device_path", device.path.clone())
-        .set("layer_type", device.kind.clone())
-        .set("size_bytes", device.size_bytes)
-        .set("fs_type", device.fs_type.clone())
-        .set("fs_uuid", device.fs_uuid.clone());
-    resource
 }
 
 #[cfg(test)]
@@ -81,8 +118,8 @@ mod tests {
                 "device:serial:M:S124",
                 "device:wwn:0x5000c500a1b2c3d4",
                 "partition:wwn:0x5000c500a1b2c3d4:1",
-                "pool:name/md0",
-                "volume:name/vg-lv",
+                "volume:lvm:name/vg/lv",
+                "pool:mdadm:name/md0",
             ]
         );
         let links: Vec<_> = facts
@@ -97,25 +134,11 @@ mod tests {
                     "partition:wwn:0x5000c500a1b2c3d4:1",
                     "device:wwn:0x5000c500a1b2c3d4"
                 ),
-                ("pool:name/md0", "device:serial:M:S124"),
-                ("pool:name/md0", "partition:wwn:0x5000c500a1b2c3d4:1"),
-                ("volume:name/vg-lv", "pool:name/md0"),
+                ("volume:lvm:name/vg/lv", "pool:mdadm:name/md0"),
+                ("pool:mdadm:name/md0", "device:serial:M:S124"),
+                ("pool:mdadm:name/md0", "partition:wwn:0x5000c500a1b2c3d4:1"),
             ]
         );
         assert!(facts.problems.is_empty(), "{:?}", facts.problems);
-    }
-
-    #[test]
-    fn foundations_are_found_through_recorded_layers() {
-        let inventory = Inventory::of(recorded::nodes(&lsblk::parse(TREE).value));
-        let found: Vec<_> = inventory
-            .foundations("dm-0")
-            .into_iter()
-            .map(ResourceKey::as_str)
-            .collect();
-        assert_eq!(
-            found,
-            ["device:serial:M:S124", "partition:wwn:0x5000c500a1b2c3d4:1"]
-        );
     }
 }

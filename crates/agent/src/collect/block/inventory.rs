@@ -1,6 +1,6 @@
 //! All block devices of the server, read at one time, and which resource each is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use muster_parse::lsblk;
 use super::identity::{self, Identity};
 use super::node::{self, Fingerprint, Node, Partition};
 use super::recorded;
+use super::resolve::Keys;
 use crate::collect::draft::bounded_key;
 use crate::host::{Files, Host, HostError, ProgramCall};
 
@@ -17,8 +18,6 @@ use crate::host::{Files, Host, HostError, ProgramCall};
 const AGE_MAX: Duration = Duration::from_secs(300);
 /// When lsblk is given up.
 const LSBLK_DEADLINE: Duration = Duration::from_secs(10);
-/// Most layers that are followed down from a filesystem to its disks.
-const LAYERS_MAX: usize = 16;
 
 /// The block devices of the server.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,7 +27,7 @@ pub struct Inventory {
     /// What is odd about them.
     pub problems: Vec<String>,
     identities: BTreeMap<String, Identity>,
-    partition_keys: BTreeMap<String, ResourceKey>,
+    pub(super) keys: Keys,
     names: BTreeMap<(u32, u32), String>,
 }
 
@@ -52,25 +51,19 @@ impl Inventory {
             by_name: identities,
             problems,
         } = identity::assign(&nodes);
-        let mut partition_keys = BTreeMap::new();
         let mut names = BTreeMap::new();
         for node in &nodes {
             names.extend(node.numbers.map(|numbers| (numbers, node.name.clone())));
             for partition in &node.partitions {
                 names.extend(partition.numbers.map(|numbers| (numbers, partition.name.clone())));
-                if let Some(identity) = identities.get(&node.name) {
-                    partition_keys.insert(
-                        partition.name.clone(),
-                        partition_key(&identity.key, partition.number),
-                    );
-                }
             }
         }
+        let key_of_disk = |name: &str| identities.get(name).map(|identity| identity.key.clone());
         Self {
+            keys: Keys::of(&nodes, key_of_disk),
             nodes,
             problems,
             identities,
-            partition_keys,
             names,
         }
     }
@@ -94,13 +87,17 @@ impl Inventory {
         self.identities.get(name)
     }
 
-    /// The key of the device or partition of this kernel name, if it is a resource.
+    /// The key of the disk, or partition of one, that has this kernel name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&ResourceKey> {
-        self.identities
-            .get(name)
-            .map(|identity| &identity.key)
-            .or_else(|| self.partition_keys.get(name))
+        let is_of_disk = || {
+            let holds = |(node, _): &(&Node, &Identity)| {
+                node.partitions.iter().any(|partition| partition.name == name)
+            };
+            self.devices().any(|found| holds(&found))
+        };
+        let is_it = self.identities.contains_key(name) || is_of_disk();
+        is_it.then(|| self.key_of(name))?
     }
 
     /// The kernel name that belongs to major and minor number.
@@ -109,26 +106,8 @@ impl Inventory {
         self.names.get(&numbers).map(String::as_str)
     }
 
-    /// The devices and partitions that the device of this kernel name finally rests on; itself, if it is one.
-    #[must_use]
-    pub fn foundations(&self, name: &str) -> BTreeSet<&ResourceKey> {
-        let mut found = BTreeSet::new();
-        let mut level = vec![name];
-        for _ in 0..LAYERS_MAX {
-            let mut below = Vec::new();
-            for name in level {
-                match self.key(name) {
-                    Some(key) => drop(found.insert(key)),
-                    None => below.extend(self.lies_on(name)),
-                }
-            }
-            level = below;
-        }
-        found
-    }
-
     /// What a layer lies on: its slaves, or, for a partition of a layer, that layer.
-    fn lies_on(&self, name: &str) -> Vec<&str> {
+    pub(super) fn lies_on(&self, name: &str) -> Vec<&str> {
         if let Some(node) = self.node(name) {
             return node.slaves.iter().map(String::as_str).collect();
         }
@@ -157,10 +136,12 @@ impl Inventory {
     }
 }
 
-/// The key of a partition: its disk's and its number.
+/// The key of a partition: that of its disk or layer, and its number.
 #[must_use]
 pub fn partition_key(disk: &ResourceKey, number: u64) -> ResourceKey {
-    let disk = disk.as_str().strip_prefix("device:").unwrap_or(disk.as_str());
+    let kinds = ["device:", "pool:", "mapping:", "volume:"];
+    let bare = kinds.iter().find_map(|kind| disk.as_str().strip_prefix(kind));
+    let disk = bare.unwrap_or(disk.as_str());
     bounded_key(format!("partition:{disk}:{number}"))
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_parse::{scsi_vpd, udev};
 
 use super::ids;
+use super::layer::Layer;
 use crate::host::Files;
 
 /// Bytes of a sector as sysfs counts sizes, whatever the device's own sectors are.
@@ -169,6 +170,12 @@ pub struct Node {
     pub dm_name: Option<String>,
     /// Device mapper's UUID, whose prefix says who made it.
     pub dm_uuid: Option<String>,
+    /// What made it of other devices; `None` for what stands for itself.
+    pub layer: Option<Layer>,
+    /// Whether device mapper holds back all I/O.
+    pub is_suspended: Option<bool>,
+    /// What the SCSI layer thinks of it: `running`, `offline`, `transport-offline`, …
+    pub state: Option<String>,
     /// The file behind a loop device.
     pub backing_file: Option<String>,
     /// What udev knows of it.
@@ -182,7 +189,7 @@ impl Node {
         self.name.replace('!', "/")
     }
 
-    /// Whether `lsblk --nodeps` lists it: it lies on nothing else, is no RAM disk and no loop device without a file.
+    /// Whether it is a disk of its own, as `lsblk --nodeps` lists them: it lies on nothing else, is no RAM disk and no loop device without a file.
     /// One of size 0 is listed.
     #[must_use]
     pub fn is_listed(&self) -> bool {
@@ -193,7 +200,7 @@ impl Node {
         };
         let is_empty_loop =
             self.class == Class::Loop && self.size_bytes.unwrap_or(0) == 0 && self.backing_file.is_none();
-        self.slaves.is_empty() && !is_ram && !is_empty_loop
+        self.layer.is_none() && !is_ram && !is_empty_loop
     }
 
     /// `sata`, `sas`, `usb`, … as far as the path tells.
@@ -236,12 +243,26 @@ pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
         full.or_else(|| attribute("device/rev"))
             .or_else(|| attribute("device/fwrev"))
     });
+    let slaves = files.names(&format!("{base}/slaves"));
+    let (dm_name, dm_uuid) = (attribute("dm/name"), attribute("dm/uuid"));
+    let layer = match class {
+        Class::DeviceMapper => Some(Layer::of_dm(dm_name.as_deref(), dm_uuid.as_deref())),
+        Class::Md => Some(Layer::of_md(
+            attribute("md/uuid").as_deref(),
+            attribute("md/metadata_version").as_deref(),
+            udev.get("MD_UUID"),
+        )),
+        _ if name.starts_with("bcache") => Some(Layer::Bcache {
+            uuid: attribute("bcache/backing_dev_uuid"),
+        }),
+        _ => (!slaves.is_empty()).then_some(Layer::Other),
+    };
     Some(Node {
         class,
         numbers,
         size_bytes: number("size").map(|sectors| sectors.saturating_mul(SYSFS_SECTOR_BYTES)),
         bus_path: files.link(&base).map(|target| bus_path(target.as_str(), name)),
-        slaves: files.names(&format!("{base}/slaves")),
+        slaves,
         partitions: read_partitions(files, name),
         logical_sector_bytes: number("queue/logical_block_size"),
         physical_sector_bytes: number("queue/physical_block_size"),
@@ -255,8 +276,11 @@ pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
         firmware,
         names: worldwide(files, &base, class, &udev),
         part: part(name, class, number("nsid")),
-        dm_name: attribute("dm/name"),
-        dm_uuid: attribute("dm/uuid"),
+        dm_name,
+        dm_uuid,
+        layer,
+        is_suspended: flag("dm/suspended"),
+        state: attribute("device/state"),
         backing_file: attribute("loop/backing_file"),
         udev,
         name: name.to_owned(),
@@ -372,16 +396,22 @@ fn bus_path(target: &str, name: &str) -> String {
 }
 
 /// What tells whether the set of devices, or which device has which name, has changed.
-pub(super) type Fingerprint = BTreeMap<String, (Option<String>, Option<String>, usize)>;
+pub(super) type Fingerprint = BTreeMap<String, (Option<String>, Option<String>, usize, Vec<String>)>;
 
 /// Reads just enough to see a change: names, places, the kernel's serial number of each appearance of a disk (since
-/// Linux 5.15), and how many entries its folder has.
+/// Linux 5.15), how many entries its folder has, and what it lies on.
 pub(super) fn fingerprint(files: &Files, names: &[String]) -> Fingerprint {
     let of = |name: &String| {
         let base = format!("/sys/block/{name}");
         let target = files.link(&base).map(camino::Utf8PathBuf::into_string);
         let appearance = files.word(&format!("{base}/diskseq"));
-        (name.clone(), (target, appearance, files.names(&base).len()))
+        let is_layer = matches!(Class::of(name), Class::DeviceMapper | Class::Md | Class::Other);
+        let slaves = match is_layer {
+            true => files.names(&format!("{base}/slaves")),
+            false => Vec::new(),
+        };
+        let count = files.names(&base).len();
+        (name.clone(), (target, appearance, count, slaves))
     };
     names.iter().map(of).collect()
 }

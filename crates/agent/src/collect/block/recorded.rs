@@ -4,6 +4,7 @@ use muster_parse::lsblk::{self, BlockDevice};
 use muster_parse::udev;
 
 use super::ids::{self, Worldwide};
+use super::layer::{Layer, LogicalVolume, md_uuid};
 use super::node::{Class, Node, Partition};
 
 /// Bytes of a sector as lsblk counts where a partition starts.
@@ -16,11 +17,17 @@ pub(crate) fn nodes(forest: &[BlockDevice]) -> Vec<Node> {
     let wholes = devices
         .iter()
         .filter(|(device, parents)| !is_partition(device, parents));
-    wholes.map(|(device, parents)| node(device, parents)).collect()
+    let find = |name: &str| {
+        let found = devices.iter().find(|(device, _)| device.key() == name)?;
+        Some(found.0)
+    };
+    wholes
+        .map(|(device, parents)| node(device, parents, &find))
+        .collect()
 }
 
 /// What lies on a disk or partition: crypt, RAID, LVM. Without the column TYPE, device names tell.
-pub(crate) fn is_layer(device: &BlockDevice) -> bool {
+fn is_layer(device: &BlockDevice) -> bool {
     match device.kind.as_deref() {
         Some(kind) => !matches!(kind, "disk" | "part" | "loop" | "rom"),
         None => matches!(Class::of(device.key()), Class::DeviceMapper | Class::Md),
@@ -36,7 +43,55 @@ fn is_partition(device: &BlockDevice, parents: &[&str]) -> bool {
     }
 }
 
-fn node(device: &BlockDevice, parents: &[&str]) -> Node {
+/// What lsblk tells of the layer: TYPE, and the ids that it shows of the devices below.
+fn layer<'a>(
+    device: &BlockDevice,
+    parents: &[&str],
+    find: &impl Fn(&str) -> Option<&'a BlockDevice>,
+) -> Option<Layer> {
+    if !is_layer(device) {
+        return None;
+    }
+    let below: Vec<&BlockDevice> = parents.iter().filter_map(|parent| find(parent)).collect();
+    // The id that all below have in common, which must be of this content.
+    let shared = |content: &str| {
+        let mut ids = below.iter().map(|device| {
+            let is_it = device.fs_type.as_deref() == Some(content);
+            device.fs_uuid.as_deref().filter(|_| is_it)
+        });
+        let first = ids.next()??;
+        ids.all(|id| id == Some(first)).then(|| first.to_owned())
+    };
+    let kind = device.kind.as_deref().unwrap_or_default();
+    let is_array = kind.starts_with("raid") || kind.starts_with("md") || kind == "linear" || kind == "faulty";
+    Some(match kind {
+        "lvm" => Layer::Lvm(LogicalVolume::of_name(&device.name, None)),
+        "crypt" => Layer::Crypt {
+            uuid: shared("crypto_LUKS"),
+            format: shared("crypto_LUKS").map_or("", |_| "luks").to_owned(),
+        },
+        "mpath" => Layer::Multipath {
+            wwid: below
+                .first()
+                .and_then(|path| path.wwn.as_deref()?.strip_prefix("0x"))
+                // A designator of type 3 (NAA), as scsi_id(8) writes it.
+                .map(|digits| format!("3{digits}")),
+        },
+        "bcache" => Layer::Bcache {
+            uuid: shared("bcache"),
+        },
+        _ if is_array || Class::of(device.key()) == Class::Md => Layer::Md {
+            uuid: shared("linux_raid_member").as_deref().and_then(md_uuid),
+        },
+        "" if device.name.contains('-') && !device.name.starts_with("dm-") => {
+            Layer::Lvm(LogicalVolume::of_name(&device.name, None))
+        }
+        _ if Class::of(device.key()) == Class::DeviceMapper || kind == "dm" => Layer::DeviceMapper,
+        _ => Layer::Other,
+    })
+}
+
+fn node<'a>(device: &BlockDevice, parents: &[&str], find: &impl Fn(&str) -> Option<&'a BlockDevice>) -> Node {
     let name = kernel_name(device.key());
     let class = match device.kind.as_deref() {
         Some("rom") => Class::Rom,
@@ -76,13 +131,21 @@ fn node(device: &BlockDevice, parents: &[&str]) -> Node {
         firmware: device.revision.clone(),
         names,
         part: None,
-        dm_name: (class == Class::DeviceMapper).then(|| device.name.clone()),
+        dm_name: (class == Class::DeviceMapper || is_mapped(device)).then(|| device.name.clone()),
         dm_uuid: None,
+        layer: layer(device, parents, find),
+        is_suspended: None,
+        state: device.state.clone(),
         // An empty loop device without a file is not printed, so what is printed has one.
         backing_file: None,
         udev: content(device),
         name,
     }
+}
+
+/// Without the column KNAME only the type tells that the name is device mapper's.
+fn is_mapped(device: &BlockDevice) -> bool {
+    matches!(device.kind.as_deref(), Some("lvm" | "crypt" | "mpath" | "dm"))
 }
 
 /// A partition's number is what its name adds to the disk's: `sda1`, `nvme0n1p2`.

@@ -9,6 +9,8 @@ use muster_model::Facts;
 use super::*;
 use crate::host::Host;
 
+mod layers;
+
 /// A root with block devices.
 pub(crate) struct Root(tempfile::TempDir);
 
@@ -218,7 +220,13 @@ fn dm_multipath_makes_one_device_of_paths_whatever_else_they_say() {
         root.write(&format!("sys/devices/virtual/block/dm-0/slaves/{path}/x"), "");
     }
     let facts = root.facts();
-    assert_eq!(keys(&facts), [("sda", "device:wwn:0x5000c500a1b2c3d4")]);
+    assert_eq!(
+        keys(&facts),
+        [
+            ("sda", "device:wwn:0x5000c500a1b2c3d4"),
+            ("mpatha", "mapping:multipath:35000c500a1b2c3d4")
+        ]
+    );
 }
 
 #[test]
@@ -289,30 +297,6 @@ fn namespaces_of_one_drive_without_ids_are_told_apart() {
     let facts = root.facts();
     let found: Vec<_> = keys(&facts).into_iter().map(|(_, key)| key).collect();
     assert_eq!(found, ["device:serial:X:SN77:ns1", "device:serial:X:SN77:ns2"]);
-}
-
-#[test]
-fn foundations_are_found_through_layers() {
-    let root = Root::new();
-    root.disk("sda", PLACE_1, &disk_of(WWN_A, "M1", "100"))
-        .disk("sdb", PLACE_2, &disk_of(WWN_B, "M1", "100"))
-        .disk("md0", "virtual", &[("dev", "9:0"), ("size", "8")])
-        .disk("dm-0", "virtual", &[("dev", "252:0"), ("size", "8")]);
-    root.write("sys/devices/virtual/block/md0/slaves/sda/x", "")
-        .write("sys/devices/virtual/block/md0/slaves/sdb/x", "")
-        .write("sys/devices/virtual/block/dm-0/slaves/md0/x", "");
-    let files = crate::host::Files::under(Utf8Path::from_path(root.path()).unwrap()).unwrap();
-    let inventory = Inventory::read(&files).unwrap().unwrap();
-    let name = inventory.name_of((252, 0)).unwrap();
-    let found: Vec<_> = inventory
-        .foundations(name)
-        .into_iter()
-        .map(ResourceKey::as_str)
-        .collect();
-    assert_eq!(
-        found,
-        ["device:wwn:0x5000c500a1b2c3d4", "device:wwn:0x5000c500deadbeef"]
-    );
 }
 
 #[tokio::test]

@@ -78,8 +78,8 @@ pub(crate) fn describe(
     if !draft.resource(resource) {
         return;
     }
-    for foundation in device.map(|name| inventory.foundations(name)).unwrap_or_default() {
-        draft.rests_on(&key, foundation);
+    if let Some(carrier) = device.and_then(|name| inventory.key_of(name)) {
+        draft.rests_on(&key, carrier);
     }
     samples(draft, mount, answer, &key);
 }
