@@ -33,6 +33,7 @@ pub(crate) async fn exporter_page(root: Option<&Path>) -> Result<Page> {
             args.push(format!("--path.procfs={root}/proc"));
             args.push(format!("--path.sysfs={root}/sys"));
             args.push(format!("--path.rootfs={root}"));
+            args.push(format!("--path.udev.data={root}/run/udev/data"));
             args.push("--no-collector.netdev.netlink".to_owned());
         }
         let log = folder.path().join("exporter.log");

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use exporter::{agent_page, exporter_page};
-use page::Page;
+use page::{Page, With};
 
 /// Names and ends (`go_*`) of the document's table.
 fn listed_differences() -> Vec<String> {
@@ -48,18 +48,81 @@ fn missing(theirs: &Page, ours: &Page) -> BTreeSet<String> {
     missing
 }
 
+/// What does not change by itself on a machine that is used: what things are, how large, and how many there may be.
+fn is_slow(name: &str) -> bool {
+    const ENDS: [&str; 9] = [
+        "_info",
+        "_limit",
+        "_maximum",
+        "_mtu_bytes",
+        "_size_bits",
+        "_size_bytes",
+        "_speed_bytes",
+        "Total_bytes",
+        "_Total",
+    ];
+    const NAMES: [&str; 18] = [
+        "node_filesystem_device_error",
+        "node_filesystem_files",
+        "node_filesystem_readonly",
+        "node_memory_CommitLimit_bytes",
+        "node_memory_Hugepagesize_bytes",
+        "node_network_address_assign_type",
+        "node_network_device_id",
+        "node_network_iface_id",
+        "node_network_iface_link",
+        "node_network_iface_link_mode",
+        "node_network_name_assign_type",
+        "node_network_net_dev_group",
+        "node_network_protocol_type",
+        "node_network_transmit_queue_length",
+        "node_os_version",
+        "node_selinux_enabled",
+        "node_time_zone_offset_seconds",
+        "node_timex_tick_seconds",
+    ];
+    ENDS.iter().any(|end| name.ends_with(end)) || NAMES.contains(&name)
+}
+
+/// The exporter is asked before and after the agent: what it says both times stood still between, whatever other
+/// programs do to the machine.
 #[tokio::test]
-async fn every_name_and_label_of_the_exporter_is_the_agents_too() -> Result<()> {
-    let theirs = exporter_page(None).await?;
+async fn every_name_label_and_slow_value_of_the_exporter_is_the_agents_too() -> Result<()> {
+    let before = exporter_page(None).await?;
     let ours = agent_page(None)?;
-    let missing = missing(&theirs, &ours);
+    let after = exporter_page(None).await?;
+    let missing = missing(&before, &ours);
+    // Others mount and unmount below the folder of what is temporary while this runs.
+    let temporary = std::env::temp_dir();
+    let mine = |page: &Page| {
+        page.without_devices("zram")
+            .without("mountpoint", &temporary.to_string_lossy())
+    };
+    let differences = listed_differences();
+    let is_compared = |name: &&str| {
+        let is_own = name.starts_with("process_") || name.starts_with("node_scrape_");
+        !is_own && !is_listed(&differences, name)
+    };
+    let (slow, fast): (Vec<&str>, Vec<&str>) =
+        before.names().filter(is_compared).partition(|name| is_slow(name));
+    let root = Path::new("no root");
+    let values = ours.compare(&mine(&before.unchanged_in(&after)), &slow, root, With::Values);
+    let labels = ours.compare(&mine(&before.still_in(&after)), &fast, root, With::Labels);
     println!(
-        "{} names of the exporter, {} of the agent, {} missing",
-        theirs.names().count(),
+        "{} names of the exporter, {} of the agent, {} missing; {} slow values are equal, {} differ; {} other series \
+         are there, {} are not",
+        before.names().count(),
         ours.names().count(),
-        missing.len()
+        missing.len(),
+        values.equal,
+        values.different.len(),
+        labels.equal,
+        labels.different.len()
     );
     ensure!(missing.is_empty(), "missing: {missing:#?}");
+    ensure!(values.different.is_empty(), "different: {:#?}", values.different);
+    ensure!(labels.different.is_empty(), "not there: {:#?}", labels.different);
+    ensure!(20 < values.equal && 100 < labels.equal, "hardly anything was compared");
     Ok(())
 }
 
@@ -71,7 +134,7 @@ async fn same_over(root: &Path) -> Result<()> {
     missing.retain(|name| !is_of_the_system(name));
     let names: Vec<&str> = theirs.names().filter(|name| !is_of_the_system(name)).collect();
     // Later versions of the exporter leave compressed memory out, and so does the agent.
-    let compared = ours.compare(&theirs.without_devices("zram"), &names, root);
+    let compared = ours.compare(&theirs.without_devices("zram"), &names, root, With::Values);
     println!(
         "{} names of the exporter, {} series compared, {} differ, {} missing",
         theirs.names().count(),

@@ -8,6 +8,15 @@ use anyhow::{Context as _, Result};
 /// Labels of one series.
 pub(crate) type Labels = BTreeMap<String, String>;
 
+/// What makes two series the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum With {
+    /// Name and labels.
+    Labels,
+    /// The number besides.
+    Values,
+}
+
 /// What comparing two pages brought.
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
@@ -65,7 +74,12 @@ impl Page {
 impl Page {
     /// The same without the series of devices whose names begin so.
     pub(crate) fn without_devices(&self, start: &str) -> Self {
-        let is_kept = |labels: &Labels| labels.get("device").is_none_or(|name| !name.starts_with(start));
+        self.without("device", start)
+    }
+
+    /// The same without the series in which the value of a label begins so.
+    pub(crate) fn without(&self, label: &str, start: &str) -> Self {
+        let is_kept = |labels: &Labels| labels.get(label).is_none_or(|value| !value.starts_with(start));
         let families = self.families.iter().map(|(name, series)| {
             let kept = series.iter().filter(|(labels, _)| is_kept(labels)).cloned();
             (name.clone(), kept.collect())
@@ -75,9 +89,35 @@ impl Page {
         }
     }
 
-    /// Looks for every series of the other page's names: the same number under the same labels. Ours may have labels
-    /// more, and empty ones count as none; paths of theirs begin with the root they read.
-    pub(crate) fn compare(&self, other: &Self, names: &[&str], root: &Path) -> Compared {
+    /// What another page has too, label for label and with the same number.
+    pub(crate) fn unchanged_in(&self, other: &Self) -> Self {
+        let families = self.families.iter().map(|(name, series)| {
+            let others = other.families.get(name).map(Vec::as_slice).unwrap_or_default();
+            let kept = series.iter().filter(|series| others.contains(series)).cloned();
+            (name.clone(), kept.collect())
+        });
+        Self {
+            families: families.collect(),
+        }
+    }
+
+    /// What another page has too, label for label, whatever its number.
+    pub(crate) fn still_in(&self, other: &Self) -> Self {
+        let families = self.families.iter().map(|(name, series)| {
+            let others = other.families.get(name).map(Vec::as_slice).unwrap_or_default();
+            let is_there = |labels: &Labels| others.iter().any(|(have, _)| have == labels);
+            let kept = series.iter().filter(|(labels, _)| is_there(labels)).cloned();
+            (name.clone(), kept.collect())
+        });
+        Self {
+            families: families.collect(),
+        }
+    }
+
+    /// Looks for every series of the other page's names: the same labels, and the same number if values are
+    /// compared. Ours may have labels more, and empty ones count as none; paths of theirs begin with the root they
+    /// read.
+    pub(crate) fn compare(&self, other: &Self, names: &[&str], root: &Path, with: With) -> Compared {
         let mut compared = Compared::default();
         let root = root.to_string_lossy();
         for name in names {
@@ -88,7 +128,7 @@ impl Page {
                         let text = text.replacen(root.as_ref(), "", 1);
                         text.is_empty() || have.get(label) == Some(&text)
                     };
-                    labels.iter().all(has) && is_close(*number, *value)
+                    labels.iter().all(has) && (with == With::Labels || is_close(*number, *value))
                 };
                 if ours.iter().any(|series| is_same(&series)) {
                     compared.equal += 1;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result};
 /// Hardware that development machines lack.
 const HARDWARE: &str = include_str!("../../fixtures/hardware.tree");
 /// Of this machine: what both programs read, as far as it is small files.
-const COPIED: [&str; 26] = [
+const COPIED: [&str; 27] = [
     "etc/os-release",
     "proc/cpuinfo",
     "proc/diskstats",
@@ -35,9 +36,32 @@ const COPIED: [&str; 26] = [
     "proc/sys/kernel",
     "proc/sys/net/netfilter",
     "proc/vmstat",
+    "run/udev/data",
     "sys/devices/system/clocksource/clocksource0",
 ];
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Folders of links to devices, whose own folders lie elsewhere and link back.
+const DEVICES: [&str; 10] = [
+    "sys/block",
+    "sys/class/drm",
+    "sys/class/hwmon",
+    "sys/class/infiniband",
+    "sys/class/net",
+    "sys/class/nvme",
+    "sys/class/power_supply",
+    "sys/class/powercap",
+    "sys/class/thermal",
+    "sys/class/watchdog",
+];
+/// Folders that hold what they tell of.
+const UNFOLLOWED: [&str; 4] = [
+    "sys/class/dmi/id",
+    "sys/devices/system/cpu/cpu0",
+    "sys/devices/system/cpu/cpu1",
+    "sys/devices/system/edac/mc",
+];
+/// A device's own folder has its parts and their counters below it.
+const DEVICE_DEPTH: usize = 3;
 
 /// Writes the hardware below a folder.
 pub(crate) fn write_hardware(root: &Path) -> Result<()> {
@@ -57,7 +81,7 @@ pub(crate) fn write_hardware(root: &Path) -> Result<()> {
             let (path, target) = link.split_once(' ').context("a link has a target")?;
             let path = root.join(path);
             fs::create_dir_all(path.parent().context("a link stands in a folder")?)?;
-            std::os::unix::fs::symlink(target, path)?;
+            symlink(target, path)?;
         } else if let Some((_, text)) = &mut file {
             text.push_str(line);
             text.push('\n');
@@ -71,17 +95,14 @@ pub(crate) fn copy_machine(root: &Path) -> Result<()> {
     for path in COPIED {
         copy(&Path::new("/").join(path), &root.join(path))?;
     }
-    // Interfaces are links to folders that link back; only their plain files are wanted.
-    for name in names(Path::new("/sys/class/net")) {
-        let from = Path::new("/sys/class/net").join(&name);
-        let to = root.join("sys/class/net").join(&name);
-        for file in names(&from) {
-            let path = from.join(&file);
-            if path.is_file() {
-                copy(&path, &to.join(file))?;
-            }
+    for path in DEVICES {
+        copy_devices(&Path::new("/").join(path), root)?;
+    }
+    for path in UNFOLLOWED {
+        let from = Path::new("/").join(path);
+        if from.is_dir() {
+            copy_unfollowed(&from, &root.join(path), DEVICE_DEPTH)?;
         }
-        copy(&from.join("statistics"), &to.join("statistics"))?;
     }
     fs::create_dir_all(root.join("proc/1"))?;
     fs::create_dir_all(root.join("proc/self"))?;
@@ -103,6 +124,40 @@ fn names(folder: &Path) -> Vec<std::ffi::OsString> {
                 .collect()
         })
         .unwrap_or_default()
+}
+
+/// Copies the links of a folder as they are, and the folders they lead to.
+fn copy_devices(from: &Path, root: &Path) -> Result<()> {
+    for name in names(from) {
+        let link = from.join(name);
+        let (Ok(target), Ok(folder)) = (fs::read_link(&link), fs::canonicalize(&link)) else {
+            continue;
+        };
+        let to = root.join(link.strip_prefix("/")?);
+        fs::create_dir_all(to.parent().context("a link stands in a folder")?)?;
+        symlink(target, to)?;
+        copy_unfollowed(&folder, &root.join(folder.strip_prefix("/")?), DEVICE_DEPTH)?;
+    }
+    Ok(())
+}
+
+/// Copies a folder with its links as links.
+fn copy_unfollowed(from: &Path, to: &Path, depth: usize) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for name in names(from) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        let Ok(kind) = fs::symlink_metadata(&from).map(|metadata| metadata.file_type()) else {
+            continue;
+        };
+        if kind.is_file() {
+            copy(&from, &to)?;
+        } else if kind.is_dir() && 0 < depth {
+            copy_unfollowed(&from, &to, depth - 1)?;
+        } else if kind.is_symlink() && fs::symlink_metadata(&to).is_err() {
+            symlink(fs::read_link(&from)?, to)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file or folder as far as it can be read; what is written only or gone is left out.
