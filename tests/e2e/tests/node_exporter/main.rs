@@ -122,7 +122,10 @@ async fn every_name_label_and_slow_value_of_the_exporter_is_the_agents_too() -> 
     ensure!(missing.is_empty(), "missing: {missing:#?}");
     ensure!(values.different.is_empty(), "different: {:#?}", values.different);
     ensure!(labels.different.is_empty(), "not there: {:#?}", labels.different);
-    ensure!(20 < values.equal && 100 < labels.equal, "hardly anything was compared");
+    ensure!(
+        20 < values.equal && 100 < labels.equal,
+        "hardly anything was compared"
+    );
     Ok(())
 }
 
