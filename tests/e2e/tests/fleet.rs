@@ -70,7 +70,8 @@ async fn all_agents_come_back_smoothly_after_a_restart_of_the_controller() -> Re
     let mut fastest = 0.0_f64;
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let (now, accepted) = (Instant::now(), api.figure("muster_connections_accepted").await?);
+        let accepted = api.figure("muster_connections_accepted").await?;
+        let now = Instant::now();
         fastest = fastest.max((accepted - before.1) / (now - before.0).as_secs_f64());
         before = (now, accepted);
         if f64::from(agents) <= api.figure("muster_sessions_open").await? {

@@ -1,7 +1,7 @@
 //! When the next stream is tried: a fleet that lost its controller at one moment must not come back at one moment.
 //!
 //! The first try is spread evenly over as many seconds as the controller's fleet has two hundreds of agents (1 to
-//! 120 s), the next ones with full jitter over a ceiling that doubles up to a minute.
+//! 120 s), the next ones with full jitter over a ceiling that doubles up to half a minute, unless the fleet needs more.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use muster_base::backoff::Backoff;
 const AGENTS_PER_S: f64 = 200.0;
 const SPREAD_MIN: Duration = Duration::from_secs(1);
 const SPREAD_MAX: Duration = Duration::from_secs(120);
-/// Longest ceiling of the jitter, unless the fleet needs more.
-const CEILING_MAX: Duration = Duration::from_secs(60);
+/// Longest ceiling of the jitter, unless the fleet needs more: a link that is well again is used within this time.
+const CEILING_MAX: Duration = Duration::from_secs(30);
 
 /// The pauses between streams.
 #[derive(Debug)]
