@@ -1,6 +1,6 @@
 //! The wire: protobuf types, made at build time, and their conversion to and from the model.
 //!
-//! Generated types end in [`convert`]: nothing else in the project builds or reads them field by field, except the
+//! [`codec`] is how little a waiting stream keeps. Generated types end in [`convert`]: nothing else in the project builds or reads them field by field, except the
 //! session loops that own a stream. [`compact`] makes a report small for keeping. [`framing`] cuts messages into frames and joins them again under the limits of
 //! [`muster_model::limits`]. [`token`] is the text form of an enrolment token.
 
@@ -20,6 +20,7 @@ pub mod v1 {
 /// The service for programs, as `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/control.bin"));
 
+pub mod codec;
 pub mod compact;
 pub mod convert;
 pub mod framing;

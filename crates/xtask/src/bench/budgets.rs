@@ -21,8 +21,8 @@ const WHY_DISK_RATIO: &str = "The mixture has almost as much chance in it as the
     promised. Of what is left, the index is the largest part.";
 const WHY_INGEST: &str = "Most of it is TLS, protobuf and HTTP/2 of small reports, and the intake's log. Larger group \
     commits and decoding into columns without a copy would help.";
-const WHY_MILLION: &str = "Samples of the last hour are in memory, about three and a half bytes each, beside the \
-    index of series. Sealing every half hour instead of every hour would halve the first part.";
+const WHY_MILLION: &str = "Samples of up to half an hour are in memory, some three and a half bytes each, beside the \
+    index of series and what each agent's stream needs. Names and labels of series held once would help.";
 const WHY_AGENT: &str = "The agent's own program, TLS and the async runtime are most of it; what is resident grows \
     with the number of resources. Fewer runtime threads and a smaller allocator arena would help.";
 const WHY_READ: &str = "Decoding is most of it; several threads would help, as it is one now.";
@@ -137,8 +137,8 @@ fn processes(figures: &Figures) -> Vec<Line> {
         WHY_WIRE,
     )];
     if let Some(million) = &figures.million {
-        let what = "1 M active series: memory with an hour of samples";
-        let memory = mib(million.memory_of_an_hour_bytes());
+        let what = "1 M active series: peak memory with a whole window of samples";
+        let memory = mib(million.memory_peak_bytes as f64);
         lines.push(at_most(what, memory, " MiB", (1536.0, "≤ 1.5 GiB"), WHY_MILLION));
         let (accepts, answers) = (million.accepts.as_secs_f64(), million.answers.as_secs_f64());
         lines.push(at_most(

@@ -108,7 +108,7 @@ fn million(text: &mut String, figures: &Figures) {
     let Some(one) = &figures.million else { return };
     head(
         text,
-        "a million active series: 2,000 agents, 500 series each, every 15 s, with five minutes undelivered at the start",
+        "a million active series: 2,000 agents, 500 series each, every 15 s, with half an hour undelivered at the start",
     );
     let rows = [
         ("samples acknowledged", one.samples.to_string()),
@@ -121,10 +121,6 @@ fn million(text: &mut String, figures: &Figures) {
         (
             "bytes of each sample in memory",
             format!("{:.2}", one.head_bytes / (one.series * one.samples_per_series)),
-        ),
-        (
-            "peak memory with an hour in memory, computed from these",
-            format!("{:.0} MiB", one.memory_of_an_hour_bytes() / f64::from(1 << 20)),
         ),
         (
             "accepts agents after a restart",

@@ -61,10 +61,11 @@ pub(super) struct Waiting {
     pub(super) credit: OwnedSemaphorePermit,
 }
 
-/// One way into the intake. As a channel it is unbounded; each report in it has taken its room.
+/// One way into the intake. As a channel it is unbounded; each report in it has taken its room. Boxed, because a channel
+/// makes places for 32 at once, and nearly all ways of a fleet are empty.
 #[derive(Debug)]
 pub(super) struct Way {
-    waiting_tx: mpsc::UnboundedSender<Waiting>,
+    waiting_tx: mpsc::UnboundedSender<Box<Waiting>>,
     _feeding: Option<AbortOnDropHandle<()>>,
 }
 
@@ -86,7 +87,7 @@ impl Way {
     }
 
     pub(super) fn send(&self, waiting: Waiting) -> Result<(), IntakeError> {
-        self.waiting_tx.send(waiting).map_err(|_| IntakeError::Closed)
+        self.waiting_tx.send(Box::new(waiting)).map_err(|_| IntakeError::Closed)
     }
 }
 
@@ -125,11 +126,12 @@ impl Ways {
 async fn feed(
     ingest: Ingest,
     source: Source,
-    mut waiting_rx: mpsc::UnboundedReceiver<Waiting>,
+    mut waiting_rx: mpsc::UnboundedReceiver<Box<Waiting>>,
     answer_tx: mpsc::UnboundedSender<Answer>,
     is_late: bool,
 ) {
-    while let Some(Waiting { what, plain, credit }) = waiting_rx.recv().await {
+    while let Some(waiting) = waiting_rx.recv().await {
+        let Waiting { what, plain, credit } = *waiting;
         let reply_to = if is_late {
             // What is let go here is not answered, and so sent again.
             let Ok(share) = ingest.room_for_backlog(plain.len()).await else {
