@@ -11,6 +11,7 @@ mod db;
 mod identities;
 mod lists;
 mod quota;
+mod shared;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use identities::Identities;
 use lists::Lists;
 use quota::Quota;
 pub use quota::{Cut, Family, SeriesLimits};
+use shared::Shared;
 
 /// Retired series whose number still works if samples come for it again.
 const RETIRED_MAX: usize = 100_000;
@@ -66,8 +68,8 @@ pub(crate) struct Index {
     groups: HashMap<(ServerId, Arc<str>), u32>,
     group_count: u32,
     lists: Lists,
-    /// Metric names, units and collectors, each once in memory.
-    texts: HashSet<Arc<str>>,
+    /// What series have in common.
+    shared: Shared,
     retired: VecDeque<u32>,
     /// What differs from the disk.
     dirty: BTreeSet<u32>,
@@ -87,14 +89,14 @@ impl Index {
             groups: HashMap::new(),
             group_count: loaded.group_number_max,
             lists: Lists::default(),
-            texts: HashSet::new(),
+            shared: Shared::default(),
             retired: VecDeque::new(),
             dirty: BTreeSet::new(),
             new_groups: Vec::new(),
         };
         let mut groups = HashMap::new();
         for group in loaded.groups {
-            let collector = index.text(&group.collector);
+            let collector = index.shared.text(&group.collector);
             index
                 .groups
                 .insert((group.server, Arc::clone(&collector)), group.id);
@@ -109,10 +111,10 @@ impl Index {
                 id: SeriesRef(row.id),
                 server: *server,
                 resource: row.resource,
-                name: index.text(&row.name),
-                labels: row.labels,
+                name: index.shared.text(&row.name),
+                labels: index.shared.labels(&row.labels),
                 metric_type: row.metric_type,
-                unit: index.text(&row.unit),
+                unit: index.shared.text(&row.unit),
                 collector: Arc::clone(collector),
                 interval_ms: row.interval_ms,
                 group: row.group,
@@ -156,15 +158,15 @@ impl Index {
         if SERIES_NUMBER_MAX < number {
             return Err(SeriesRefused::Exhausted);
         }
-        let collector = self.text(&spec.collector);
+        let collector = self.shared.text(&spec.collector);
         let meta = SeriesMeta {
             id: SeriesRef(number),
             server: spec.server,
             resource: spec.resource,
-            name: self.text(&spec.name),
-            labels: spec.labels.clone(),
+            name: self.shared.text(&spec.name),
+            labels: self.shared.labels(&spec.labels),
             metric_type: spec.metric_type,
-            unit: self.text(&spec.unit),
+            unit: self.shared.text(&spec.unit),
             group: self.group(spec.server, &collector)?,
             collector,
             interval_ms: spec.interval_ms,
@@ -384,7 +386,7 @@ impl Index {
             self.quota.check(spec.server, &spec.name)?;
             self.revive(SeriesRef(number));
         }
-        let unit = self.text(&spec.unit);
+        let unit = self.shared.text(&spec.unit);
         if let Some(Slot::Live(meta)) = self.slots.get_mut(number as usize)
             && !is_current(meta, spec)
         {
@@ -413,15 +415,6 @@ impl Index {
             collector: collector.to_string(),
         });
         Ok(id)
-    }
-
-    fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
-        }
-        let text: Arc<str> = text.into();
-        self.texts.insert(Arc::clone(&text));
-        text
     }
 
     fn vacate_up_to(&mut self, number: u32) {

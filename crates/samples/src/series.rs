@@ -61,8 +61,8 @@ pub struct SeriesMeta {
     pub resource: ResourceId,
     /// Metric name.
     pub name: Arc<str>,
-    /// Its own labels.
-    pub labels: Labels,
+    /// Its own labels; series of other servers have the same.
+    pub labels: Arc<Labels>,
     /// Type of the metric.
     pub metric_type: MetricType,
     /// Base unit; empty if the number has none.
@@ -96,7 +96,7 @@ impl SeriesMeta {
         self.server == spec.server
             && self.resource == spec.resource
             && *self.name == *spec.name
-            && self.labels == spec.labels
+            && *self.labels == spec.labels
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Identities {
 #[derive(Debug)]
 enum Numbers {
     One(u32),
-    Many(Vec<u32>),
+    Many(Box<[u32]>),
 }
 
 impl Identities {
@@ -41,9 +41,9 @@ impl Identities {
         let numbers = self.by_hash.entry(hash).or_insert(Numbers::One(number));
         match numbers {
             Numbers::One(other) if *other == number => {}
-            Numbers::One(other) => *numbers = Numbers::Many(vec![*other, number]),
+            Numbers::One(other) => *numbers = Numbers::Many([*other, number].into()),
             Numbers::Many(many) if many.contains(&number) => {}
-            Numbers::Many(many) => many.push(number),
+            Numbers::Many(many) => *many = many.iter().copied().chain([number]).collect(),
         }
     }
 
@@ -51,7 +51,11 @@ impl Identities {
     pub(super) fn remove(&mut self, meta: &SeriesMeta) {
         let hash = self.hash(meta.server, meta.resource, &meta.name, &meta.labels);
         if let Some(Numbers::Many(numbers)) = self.by_hash.get_mut(&hash) {
-            numbers.retain(|number| *number != meta.id.0);
+            *numbers = numbers
+                .iter()
+                .copied()
+                .filter(|number| *number != meta.id.0)
+                .collect();
         } else {
             self.by_hash.remove(&hash);
         }

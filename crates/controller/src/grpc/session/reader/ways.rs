@@ -87,7 +87,9 @@ impl Way {
     }
 
     pub(super) fn send(&self, waiting: Waiting) -> Result<(), IntakeError> {
-        self.waiting_tx.send(Box::new(waiting)).map_err(|_| IntakeError::Closed)
+        self.waiting_tx
+            .send(Box::new(waiting))
+            .map_err(|_| IntakeError::Closed)
     }
 }
 
