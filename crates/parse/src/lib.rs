@@ -34,6 +34,8 @@ pub mod systemd;
 pub mod udev;
 pub mod uevent;
 pub mod upsc;
+pub mod zfs_list;
+pub mod zpool;
 
 mod json;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use muster_parse::{
     Parsed, arp, conntrack, diskstats, exposition, hwmon, interrupts, loadavg, lsblk, meminfo, mounts,
     net_dev, os_release, pairs, pressure, process, rows, schedstat, scsi_vpd, snmp, sockets, sockstat,
-    softnet, stat, systemd, udev, uevent, upsc,
+    softnet, stat, systemd, udev, uevent, upsc, zfs_list, zpool,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -66,6 +66,59 @@ snapshots!(every_captured_lsblk_reads_as_recorded, "lsblk", |text: &str| {
         .collect();
     (flat, parsed.problems)
 });
+
+snapshots!(
+    every_captured_zpool_status_reads_as_recorded,
+    "zpool_status",
+    |text: &str| {
+        let parsed = zpool::status::parse(text);
+        let pools: Vec<_> = parsed.value.iter().map(pool_lines).collect();
+        (pools, parsed.problems)
+    }
+);
+snapshots!(
+    every_captured_zpool_list_reads_as_recorded,
+    "zpool_list",
+    |text: &str| lines(zpool::list::parse(text))
+);
+snapshots!(
+    every_captured_zfs_list_reads_as_recorded,
+    "zfs_list",
+    |text: &str| {
+        let parsed = zfs_list::parse(text);
+        let counts = format!("{:?}", parsed.value.snapshots);
+        (lines(parsed.map(|list| list.datasets)), counts)
+    }
+);
+
+/// A pool without its tree, and the tree, a line a vdev; what is absent is left out.
+fn pool_lines(pool: &zpool::Pool) -> Vec<String> {
+    let mut lines = vec![compact(&zpool::Pool {
+        vdevs: Vec::new(),
+        ..pool.clone()
+    })];
+    lines.extend(pool.vdevs.iter().map(compact));
+    lines
+}
+
+fn compact<T: Serialize>(item: &T) -> String {
+    fn prune(value: serde_json::Value) -> serde_json::Value {
+        match value {
+            serde_json::Value::Object(fields) => fields
+                .into_iter()
+                .map(|(key, value)| (key, prune(value)))
+                .filter(|(_, value)| {
+                    !value.is_null()
+                        && *value != serde_json::Value::Bool(false)
+                        && value.as_array().is_none_or(|list| !list.is_empty())
+                })
+                .collect(),
+            serde_json::Value::Array(items) => items.into_iter().map(prune).collect(),
+            other => other,
+        }
+    }
+    prune(serde_json::to_value(item).unwrap()).to_string()
+}
 
 /// One line an item, so that a snapshot can be read.
 fn lines<T: Serialize>(parsed: Parsed<Vec<T>>) -> (Vec<String>, Vec<muster_parse::Problem>) {
@@ -129,6 +182,13 @@ fn no_capture_of_the_lab_has_a_problem() {
             "proc-diskstats.txt" => diskstats::parse(&text).problems,
             "proc-mounts.txt" | "proc-self-mountinfo.txt" => mounts::parse(&text).problems,
             "lsblk.json" | "lsblk-columns.json" => lsblk::parse(&text).problems,
+            "zpool-status.txt" | "zpool-status-Pvs.txt" | "zpool-status-Lpt.txt" | "zpool-status.json" => {
+                zpool::status::parse(&text).problems
+            }
+            "zpool-list-Hp.txt" | "zpool-list-Hpv.txt" | "zpool-list-o.txt" => {
+                zpool::list::parse(&text).problems
+            }
+            "zfs-list-Hp.txt" | "zfs-list-o.txt" => zfs_list::parse(&text).problems,
             _ => continue,
         };
         assert_eq!(problems, [], "{}", path.display());
@@ -191,6 +251,9 @@ fn parse_with_all(text: &str) {
         let _ = systemd::count(&unit, "NAccepted");
         let _ = systemd::time_s(&unit, "LastTriggerUSec");
     }
+    let _ = zpool::status::parse(text);
+    let _ = (zpool::list::parse(text), zfs_list::parse(text));
+    let _ = zfs_list::count_snapshots(text);
     let _ = (systemd::version(text), upsc::parse(text), upsc::parse_list(text));
 }
 

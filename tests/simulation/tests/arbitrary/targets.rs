@@ -2,7 +2,9 @@
 
 use muster_controller::identity::{AgentKey, PeerCertificate};
 use muster_model::{Clock, Report, SampleBlock};
-use muster_parse::{diskstats, loadavg, lsblk, meminfo, mounts, os_release, scsi_vpd, stat, udev, uevent};
+use muster_parse::{
+    diskstats, loadavg, lsblk, meminfo, mounts, os_release, scsi_vpd, stat, udev, uevent, zfs_list, zpool,
+};
 use muster_proto::framing::{self, Joiner};
 use muster_proto::token::EnrolmentToken;
 use muster_proto::{convert, v1};
@@ -37,6 +39,9 @@ texts! {
     no_os_release_makes_the_parser_panic: "crates/parse/fixtures/os_release", os_release::parse;
     no_lsblk_makes_the_parser_panic: "crates/parse/fixtures/lsblk", every_lsblk;
     no_udev_record_makes_the_parser_panic: "crates/parse/fixtures/udev", every_udev;
+    no_zpool_status_makes_the_parser_panic: "crates/parse/fixtures/zpool_status", zpool::status::parse;
+    no_zpool_list_makes_the_parser_panic: "crates/parse/fixtures/zpool_list", zpool::list::parse;
+    no_zfs_list_makes_the_parser_panic: "crates/parse/fixtures/zfs_list", zfs_list::parse;
     no_smartctl_output_makes_the_parser_panic: "crates/smartmontools-parse/fixtures/lab", every_smartctl;
     no_odd_smartctl_output_makes_the_parser_panic: "crates/smartmontools-parse/fixtures/synthetic", every_smartctl;
     no_smartctl_scan_makes_the_parser_panic: "crates/smartmontools-parse/fixtures/scan", smart::scan::parse;
