@@ -142,7 +142,6 @@ fn column_of(word: &str) -> String {
         "AVAIL" => "available",
         "REFER" => "referenced",
         "RATIO" => "compressratio",
-        "RESERV" => "reservation",
         "USEDSNAP" => "usedbysnapshots",
         "USEDDS" => "usedbydataset",
         "USEDCHILD" => "usedbychildren",
