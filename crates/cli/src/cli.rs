@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Contexts(command::Contexts),
     Servers(command::Servers),
     Devices(command::Devices),
+    Pools(command::Pools),
     Tokens(command::Tokens),
     Users(command::Users),
     Query(command::Query),

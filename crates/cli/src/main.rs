@@ -49,6 +49,7 @@ async fn run_client(command: Command) -> Result<(), client::ClientError> {
         Command::Contexts(command) => command.run(),
         Command::Servers(command) => command.run().await,
         Command::Devices(command) => command.run().await,
+        Command::Pools(command) => command.run().await,
         Command::Tokens(command) => command.run().await,
         Command::Users(command) => command.run().await,
         Command::Query(command) => command.run().await,

@@ -4,6 +4,7 @@
 //! freed of control characters before a terminal sees it.
 
 pub(crate) mod spark;
+pub(crate) mod tree;
 
 use std::io::{self, Write as _};
 
@@ -89,6 +90,19 @@ fn span(seconds: u64) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// Bytes as makers of disks count them.
+pub(crate) fn size(bytes: f64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while 1000.0 <= value && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(value < 10.0 && 0 < unit);
+    format!("{value:.digits$} {}", UNITS[unit])
 }
 
 /// Text without what could steer a terminal.

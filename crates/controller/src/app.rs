@@ -21,6 +21,7 @@ pub mod series;
 pub mod servers;
 pub mod status;
 pub mod tokens;
+pub mod topology;
 pub mod users;
 
 use std::sync::Arc;

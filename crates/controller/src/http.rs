@@ -22,6 +22,7 @@ pub mod metrics;
 mod middleware;
 mod openapi;
 mod page;
+mod pools;
 mod probes;
 mod range;
 mod resources;
@@ -31,6 +32,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod topology;
 mod users;
 
 use std::sync::{Arc, OnceLock};
@@ -183,7 +185,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(look, routes!(tokens::list))
         .change(look, "api_token.create", routes!(tokens::create))
         .change(look, "api_token.delete", routes!(tokens::delete));
-    let (router, openapi, table) = pages(calls(routes, &state)).build();
+    let (router, openapi, table) = pages(calls(storage(routes), &state)).build();
     let document = openapi
         .to_json()
         .expect("the document has only texts and numbers");
@@ -196,6 +198,18 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .layer(layer::from_fn_with_state(state.clone(), middleware::surround))
         .with_state(state);
     (router, table)
+}
+
+/// Pools, and what rests on what.
+fn storage(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    routes
+        .add(look, routes!(pools::of_server))
+        .add(look, routes!(pools::list))
+        .add(look, routes!(pools::one))
+        .add(look, routes!(pools::history))
+        .add(look, routes!(topology::of_server))
+        .add(look, routes!(topology::impact))
 }
 
 /// What programs call over gRPC.
@@ -227,6 +241,12 @@ fn pages(routes: Routes) -> Routes {
             Method::GET,
             "/devices/{id}",
             page::device,
+        )
+        .page(
+            Access::Page(Role::Viewer),
+            Method::GET,
+            "/resources/{id}",
+            page::resource,
         )
         .page(Access::Page(Role::Viewer), Method::GET, "/api/docs", page::docs)
 }

@@ -15,6 +15,7 @@ mod held;
 mod identities;
 mod installation;
 mod judgements;
+mod links;
 mod notes;
 mod people;
 mod positions;

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::{Client, ClientError, Common};
-use crate::render::{Column, Output, print, say, word};
+use crate::render::tree::{self, Tree};
+use crate::render::{Column, Output, print, say, size, word};
 
 const PATH: &str = "/api/infrastructure/devices";
 
@@ -17,6 +18,9 @@ pub(crate) struct Devices {
     common: Common,
     #[command(flatten)]
     filter: Filter,
+    /// Shows what rests on each: partitions, arrays, volumes, filesystems.
+    #[arg(long)]
+    tree: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -84,6 +88,7 @@ impl Devices {
     pub(crate) async fn run(self) -> Result<(), ClientError> {
         let (client, output) = (self.common.connect()?, self.common.output);
         match self.command {
+            None | Some(Command::List) if self.tree => tree_of(&client, output, self.filter).await,
             None | Some(Command::List) => list(&client, output, self.filter).await,
             Some(Command::Show { id }) => show(&client, output, id).await,
             Some(Command::Acknowledge { id, note }) => {
@@ -114,12 +119,38 @@ async fn list(client: &Client, output: Output, filter: Filter) -> Result<(), Cli
     output.list(&items, &columns())
 }
 
+/// What rests on the disks that the filter takes, server by server.
+async fn tree_of(client: &Client, output: Output, filter: Filter) -> Result<(), ClientError> {
+    let devices = client.list(PATH, &filter.query()).await?;
+    let servers = client.list("/api/infrastructure/servers", &[]).await?;
+    let mut text = String::new();
+    let mut answers = Vec::new();
+    for server in servers {
+        let of_server = devices
+            .iter()
+            .filter(|device| device["server_id"] == server["id"]);
+        let roots: Vec<i64> = of_server.filter_map(|device| device["id"].as_i64()).collect();
+        if roots.is_empty() {
+            continue;
+        }
+        let path = format!("/api/infrastructure/servers/{}/topology", word(&server["id"]));
+        let topology = client.get(&path, &[]).await?;
+        if output == Output::Table {
+            text.push_str(&tree::heading(&server["hostname"]));
+            text.push_str(&Tree::above(&topology).draw(&roots, tree::is_coloured()));
+        } else {
+            answers.push(topology);
+        }
+    }
+    match output {
+        Output::Table if text.is_empty() => say("there is none"),
+        Output::Table => print(&text),
+        Output::Json | Output::Yaml => output.value(&Value::Array(answers)),
+    }
+}
+
 fn columns() -> [Column; 11] {
-    let bytes = |item: &Value| {
-        item["size_bytes"]
-            .as_f64()
-            .map_or_else(|| "-".to_owned(), describe::size)
-    };
+    let bytes = |item: &Value| item["size_bytes"].as_f64().map_or_else(|| "-".to_owned(), size);
     [
         Column::field("ID", "id"),
         Column::field("SERVER", "server"),

@@ -1,7 +1,7 @@
-//! Resources and what rests on what, as the API shows them.
+//! Resources as the API shows them.
 
 use muster_base::id::{ResourceId, ServerId};
-use muster_model::{Attributes, Health, LinkType, ResourceKind};
+use muster_model::{Attributes, Health, ResourceKind};
 
 use super::{App, AppError, Page, PageRequest, page};
 
@@ -47,21 +47,12 @@ pub struct ResourceFilter {
     pub hostname: Option<String>,
     /// Only disks of this type: `hdd`, `ssd`, `nvme` or `unknown`.
     pub device_type: Option<String>,
+    /// Only pools of this type: `mdadm`, `zfs`, `lvm`, `btrfs` or `other`.
+    pub pool_type: Option<String>,
     /// Only with this in the model, in any case.
     pub model: Option<String>,
     /// Only with this in the serial number, in any case.
     pub serial: Option<String>,
-}
-
-/// `from` rests on `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkView {
-    /// The upper resource.
-    pub from: ResourceId,
-    /// The lower resource.
-    pub to: ResourceId,
-    /// How they are related.
-    pub link_type: LinkType,
 }
 
 impl App {
@@ -95,14 +86,5 @@ impl App {
             what: "resource",
             id: id.0,
         })
-    }
-
-    /// What rests on what on one server.
-    ///
-    /// # Errors
-    /// [`AppError::NotFound`] or a failure of the database.
-    pub async fn links(&self, server: ServerId) -> Result<Vec<LinkView>, AppError> {
-        self.need_server(server).await?;
-        Ok(self.store.links(server).await?)
     }
 }

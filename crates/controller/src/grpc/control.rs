@@ -5,6 +5,7 @@
 
 mod places;
 mod show;
+mod storage;
 mod watch;
 
 use std::pin::Pin;
@@ -39,10 +40,13 @@ const MESSAGE_POINTS: usize = 4_096;
 const STEPS_MAX: i64 = 50_000;
 
 /// Every call of the service by its path; the routes say who may make it.
-pub(crate) const CALLS: [&str; 5] = [
+pub(crate) const CALLS: [&str; 8] = [
     "/muster.v1.Control/ListServers",
     "/muster.v1.Control/GetServer",
     "/muster.v1.Control/ListResources",
+    "/muster.v1.Control/ListPools",
+    "/muster.v1.Control/GetTopology",
+    "/muster.v1.Control/GetImpact",
     "/muster.v1.Control/QueryRange",
     "/muster.v1.Control/Watch",
 ];
@@ -125,17 +129,39 @@ impl Control for ControlService {
             include_gone: request.include_gone,
             ..ResourceFilter::default()
         };
-        let page = self.app.resources(filter, wanted).await;
-        let page = page.map_err(|error| status::of_app(&error))?;
-        let next_after = match page.next {
-            Some(_) => page.items.last().map_or(0, |resource| resource.id.0),
-            None => 0,
-        };
-        let resources = page.items.into_iter().map(show::resource).collect();
-        Ok(Response::new(v1::ListResourcesResponse {
-            resources,
-            next_after,
-        }))
+        self.resources(filter, wanted).await
+    }
+
+    async fn list_pools(
+        &self,
+        request: Request<v1::ListPoolsRequest>,
+    ) -> Result<Response<v1::ListResourcesResponse>, Status> {
+        let request = request.into_inner();
+        let wanted = part(request.after, request.limit)?;
+        self.resources(storage::pools(&request)?, wanted).await
+    }
+
+    async fn get_topology(
+        &self,
+        request: Request<v1::GetTopologyRequest>,
+    ) -> Result<Response<v1::Topology>, Status> {
+        let request = request.into_inner();
+        let server = ServerId(request.server_id);
+        let topology = self.app.topology(server, request.include_gone).await;
+        let topology = topology.map_err(|error| status::of_app(&error))?;
+        Ok(Response::new(storage::topology(topology)))
+    }
+
+    async fn get_impact(
+        &self,
+        request: Request<v1::GetImpactRequest>,
+    ) -> Result<Response<v1::Impact>, Status> {
+        let impact = self
+            .app
+            .impact(ResourceId(request.into_inner().resource_id))
+            .await;
+        let impact = impact.map_err(|error| status::of_app(&error))?;
+        Ok(Response::new(storage::impact(impact)))
     }
 
     async fn query_range(
@@ -197,6 +223,24 @@ impl Control for ControlService {
 }
 
 impl ControlService {
+    async fn resources(
+        &self,
+        filter: ResourceFilter,
+        wanted: PageRequest,
+    ) -> Result<Response<v1::ListResourcesResponse>, Status> {
+        let page = self.app.resources(filter, wanted).await;
+        let page = page.map_err(|error| status::of_app(&error))?;
+        let next_after = match page.next {
+            Some(_) => page.items.last().map_or(0, |resource| resource.id.0),
+            None => 0,
+        };
+        let resources = page.items.into_iter().map(show::resource).collect();
+        Ok(Response::new(v1::ListResourcesResponse {
+            resources,
+            next_after,
+        }))
+    }
+
     /// A place for one more stream of whoever calls.
     fn place<T>(&self, request: &Request<T>) -> Result<Place, Status> {
         // Put there by the check of who may call; without it nobody called.

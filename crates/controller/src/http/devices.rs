@@ -92,6 +92,7 @@ impl DeviceQuery {
             include_gone,
             health,
             hostname: self.server.clone(),
+            pool_type: None,
             device_type,
             model: self.model.clone(),
             serial: self.serial.clone(),

@@ -67,6 +67,10 @@ codes! {
     ServerNotFound => "server_not_found", NOT_FOUND, "There is no such server";
     /// No such device.
     DeviceNotFound => "device_not_found", NOT_FOUND, "There is no such device";
+    /// No such pool.
+    PoolNotFound => "pool_not_found", NOT_FOUND, "There is no such pool";
+    /// No such resource.
+    ResourceNotFound => "resource_not_found", NOT_FOUND, "There is no such resource";
     /// No such account.
     UserNotFound => "user_not_found", NOT_FOUND, "There is no such user";
     /// No such API token of the caller's.

@@ -11,6 +11,9 @@ mod format;
 mod layout;
 mod load;
 mod login;
+mod map;
+mod pools;
+mod resource;
 mod server;
 mod smart;
 mod vitals;
@@ -19,6 +22,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
+use muster_model::ResourceKind;
 use serde::Deserialize;
 
 use super::HttpState;
@@ -26,7 +30,7 @@ use super::access::{COOKIE, Caller};
 use super::error::{Code, Problem};
 use super::extract::{Path, Query};
 use super::serve::Peer;
-use super::{auth, resources, servers};
+use super::{auth, resources, servers, topology};
 pub(super) use docs::docs;
 pub(super) use login::problem;
 
@@ -145,4 +149,20 @@ pub(super) async fn device(
         &caller.principal.username,
         &device::draw(&view),
     ))
+}
+
+/// Any resource; a disk has a page of its own.
+pub(super) async fn resource(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let impact = topology::impact_of(&state, &id).await?;
+    if impact.resource.kind == ResourceKind::Device {
+        let page = map::address(&impact.resource);
+        return Ok(Redirect::to(&page).into_response());
+    }
+    let server = state.app.server(impact.resource.server).await?;
+    let drawn = resource::draw(&server.hostname, &impact);
+    Ok(layout::page(&impact.resource.name, &caller.principal.username, &drawn).into_response())
 }

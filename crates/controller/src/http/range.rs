@@ -14,6 +14,8 @@ use crate::app::series::{Range, RangeQuery, RangeSeries};
 
 /// Most steps from start to end.
 const STEPS_MAX: i64 = 50_000;
+/// How much is answered if nothing is said of the start.
+const HOUR_MS: i64 = 3_600_000;
 
 /// History of metrics.
 #[derive(Debug, serde::Serialize, ToSchema)]
@@ -153,26 +155,13 @@ struct Given {
 
 impl Given {
     fn check(self, now_ms: i64) -> Result<RangeQuery, Problem> {
-        let end_ms = self.end.map_or(Ok(now_ms), |text| time_ms("end", &text))?;
-        let start_ms = self
-            .start
-            .map_or(Ok(end_ms - 3_600_000), |text| time_ms("start", &text))?;
-        if end_ms < start_ms {
-            return Err(Problem::parameter("end", "it lies before start"));
-        }
-        let step_ms = match self.step {
-            None => None,
-            Some(text) => Some(duration_ms("step", &text)?),
-        };
-        if step_ms.is_some_and(|step_ms| STEPS_MAX < (end_ms - start_ms) / step_ms) {
-            let least_s = (end_ms - start_ms) / STEPS_MAX / 1_000 + 1;
-            return Err(Problem::parameter(
-                "step",
-                format!(
-                    "that would be more than {STEPS_MAX} points a series; {least_s}s or more is possible"
-                ),
-            ));
-        }
+        let (start_ms, end_ms, step_ms) = span(
+            self.start.as_deref(),
+            self.end.as_deref(),
+            self.step.as_deref(),
+            now_ms,
+            HOUR_MS,
+        )?;
         let resource = match self.resource_id {
             None => None,
             Some(text) => {
@@ -190,6 +179,30 @@ impl Given {
             step_ms,
         })
     }
+}
+
+/// Reads start, end and step. Without `end` it is now, without `start` it is `span_ms` before the end.
+pub(super) fn span(
+    start: Option<&str>,
+    end: Option<&str>,
+    step: Option<&str>,
+    now_ms: i64,
+    span_ms: i64,
+) -> Result<(i64, i64, Option<i64>), Problem> {
+    let end_ms = end.map_or(Ok(now_ms), |text| time_ms("end", text))?;
+    let start_ms = start.map_or(Ok(end_ms - span_ms), |text| time_ms("start", text))?;
+    if end_ms < start_ms {
+        return Err(Problem::parameter("end", "it lies before start"));
+    }
+    let step_ms = step.map(|text| duration_ms("step", text)).transpose()?;
+    if step_ms.is_some_and(|step_ms| STEPS_MAX < (end_ms - start_ms) / step_ms) {
+        let least_s = (end_ms - start_ms) / STEPS_MAX / 1_000 + 1;
+        return Err(Problem::parameter(
+            "step",
+            format!("that would be more than {STEPS_MAX} points a series; {least_s}s or more is possible"),
+        ));
+    }
+    Ok((start_ms, end_ms, step_ms))
 }
 
 /// Joins a metric's name and a selector. Beside a name the selector may be as wide as it likes, `{}` included.

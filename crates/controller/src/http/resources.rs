@@ -49,7 +49,7 @@ pub(super) struct ResourceBody {
 }
 
 /// Names that the fixed fields use; an attribute never displaces one.
-const RESERVED: [&str; 11] = [
+pub(super) const RESERVED: [&str; 11] = [
     "id",
     "server_id",
     "kind",
@@ -187,24 +187,24 @@ impl From<ResourceView> for DeviceBody {
 
 /// Takes attributes out, each as the type its field has. One of another type is taken out too: two values under one
 /// name would be worse than none.
-struct Known<'a>(&'a mut Attributes);
+pub(super) struct Known<'a>(pub(super) &'a mut Attributes);
 
 impl Known<'_> {
-    fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
         match self.0.remove(name)? {
             Attribute::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    fn whole(&mut self, name: &str) -> Option<i64> {
+    pub(super) fn whole(&mut self, name: &str) -> Option<i64> {
         match self.0.remove(name)? {
             Attribute::Int(number) => Some(number),
             _ => None,
         }
     }
 
-    fn number(&mut self, name: &str) -> Option<Number> {
+    pub(super) fn number(&mut self, name: &str) -> Option<Number> {
         match self.0.remove(name)? {
             Attribute::Int(number) => Some(number.into()),
             Attribute::Float(number) => Number::from_f64(number),
@@ -221,14 +221,14 @@ impl Known<'_> {
 }
 
 /// When a resource was last read: its collector knows best, since a sleeping disk keeps its last values.
-fn last_checked(attributes: &mut Attributes, observed_ms: i64) -> String {
+pub(super) fn last_checked(attributes: &mut Attributes, observed_ms: i64) -> String {
     Known(attributes)
         .text("last_checked")
         .unwrap_or_else(|| rfc3339(observed_ms))
 }
 
 /// Attributes as JSON. Raw documents, which travel as text, are given as the JSON they are.
-fn values(attributes: Attributes, reserved: &[&str]) -> BTreeMap<String, Value> {
+pub(super) fn values(attributes: Attributes, reserved: &[&str]) -> BTreeMap<String, Value> {
     attributes
         .into_iter()
         .filter(|(name, _)| !reserved.contains(&name.as_str()))

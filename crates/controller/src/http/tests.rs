@@ -8,5 +8,6 @@ mod harness;
 mod page;
 mod people;
 mod series;
+mod storage;
 mod streams;
 mod targets;

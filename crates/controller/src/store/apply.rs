@@ -10,6 +10,7 @@
 mod collections;
 mod gathered;
 mod inventories;
+mod links;
 mod resources;
 
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,8 @@ pub const RESOURCES_PER_SERVER_MAX: usize = 20_000;
 pub const COLLECTORS_PER_SERVER_MAX: usize = 128;
 /// Most collection errors kept of one server; the oldest give way.
 pub const ERRORS_PER_SERVER_MAX: u64 = 1_000;
+/// Most links kept of one collector on one server that it tells no more; the oldest give way.
+pub const GONE_LINKS_MAX: usize = 1_000;
 /// Most gaps kept of one server; the oldest give way.
 pub const GAPS_PER_SERVER_MAX: u64 = 1_000;
 

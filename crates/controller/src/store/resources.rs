@@ -1,23 +1,20 @@
-//! Reading resources and links.
+//! Reading resources.
 
 mod counts;
 
 use std::collections::HashMap;
 
 use muster_base::id::{ResourceId, ServerId};
-use muster_model::{Attributes, Health, LinkType, ResourceKey, ResourceKind};
+use muster_model::{Attributes, Health, ResourceKey, ResourceKind};
 use sea_orm::sea_query::{Expr, Func, LikeExpr};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
-use super::entity::{link, resource, server};
-use super::{Doing as _, Store, StoreError, corrupt};
-use crate::app::resources::{LinkView, ResourceFilter, ResourceView};
-
-/// The word of [`LinkType::RestsOn`] in the table.
-pub(super) const RESTS_ON: &str = "rests_on";
+use super::entity::{resource, server};
+use super::{Doing as _, ROWS_PER_STATEMENT, Store, StoreError, corrupt};
+use crate::app::resources::{ResourceFilter, ResourceView};
 
 impl Store {
     /// Resources after the given id, in order of their ids, without raw documents; and how many there are in all.
@@ -47,6 +44,30 @@ impl Store {
     /// A resource with its raw documents.
     pub(crate) async fn resource(&self, id: ResourceId) -> Result<Option<ResourceView>, StoreError> {
         find(&self.reader, id).await
+    }
+
+    /// The resources with these ids, gone or not, in order of their ids, without raw documents.
+    pub(crate) async fn resources_of_ids(&self, ids: &[ResourceId]) -> Result<Vec<ResourceView>, StoreError> {
+        let everything = ResourceFilter {
+            include_gone: true,
+            ..ResourceFilter::default()
+        };
+        let mut views = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(ROWS_PER_STATEMENT) {
+            let rows = select(&everything)
+                .filter(resource::Column::Id.is_in(chunk.iter().map(|id| id.0)))
+                .select_only()
+                .columns(without_raw())
+                .into_tuple::<Row>()
+                .all(&self.reader)
+                .await
+                .doing("read resources by their ids")?;
+            for row in rows {
+                views.push(view(row)?);
+            }
+        }
+        views.sort_unstable_by_key(|view| view.id.0);
+        Ok(views)
     }
 
     /// How many resources of these servers are of each kind and not gone.
@@ -79,35 +100,6 @@ impl Store {
                 ))
             })
             .collect()
-    }
-
-    /// The links of a server between resources that are known, each once.
-    pub(crate) async fn links(&self, server: ServerId) -> Result<Vec<LinkView>, StoreError> {
-        const DOING: &str = "read links";
-        let ids = self.resource_ids(server).await?;
-        let rows = link::Entity::find()
-            .filter(link::Column::ServerId.eq(server.0))
-            .order_by_asc(link::Column::FromKey)
-            .order_by_asc(link::Column::ToKey)
-            .all(&self.reader)
-            .await
-            .doing(DOING)?;
-        let mut links = Vec::with_capacity(rows.len());
-        for row in rows {
-            let id = |key: String| ids.get(&ResourceKey::new(key)).copied();
-            // A link may be told before the resource it names.
-            let (Some(from), Some(to)) = (id(row.from_key), id(row.to_key)) else {
-                continue;
-            };
-            let link_type = match row.link_type.as_str() {
-                RESTS_ON => LinkType::RestsOn,
-                other => return Err(corrupt("link.link_type", other)),
-            };
-            links.push(LinkView { from, to, link_type });
-        }
-        // Several collectors may tell the same link.
-        links.dedup();
-        Ok(links)
     }
 
     /// The ids of all resources of a server that were described, by key, gone ones included.
@@ -223,6 +215,9 @@ fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
             .filter(server::Column::Hostname.eq(name.as_str()));
         wanted =
             wanted.filter(resource::Column::ServerId.in_subquery(sea_orm::QueryTrait::into_query(named)));
+    }
+    if let Some(word) = &filter.pool_type {
+        wanted = wanted.filter(attribute_text("pool_type").eq(word.as_str()));
     }
     if let Some(word) = &filter.device_type {
         let text = attribute_text("device_type");

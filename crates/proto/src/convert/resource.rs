@@ -192,7 +192,9 @@ fn attribute_from_wire(value: Value) -> Result<Attribute, ConvertError> {
     })
 }
 
-fn kind_to_wire(kind: ResourceKind) -> v1::ResourceKind {
+/// The kind of a resource.
+#[must_use]
+pub fn kind_to_wire(kind: ResourceKind) -> v1::ResourceKind {
     match kind {
         ResourceKind::Server => v1::ResourceKind::Server,
         ResourceKind::Device => v1::ResourceKind::Device,
@@ -229,7 +231,9 @@ pub fn kind_from_wire(kind: v1::ResourceKind) -> Option<ResourceKind> {
     })
 }
 
-fn health_to_wire(health: Health) -> v1::Health {
+/// The health of a resource.
+#[must_use]
+pub fn health_to_wire(health: Health) -> v1::Health {
     match health {
         Health::Healthy => v1::Health::Healthy,
         Health::Unknown => v1::Health::Unknown,
@@ -239,7 +243,9 @@ fn health_to_wire(health: Health) -> v1::Health {
     }
 }
 
-fn health_from_wire(health: v1::Health) -> Health {
+/// The health of a resource; a value that is not known here counts as unknown.
+#[must_use]
+pub fn health_from_wire(health: v1::Health) -> Health {
     match health {
         v1::Health::Healthy => Health::Healthy,
         v1::Health::Unspecified | v1::Health::Unknown => Health::Unknown,

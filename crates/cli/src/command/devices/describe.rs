@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::render::{Column, clean, table, word};
+use crate::render::{Column, clean, size, table, word};
 
 /// Writes a device and its verdict for people.
 pub(super) fn describe(device: &Value, verdict: &Value) -> String {
@@ -129,19 +129,6 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 
 fn words(value: &Value, name: &str) -> String {
     clean(&value.get(name).map_or_else(|| "-".to_owned(), word))
-}
-
-/// Bytes as makers of disks count them.
-pub(super) fn size(bytes: f64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut value = bytes;
-    let mut unit = 0;
-    while 1000.0 <= value && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let digits = usize::from(value < 10.0 && 0 < unit);
-    format!("{value:.digits$} {}", UNITS[unit])
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The service for programs, over the HTTP port as it is served: tokens, streams, bounds.
 
+mod storage;
+
 use std::net::SocketAddr;
 
 use muster_model::Labels;

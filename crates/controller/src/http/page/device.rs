@@ -6,7 +6,7 @@ use smartmontools_parse::trend::WearOut;
 
 use super::chart::{Line, start_ms};
 use super::load::{DAY_MS, DevicePage, number, text, whole};
-use super::{format, layout, smart};
+use super::{format, layout, resource, smart};
 use crate::app::resources::ResourceView;
 
 /// Temperatures farther apart than this are not joined: a bit more than two of the usual half hours.
@@ -26,6 +26,7 @@ pub(super) fn draw(view: &DevicePage) -> Markup {
         (vitals(device))
         (temperature(view))
         (wear(view))
+        (resource::impact(&view.impact))
         (facts(device))
         @if let Some(raw) = &raw { (smart::draw(raw)) }
     }

@@ -14,6 +14,7 @@ use crate::app::devices::Judgement;
 use crate::app::resources::{ResourceFilter, ResourceView};
 use crate::app::series::RangeQuery;
 use crate::app::servers::{ServerFilter, ServerView};
+use crate::app::topology::{Impact, Topology};
 use crate::app::{AppError, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
 use crate::http::devices::history::{self, Trend};
@@ -69,6 +70,8 @@ pub(super) struct ServerPage {
     pub(super) devices: Vec<ResourceView>,
     /// Its filesystems.
     pub(super) filesystems: Vec<ResourceView>,
+    /// What rests on what.
+    pub(super) topology: Topology,
     /// Its collectors.
     pub(super) collectors: Vec<CollectorView>,
     /// What could not be collected, the latest first.
@@ -90,6 +93,8 @@ pub(super) struct DevicePage {
     pub(super) device: ResourceView,
     /// Name of its server.
     pub(super) hostname: String,
+    /// What goes down with it.
+    pub(super) impact: Impact,
     /// Its temperature over the last day.
     pub(super) temperature: Vec<(i64, f64)>,
     /// What people decided about it.
@@ -163,6 +168,7 @@ pub(super) async fn server(state: &HttpState, id: ServerId) -> Result<ServerPage
         facts: facts(state, id).await?,
         devices: all_of(state, id, ResourceKind::Device).await?,
         filesystems: all_of(state, id, ResourceKind::Filesystem).await?,
+        topology: state.app.topology(id, false).await?,
         collectors: state.app.collectors(id).await?,
         errors: errors.items,
         errors_total: errors.total,
@@ -197,7 +203,9 @@ pub(super) async fn device(state: &HttpState, device: ResourceView) -> Result<De
     temperature.sort_by_key(|point| point.0);
     let trend = history::trend(state, &device).await?;
     let judgement = state.app.judged_device(device.id).await?.judgement;
+    let impact = state.app.impact(device.id).await?;
     Ok(DevicePage {
+        impact,
         trend,
         judgement,
         device,

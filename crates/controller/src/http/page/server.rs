@@ -6,7 +6,7 @@ use muster_model::RunOutcome;
 use super::chart::{Line, meter, start_ms};
 use super::load::{ServerPage, id, number, text, used_share, whole};
 use super::vitals::HOUR_MS;
-use super::{format, layout};
+use super::{format, layout, map, pools};
 use crate::app::collectors::CollectorView;
 use crate::app::resources::ResourceView;
 
@@ -19,8 +19,10 @@ pub(super) fn draw(view: &ServerPage) -> Markup {
         p class="crumbs" { a href="/" { "Servers" } }
         (head(view))
         (vitals(view))
+        (pools::draw(&view.topology))
         (devices(&view.devices))
         (filesystems(&view.filesystems))
+        (map::draw(&view.topology))
         (facts(view))
         (collectors(view))
         (errors(view))

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 
 use muster_base::id::ServerId;
-use muster_model::{Inventory, LinkType, ResourceKind};
+use muster_model::{Inventory, ResourceKind};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
     QuerySelect as _,
 };
 
-use crate::store::entity::{collector_inventory, collector_resource, link, resource};
-use crate::store::resources::RESTS_ON;
+use super::links;
+use crate::store::entity::{collector_inventory, collector_resource, resource};
 use crate::store::{Doing as _, ROWS_PER_STATEMENT, StoreError};
 
 /// Applies one list, unless a newer one of the same collector was applied before.
@@ -37,7 +37,7 @@ pub(super) async fn apply(
     mark_gone(transaction, server, inventory.observed_ms, &removed).await?;
     let new: Vec<&str> = new.into_iter().collect();
     mark_present(transaction, server, &new).await?;
-    replace_links(transaction, server, inventory).await
+    links::replace(transaction, server, inventory).await
 }
 
 /// Records when the list was made. Returns whether none that is newer was applied.
@@ -177,38 +177,6 @@ async fn mark_present(
             .exec(transaction)
             .await
             .doing("mark resources as present")?;
-    }
-    Ok(())
-}
-
-async fn replace_links(
-    transaction: &DatabaseTransaction,
-    server: ServerId,
-    inventory: &Inventory,
-) -> Result<(), StoreError> {
-    const DOING: &str = "replace the links of a collector";
-    link::Entity::delete_many()
-        .filter(link::Column::ServerId.eq(server.0))
-        .filter(link::Column::Collector.eq(inventory.collector.as_str()))
-        .exec(transaction)
-        .await
-        .doing(DOING)?;
-    let unique: HashSet<&muster_model::Link> = inventory.links.iter().collect();
-    let unique: Vec<_> = unique.into_iter().collect();
-    for chunk in unique.chunks(ROWS_PER_STATEMENT) {
-        let rows = chunk.iter().map(|told| link::ActiveModel {
-            server_id: Set(server.0),
-            collector: Set(inventory.collector.clone()),
-            from_key: Set(told.from.as_str().to_owned()),
-            to_key: Set(told.to.as_str().to_owned()),
-            link_type: Set(match told.link_type {
-                LinkType::RestsOn => RESTS_ON.to_owned(),
-            }),
-        });
-        link::Entity::insert_many(rows)
-            .exec_without_returning(transaction)
-            .await
-            .doing(DOING)?;
     }
     Ok(())
 }

@@ -275,23 +275,82 @@ async fn links_of_a_collector_are_replaced_and_may_come_before_their_resources()
         ..inventory("md", 10, &[])
     }];
     world.apply(early).await;
-    assert_eq!(world.store().links(world.server).await.unwrap(), []);
-    let ids = world
-        .apply(with_disks(11, &["md0", "sda", "sdb"]))
-        .await
-        .ids
-        .remove(&world.server)
-        .unwrap();
-    assert_eq!(world.store().links(world.server).await.unwrap().len(), 2);
+    // Nobody described what they name, and still they are there.
+    assert_eq!(world.store().links(world.server, false).await.unwrap().len(), 2);
+    world.apply(with_disks(11, &["md0", "sda", "sdb"])).await;
+    assert_eq!(world.store().links(world.server, false).await.unwrap().len(), 2);
     let mut later = report(20);
     later.inventories = vec![Inventory {
         links: vec![link("md0", "sdb")],
         ..inventory("md", 20, &[])
     }];
     world.apply(later).await;
-    let links = world.store().links(world.server).await.unwrap();
+    let links = world.store().links(world.server, false).await.unwrap();
     assert_eq!(links.len(), 1);
-    assert_eq!((links[0].from, links[0].to), (ids[&key("md0")], ids[&key("sdb")]));
+    assert_eq!((&links[0].from, &links[0].to), (&key("md0"), &key("sdb")));
+    let links = world.store().links(world.server, true).await.unwrap();
+    let gone: Vec<_> = links
+        .iter()
+        .map(|link| (link.to.as_str(), link.gone_ms))
+        .collect();
+    assert_eq!(
+        gone,
+        [("device:sda", Some(20)), ("device:sdb", None)],
+        "what was is kept with its end"
+    );
+    let mut back = report(30);
+    back.inventories = vec![Inventory {
+        links: vec![link("md0", "sda"), link("md0", "sdb")],
+        ..inventory("md", 30, &[])
+    }];
+    world.apply(back).await;
+    assert_eq!(world.store().links(world.server, false).await.unwrap().len(), 2);
+    assert_eq!(world.store().links(world.server, true).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_link_is_there_while_one_collector_tells_it_and_what_was_is_bounded() {
+    let mut world = World::new().await;
+    let link = |from: String, to: &str| Link {
+        from: key(&from),
+        to: key(to),
+        link_type: LinkType::RestsOn,
+    };
+    for (collector, at) in [("md", 10), ("block", 11)] {
+        let mut told = report(at);
+        told.inventories = vec![Inventory {
+            links: vec![link("md0".to_owned(), "sda")],
+            ..inventory(collector, at, &[])
+        }];
+        world.apply(told).await;
+    }
+    let mut less = report(20);
+    less.inventories = vec![inventory("md", 20, &[])];
+    world.apply(less).await;
+    let links = world.store().links(world.server, true).await.unwrap();
+    assert_eq!((links.len(), links[0].gone_ms), (1, None), "block tells it still");
+    let mut none = report(21);
+    none.inventories = vec![inventory("block", 21, &[])];
+    world.apply(none).await;
+    let links = world.store().links(world.server, true).await.unwrap();
+    assert_eq!((links.len(), links[0].gone_ms), (1, Some(21)));
+    let many = GONE_LINKS_MAX + 50;
+    let mut told = report(30);
+    told.inventories = vec![Inventory {
+        links: (0..many).map(|n| link(format!("v{n:05}"), "sda")).collect(),
+        ..inventory("md", 30, &[])
+    }];
+    world.apply(told).await;
+    assert_eq!(
+        world.store().links(world.server, false).await.unwrap().len(),
+        many
+    );
+    let mut none = report(40);
+    none.inventories = vec![inventory("md", 40, &[])];
+    world.apply(none).await;
+    let links = world.store().links(world.server, true).await.unwrap();
+    let of_md = links.iter().filter(|link| link.gone_ms == Some(40)).count();
+    assert_eq!(of_md, GONE_LINKS_MAX);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ pub struct Model {
     pub to_key: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub link_type: String,
+    pub gone_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
