@@ -19,15 +19,23 @@ pub(crate) fn write(path: &Utf8Path, bytes: &[u8], mode: u32) -> io::Result<()> 
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    let made = make(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
+    if made.is_err() {
+        // On a full disk half a file must not keep the room; if it can't be removed now, the next write does it.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    made?;
+    sync_parent(path)
+}
+
+fn make(path: &Utf8Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(&temporary)?;
+        .open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    sync_parent(path)
+    file.sync_all()
 }
 
 /// Makes a folder that only the agent may enter, and those above it that are missing.

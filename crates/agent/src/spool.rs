@@ -22,6 +22,7 @@ mod refill;
 mod reserve;
 mod room;
 mod shelf;
+mod thin;
 mod write;
 
 use std::collections::{BTreeMap, HashSet};
@@ -46,6 +47,7 @@ pub use self::archive::Archived;
 pub use self::files::{Disk, Files, OpenFile, Space};
 pub use self::keeper::{Figures, Keeper};
 pub use self::refill::Refill;
+pub use self::thin::{Thinnable, Thinned};
 
 /// Most epochs that are held: a controller takes 64 in one Hello, and one of them is the running one.
 const EPOCHS_MAX: usize = 60;

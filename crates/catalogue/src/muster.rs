@@ -15,6 +15,7 @@ metrics! {
     MUSTER_AGENT_SPOOL_LOST_REPORTS_TOTAL = Counter "muster_agent_spool_lost_reports_total" "" "Reports lost to the controller, by reason";
     MUSTER_AGENT_SPOOL_OLDEST_UNACKED_SECONDS = Gauge "muster_agent_spool_oldest_unacked_seconds" "seconds" "Since when the oldest unacknowledged report waits; from before this start of the agent, since the start";
     MUSTER_AGENT_SPOOL_PAST_REPORTS = Gauge "muster_agent_spool_past_reports" "" "Unacknowledged reports from before this start of the agent";
+    MUSTER_AGENT_SPOOL_THINNED_SAMPLES_TOTAL = Counter "muster_agent_spool_thinned_samples_total" "" "Samples left out of kept reports for want of room on disk";
     MUSTER_AGENT_UNACKED_REPORTS = Gauge "muster_agent_unacked_reports" "" "Reports that the controller has not acknowledged";
     MUSTER_DEVICE_WEAR_USED_PERCENT = Gauge "muster_device_wear_used_percent" "" "Share of the endurance a solid state drive is rated for that is used, percent; may exceed 100";
     MUSTER_EMMC_LIFE_USED_PERCENT = Gauge "muster_emmc_life_used_percent" "" "Upper end of the class of life used that an eMMC card estimates for its cells of one type, percent; 110 for more than 100";

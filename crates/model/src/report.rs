@@ -184,6 +184,8 @@ pub enum GapReason {
     Refused,
     /// The record was damaged on the agent's disk.
     Damaged,
+    /// The report is there with fewer samples: the agent's disk had no room for all of them.
+    Thinned,
     /// A reason of a newer peer.
     Other,
 }
@@ -197,6 +199,7 @@ impl GapReason {
             Self::UncleanEnd => "unclean_end",
             Self::Refused => "refused",
             Self::Damaged => "damaged",
+            Self::Thinned => "thinned",
             Self::Other => "other",
         }
     }

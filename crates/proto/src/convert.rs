@@ -11,6 +11,7 @@ mod resource;
 use thiserror::Error;
 
 pub use agent::{ranges_from_wire, ranges_to_wire, uuid_from_wire};
+pub(crate) use report::{block_from_wire, block_to_wire};
 pub use report::{definitions_from_wire, definitions_to_wire, report_from_wire, report_to_wire};
 pub use resource::{health_from_wire, health_to_wire, kind_from_wire, kind_to_wire, resource_to_wire};
 

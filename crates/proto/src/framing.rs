@@ -9,14 +9,14 @@ use std::cell::RefCell;
 use std::io::Read as _;
 
 use muster_model::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
-use muster_model::{Report, SeriesDef};
+use muster_model::{Report, SampleBlock, SeriesDef};
 use prost::Message as _;
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::convert;
 use crate::v1::agent_message::Body;
 use crate::v1::{AgentMessage, Compression, Fragment, Lane};
+use crate::{convert, v1};
 
 /// Messages below this size gain nothing from compression.
 const COMPRESS_FROM_BYTES: usize = 256;
@@ -67,6 +67,58 @@ pub fn report_message(report: Report) -> Vec<u8> {
         body: Some(Body::Report(convert::report_to_wire(report))),
     }
     .encode_to_vec()
+}
+
+/// Leaves samples out of the encoded message of a report: `thin` gets its blocks and gives what stays of them. The
+/// report then tells by a gap of its own number how many are missing, those of earlier times included.
+///
+/// Returns the new message and how many samples were left out this time. `None` if that is none, or if the message holds
+/// anything that would not come back: then it stays as it is.
+pub fn thin_report(
+    plain: &[u8],
+    thin: impl FnOnce(Vec<SampleBlock>) -> Vec<SampleBlock>,
+) -> Option<(Vec<u8>, u64)> {
+    let mut message = AgentMessage::decode(plain).ok()?;
+    if message.encode_to_vec() != plain {
+        return None;
+    }
+    let Some(Body::Report(report)) = &mut message.body else {
+        return None;
+    };
+    let blocks = std::mem::take(&mut report.blocks).into_iter();
+    let blocks: Vec<SampleBlock> = blocks
+        .map(convert::block_from_wire)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let count = |blocks: &[SampleBlock]| {
+        blocks
+            .iter()
+            .map(|block| block.values().len() as u64)
+            .sum::<u64>()
+    };
+    let before = count(&blocks);
+    let blocks = thin(blocks);
+    let left_out = before.saturating_sub(count(&blocks));
+    if left_out == 0 {
+        return None;
+    }
+    report.blocks = blocks.iter().map(convert::block_to_wire).collect();
+    let own = v1::SequenceRange {
+        first: report.sequence,
+        last: report.sequence,
+    };
+    let (epoch, reason) = (report.epoch, v1::GapReason::Thinned);
+    let is_own = |gap: &&mut v1::Gap| gap.epoch == epoch && gap.range == Some(own) && gap.reason() == reason;
+    match report.gaps.iter_mut().find(is_own) {
+        Some(gap) => gap.sample_count = gap.sample_count.map(|count| count + left_out),
+        None => report.gaps.push(v1::Gap {
+            epoch,
+            range: Some(own),
+            sample_count: Some(left_out),
+            reason: reason.into(),
+        }),
+    }
+    Some((message.encode_to_vec(), left_out))
 }
 
 /// The message of definitions, encoded.

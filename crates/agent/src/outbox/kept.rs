@@ -234,7 +234,7 @@ impl Outbox {
                     state.dropped_samples += u64::from(held.sample_count);
                 }
                 GapReason::Damaged => state.damaged_reports += 1,
-                GapReason::UncleanEnd | GapReason::Refused | GapReason::Other => {}
+                GapReason::UncleanEnd | GapReason::Refused | GapReason::Thinned | GapReason::Other => {}
             }
             state.lose(epoch, &held, reason, epoch == running);
         }

@@ -82,6 +82,7 @@ impl Own {
         let spool_bytes = self.spool.size_bytes.load(Ordering::Relaxed);
         let spool_failures = self.spool.failures.load(Ordering::Relaxed);
         let spool_sync_us = self.spool.sync_us.load(Ordering::Relaxed);
+        let spool_thinned = self.spool.thinned_samples.load(Ordering::Relaxed);
         let lost = |reason, count: u64| {
             catalogue::MUSTER_AGENT_SPOOL_LOST_REPORTS_TOTAL
                 .sample(Labels::of(&[("reason", reason)]), count as f64)
@@ -100,6 +101,7 @@ impl Own {
             catalogue::MUSTER_AGENT_SPOOL_OLDEST_UNACKED_SECONDS
                 .sample(none(), stats.oldest_age.as_secs_f64().round()),
             catalogue::MUSTER_AGENT_SPOOL_PAST_REPORTS.sample(none(), stats.past_reports as f64),
+            catalogue::MUSTER_AGENT_SPOOL_THINNED_SAMPLES_TOTAL.sample(none(), spool_thinned as f64),
             lost("buffer_full", stats.dropped_reports),
             lost("damaged", stats.damaged_reports),
         ]

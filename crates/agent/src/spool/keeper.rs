@@ -16,7 +16,7 @@ use muster_model::GapReason;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Dropped, Record, Spool, SpoolError};
+use super::{Dropped, Record, Spool, SpoolError, Thinnable, Thinned};
 use crate::clocks::ClockReader;
 use crate::outbox::Outbox;
 
@@ -24,6 +24,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Pause after the first failure; doubled with each further one.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Segments that the last round thins at most; what does not fit then is dropped.
+const LAST_THINNINGS: u32 = 4;
 
 /// Figures for the agent's own metrics.
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ pub struct Figures {
     pub failures: AtomicU64,
     /// How long the last sync took, in microseconds.
     pub sync_us: AtomicU64,
+    /// Samples left out for want of room.
+    pub thinned_samples: AtomicU64,
 }
 
 /// See the module's documentation.
@@ -46,6 +50,9 @@ pub struct Keeper {
     failed: u32,
     retry_at: Option<Instant>,
     archiving: refill::Archiving,
+    /// Segments that may still be thinned in this round, and whether there is no round after it.
+    thinnings_left: u32,
+    is_last: bool,
 }
 
 impl Keeper {
@@ -60,6 +67,8 @@ impl Keeper {
             failed: 0,
             retry_at: None,
             archiving: refill::Archiving::default(),
+            thinnings_left: 0,
+            is_last: false,
         };
         keeper.tell_archived();
         keeper
@@ -117,6 +126,8 @@ impl Keeper {
     /// One round: what is settled goes, what is wanted is read, what is due is written. Urgent reports are tried in
     /// every round: they have room of their own, and a disk without room for the others may have it still.
     pub fn round(&mut self, all: bool) {
+        self.is_last = all;
+        self.thinnings_left = if all { LAST_THINNINGS } else { 1 };
         self.release();
         self.refill();
         self.read();
@@ -218,6 +229,8 @@ impl Keeper {
         }
     }
 
+    /// Where there is no room, the oldest are thinned: a segment a round, so that no round takes long. When that is done
+    /// they are dropped.
     fn append(&mut self, record: &Record) -> Result<(), SpoolError> {
         let outbox = Arc::clone(&self.outbox);
         let define = |first, last| outbox.definitions(first, last);
@@ -226,11 +239,41 @@ impl Keeper {
             if !matches!(written, Err(SpoolError::Full)) {
                 return written;
             }
+            let to_thin = self.spool.to_thin().filter(|_| !record.is_urgent);
+            if let Some(what) = to_thin {
+                if 0 < self.thinnings_left {
+                    self.thinnings_left -= 1;
+                    self.thin(what)?;
+                    continue;
+                }
+                if !self.is_last {
+                    return written;
+                }
+            }
             let Some(dropped) = self.spool.drop_oldest(record.is_urgent)? else {
                 return written;
             };
             self.tell_dropped(&dropped, "room");
         }
+    }
+
+    fn thin(&mut self, what: Thinnable) -> Result<(), SpoolError> {
+        let outbox = Arc::clone(&self.outbox);
+        let define = |first, last| outbox.definitions_of(what.epoch, first, last);
+        let Some(thinned) = self.spool.thin(what, &define)? else {
+            return Ok(());
+        };
+        let Thinned { reports, samples, .. } = thinned;
+        self.figures.thinned_samples.fetch_add(samples, Ordering::Relaxed);
+        warn!(
+            epoch = what.epoch,
+            reports,
+            samples,
+            period_ms = thinned.period_ms,
+            freed_bytes = thinned.freed_bytes,
+            "oldest kept reports thinned"
+        );
+        Ok(())
     }
 
     fn tell_dropped(&self, dropped: &Dropped, for_want_of: &'static str) {

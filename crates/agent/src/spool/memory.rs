@@ -19,12 +19,36 @@ pub(crate) struct Faults {
     pub(crate) create: Option<Errno>,
     pub(crate) read: Option<Errno>,
     pub(crate) free_bytes: Option<u64>,
+    /// After so many changes everything fails, as if the process were gone.
+    pub(crate) steps_left: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
     files: Arc<Mutex<BTreeMap<Utf8PathBuf, Content>>>,
     pub(crate) faults: Arc<Mutex<Faults>>,
+    /// What was written by giving files new content, and how much all files held at most meanwhile.
+    pub(crate) replaced: Arc<Mutex<Replaced>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Replaced {
+    pub(crate) bytes: u64,
+    pub(crate) peak_bytes: u64,
+}
+
+impl Faults {
+    /// One change of a file.
+    fn step(&mut self) -> io::Result<()> {
+        match &mut self.steps_left {
+            None => Ok(()),
+            Some(0) => Err(Errno::EIO.into()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Memory {
@@ -41,7 +65,7 @@ impl Memory {
         });
         Self {
             files: Arc::new(Mutex::new(copied.collect())),
-            faults: Arc::default(),
+            ..Self::default()
         }
     }
 
@@ -69,6 +93,10 @@ impl Memory {
         let files = self.files.lock().unwrap();
         let content = files.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::clone(content))
+    }
+
+    fn step(&self) -> io::Result<()> {
+        self.faults.lock().unwrap().step()
     }
 
     fn fail(&self, which: impl FnOnce(&Faults) -> Option<Errno>) -> io::Result<()> {
@@ -107,6 +135,7 @@ impl Files for Memory {
 
     fn create(&self, path: &Utf8Path, reserve_bytes: u64, head: &[u8]) -> io::Result<Box<dyn OpenFile>> {
         self.fail(|faults| faults.create)?;
+        self.step()?;
         let mut bytes = head.to_vec();
         bytes.resize(bytes.len().max(usize::try_from(reserve_bytes).unwrap()), 0);
         let content = Arc::new(Mutex::new(bytes));
@@ -122,6 +151,7 @@ impl Files for Memory {
 
     fn recycle(&self, from: &Utf8Path, to: &Utf8Path, head: &[u8]) -> io::Result<Box<dyn OpenFile>> {
         self.fail(|faults| faults.write)?;
+        self.step()?;
         let content = self.content(from)?;
         content.lock().unwrap()[..head.len()].copy_from_slice(head);
         let mut files = self.files.lock().unwrap();
@@ -134,21 +164,32 @@ impl Files for Memory {
     }
 
     fn replace(&self, path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+        // Old and new are there together before the one takes the other's place.
+        let together =
+            self.names().iter().map(|(_, length)| *length as u64).sum::<u64>() + bytes.len() as u64;
+        {
+            let mut replaced = self.replaced.lock().unwrap();
+            replaced.bytes += bytes.len() as u64;
+            replaced.peak_bytes = replaced.peak_bytes.max(together);
+        }
         self.create(path, 0, bytes).map(drop)
     }
 
     fn truncate(&self, path: &Utf8Path, length: u64) -> io::Result<()> {
+        self.step()?;
         let content = self.content(path)?;
         content.lock().unwrap().truncate(usize::try_from(length).unwrap());
         Ok(())
     }
 
     fn remove(&self, path: &Utf8Path) -> io::Result<()> {
+        self.step()?;
         self.files.lock().unwrap().remove(path);
         Ok(())
     }
 
     fn remove_dir(&self, dir: &Utf8Path) -> io::Result<()> {
+        self.step()?;
         self.files
             .lock()
             .unwrap()
@@ -173,6 +214,7 @@ struct MemoryFile {
 
 impl OpenFile for MemoryFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.faults.lock().unwrap().step()?;
         let fault = self.faults.lock().unwrap().write;
         // A write that fails may have written a part all the same.
         let written = if fault.is_some() {
@@ -188,6 +230,7 @@ impl OpenFile for MemoryFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.faults.lock().unwrap().step()?;
         match self.faults.lock().unwrap().sync {
             Some(errno) => Err(errno.into()),
             None => Ok(()),

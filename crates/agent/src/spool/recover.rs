@@ -15,7 +15,11 @@ use muster_proto::framing;
 use super::files::Files;
 use super::format::{self, FileId, Found, HEADER_BYTES, Header, Kind};
 use super::shelf::{Cursor, Place, Segment, Shelf};
+use super::thin::Grade;
 use super::{Past, PastReport};
+
+/// How names of files end that are not whole yet.
+const UNFINISHED: &str = ".new";
 
 /// What a folder holds.
 pub(super) enum Recovered {
@@ -71,6 +75,11 @@ pub(super) fn recover(
     let mut mark = 0;
     for name in files.list(dir)? {
         let path = dir.join(&name);
+        if name.ends_with(UNFINISHED) {
+            // A write that a crash cut short. If it can't be removed, it only takes room.
+            let _ = files.remove(&path);
+            continue;
+        }
         // A file that can't be read is a loss like any other damage; what it held is known from the others.
         let bytes = files.read(&path).unwrap_or_default();
         match name.strip_suffix(".seg").and_then(|number| number.parse().ok()) {
@@ -116,6 +125,8 @@ impl Reading<'_> {
             newest_wall_ms: newest.map_or(0, |record| record.head.wall_ms),
             newest_boottime_ms: newest.map_or(0, |record| record.head.boottime_ms),
             boot_id: header.map(|header| header.boot_id).unwrap_or_default(),
+            // What was thinned before is tried once more, which changes nothing.
+            grade: Grade::default(),
         };
         // By the number that its checksums begin with, which is what reading needs.
         self.shelf.segments.insert(id.segment, segment);

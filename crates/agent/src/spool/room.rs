@@ -4,24 +4,36 @@ use muster_model::{Clock, GapReason};
 use tracing::warn;
 
 use super::shelf::Shelf;
-use super::{Dropped, Options, Spool, SpoolError, format};
+use super::{Dropped, Spool, SpoolError, format};
 
 impl Spool {
-    /// Whether another segment fits.
+    /// Whether another segment fits, and after it as much as thinning one takes for a moment.
     ///
     /// # Errors
     /// [`SpoolError::Full`] if not.
     pub(super) fn has_room(&mut self) -> Result<(), SpoolError> {
-        let Options {
-            segment_bytes,
-            size_bytes_max,
-            ..
-        } = self.options;
-        let used: u64 = self.shelves.values().map(Shelf::size_bytes).sum();
-        if size_bytes_max < used + segment_bytes {
+        let wanted_bytes = self.wanted_bytes();
+        if self.options.size_bytes_max < self.bulk_bytes() + wanted_bytes {
             return Err(SpoolError::Full);
         }
-        self.has_room_for(segment_bytes)
+        self.has_room_for(wanted_bytes)
+    }
+
+    /// What must be free for another segment to be begun.
+    const fn wanted_bytes(&self) -> u64 {
+        2 * self.options.segment_bytes
+    }
+
+    /// Bytes on disk that the bound of the size counts.
+    pub(super) fn bulk_bytes(&self) -> u64 {
+        self.shelves.values().map(Shelf::size_bytes).sum()
+    }
+
+    /// What has to go before another segment fits.
+    pub(super) fn excess_bytes(&self) -> u64 {
+        let wanted_bytes = self.wanted_bytes();
+        let used = (self.bulk_bytes() + wanted_bytes).saturating_sub(self.options.size_bytes_max);
+        used.max(self.missing_bytes(wanted_bytes))
     }
 
     /// Whether the file system keeps what it must keep free with `bytes` more. Acknowledged reports give way first.
@@ -40,7 +52,7 @@ impl Spool {
     }
 
     /// What must be free and is not, with `bytes` more.
-    fn missing_bytes(&self, bytes: u64) -> u64 {
+    pub(super) fn missing_bytes(&self, bytes: u64) -> u64 {
         let parent = self.dir.parent().unwrap_or(&self.dir);
         // Where the room is not known, the write will tell.
         let Ok(space) = self.files.space(parent) else {
@@ -52,24 +64,30 @@ impl Spool {
     }
 
     /// Drops the oldest segment, of the urgent lane or of all others. `None` if there is none but the one being
-    /// written.
+    /// written, or if all of them together would not make room: where somebody else has filled the disk, what is kept
+    /// stays.
     ///
     /// # Errors
     /// [`SpoolError::Write`] if the losses can't be written down; then nothing is dropped.
     pub fn drop_oldest(&mut self, is_urgent: bool) -> Result<Option<Dropped>, SpoolError> {
         let open = self.writer.open_segments();
         let running = self.writer.ordinal;
-        let oldest = self.shelves.iter().find_map(|(ordinal, shelf)| {
-            let mut segments = shelf.segments.keys();
-            let number = segments.find(|number| {
-                let is_open = *ordinal == running && open.contains(number);
-                format::is_urgent(**number) == is_urgent && !is_open
-            });
-            Some((*ordinal, *number?))
+        let closed = self.shelves.iter().flat_map(|(ordinal, shelf)| {
+            let segments = shelf.segments.iter();
+            segments.map(move |(number, segment)| (*ordinal, *number, segment.size_bytes))
         });
-        match oldest {
-            Some((ordinal, number)) => self.drop_segment(ordinal, number).map(Some),
-            None => Ok(None),
+        let closed: Vec<_> = closed
+            .filter(|(ordinal, number, _)| {
+                let is_open = *ordinal == running && open.contains(number);
+                format::is_urgent(*number) == is_urgent && !is_open
+            })
+            .collect();
+        let may_go: u64 = closed.iter().map(|(_, _, size_bytes)| size_bytes).sum();
+        match closed.first() {
+            Some((ordinal, number, _)) if is_urgent || self.excess_bytes() <= may_go => {
+                self.drop_segment(*ordinal, *number).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

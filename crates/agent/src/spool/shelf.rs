@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::Files;
 use super::reserve::Reserve;
+use super::thin::Grade;
 use super::{SpoolError, format};
 
 /// Where a record lies.
@@ -33,6 +34,8 @@ pub(super) struct Segment {
     pub(super) newest_wall_ms: i64,
     pub(super) newest_boottime_ms: i64,
     pub(super) boot_id: String,
+    /// How far it was thinned, or tried to be, since the start.
+    pub(super) grade: Grade,
 }
 
 /// One epoch's folder.

@@ -16,7 +16,7 @@ const AGENT: AgentId = AgentId(uuid::Uuid::from_u128(7));
 fn options() -> Options {
     Options {
         segment_bytes: 16 * 1024,
-        size_bytes_max: 64 * 1024,
+        size_bytes_max: 80 * 1024,
         lane_bytes: 32 * 1024,
         ..Options::default()
     }

@@ -12,6 +12,7 @@ use muster_proto::framing;
 use super::files::OpenFile;
 use super::format::{self, ALIGN, FileId, HEADER_BYTES, Head, Header, Kind};
 use super::shelf::{Place, Segment, Shelf};
+use super::thin::Grade;
 use super::{Define, Record, Spool, SpoolError};
 
 /// Definitions of one record.
@@ -314,6 +315,7 @@ impl Spool {
             newest_wall_ms: writer.wall_ms,
             newest_boottime_ms: 0,
             boot_id: writer.boot_id.clone(),
+            grade: Grade::default(),
         };
         let shelf = self.shelves.get_mut(&writer.ordinal).expect("opened above");
         shelf.segments.insert(id.segment, segment);

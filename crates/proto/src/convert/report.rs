@@ -207,7 +207,7 @@ fn run_from_wire(wire: v1::CollectorRun) -> Result<CollectorRun, ConvertError> {
     })
 }
 
-fn block_to_wire(block: &SampleBlock) -> v1::SampleBlock {
+pub(crate) fn block_to_wire(block: &SampleBlock) -> v1::SampleBlock {
     let differences = |values: &mut dyn Iterator<Item = i64>| {
         let mut before = 0_i64;
         values
@@ -221,7 +221,7 @@ fn block_to_wire(block: &SampleBlock) -> v1::SampleBlock {
     }
 }
 
-fn block_from_wire(wire: v1::SampleBlock) -> Result<SampleBlock, ConvertError> {
+pub(crate) fn block_from_wire(wire: v1::SampleBlock) -> Result<SampleBlock, ConvertError> {
     let sums = |differences: Vec<i64>| {
         differences.into_iter().scan(0_i64, |sum, difference| {
             *sum = sum.wrapping_add(difference);
@@ -246,6 +246,7 @@ fn gap_to_wire(gap: &Gap) -> v1::Gap {
         GapReason::UncleanEnd => v1::GapReason::UncleanEnd,
         GapReason::Refused => v1::GapReason::Refused,
         GapReason::Damaged => v1::GapReason::Damaged,
+        GapReason::Thinned => v1::GapReason::Thinned,
         GapReason::Other => v1::GapReason::Unspecified,
     };
     v1::Gap {
@@ -266,6 +267,7 @@ fn gap_from_wire(wire: v1::Gap) -> Result<Gap, ConvertError> {
         v1::GapReason::UncleanEnd => GapReason::UncleanEnd,
         v1::GapReason::Refused => GapReason::Refused,
         v1::GapReason::Damaged => GapReason::Damaged,
+        v1::GapReason::Thinned => GapReason::Thinned,
     };
     let range = wire.range.ok_or(ConvertError::Missing("gap range"))?;
     if range.last < range.first {

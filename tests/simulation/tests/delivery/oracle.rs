@@ -325,7 +325,8 @@ impl Oracle {
         let refused: u64 = report
             .gaps
             .iter()
-            .filter(|gap| gap.epoch == epoch && gap.range.first == key.2 && gap.reason == GapReason::Refused)
+            .filter(|gap| gap.epoch == epoch && gap.range.first == key.2)
+            .filter(|gap| matches!(gap.reason, GapReason::Refused | GapReason::Thinned))
             .filter_map(|gap| gap.sample_count)
             .sum();
         let count =

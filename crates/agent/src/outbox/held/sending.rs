@@ -104,6 +104,10 @@ impl HeldReports {
         let held = &mut self.reports[index];
         if held.message.is_none() {
             self.bytes += message.len();
+            // What was thinned on disk is shorter than what was made. What is on its way counts as it was sent.
+            if held.sent.is_none() {
+                held.message_bytes = message.len();
+            }
             held.message = Some(message.into());
         }
     }

@@ -1,5 +1,6 @@
 //! Outbox, keeper and spool together, from a start to the next, on a disk that does what a test wants.
 
+mod full;
 mod outage;
 mod refill;
 
@@ -43,7 +44,9 @@ fn start(files: &Memory, epoch: u64, options: Options) -> (Keeper, Arc<Outbox>) 
 fn report(number: i64, count: u32) -> Report {
     let mut random = fastrand::Rng::with_seed(number.unsigned_abs());
     let values = (0..count).map(|_| random.f64()).collect();
-    let block = SampleBlock::new(vec![number], (1..=count).collect(), values).unwrap();
+    // Far enough from each other that thinning would leave them all.
+    let time_ms = number * 600_000;
+    let block = SampleBlock::new(vec![time_ms], (1..=count).collect(), values).unwrap();
     let mut report = Report::empty(0, 0, clock());
     report.blocks.push(block);
     report
