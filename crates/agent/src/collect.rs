@@ -33,6 +33,7 @@ pub mod infiniband;
 pub mod interrupts;
 pub mod kernel_hung;
 pub mod load;
+pub mod mdadm;
 pub mod memory;
 pub mod netclass;
 pub mod netdev;
@@ -86,6 +87,7 @@ pub const ALL: &[Descriptor] = &[
     interrupts::DESCRIPTOR,
     kernel_hung::DESCRIPTOR,
     load::DESCRIPTOR,
+    mdadm::DESCRIPTOR,
     memory::DESCRIPTOR,
     netclass::DESCRIPTOR,
     netdev::DESCRIPTOR,

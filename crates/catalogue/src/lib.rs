@@ -10,11 +10,13 @@ mod muster;
 mod node;
 mod process;
 mod smart;
+mod storage;
 
 pub use muster::*;
 pub use node::*;
 pub use process::*;
 pub use smart::*;
+pub use storage::*;
 
 /// A metric whose name is known beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +111,9 @@ pub struct Description {
 }
 
 /// The lists of metrics, each sorted by name.
-pub const LISTS: [&[Metric]; 8] = [MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL];
+pub const LISTS: [&[Metric]; 9] = [
+    MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL, STORAGE,
+];
 
 /// The families; the first that contains a name describes it.
 pub const FAMILIES: &[Family] = FAMILIES_OF_NODE;

@@ -14,6 +14,8 @@ pub mod hwmon;
 pub mod interrupts;
 pub mod loadavg;
 pub mod lsblk;
+pub mod mdadm_detail;
+pub mod mdstat;
 pub mod meminfo;
 pub mod mounts;
 pub mod net_dev;

@@ -9,9 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_parse::{
-    Parsed, arp, conntrack, diskstats, exposition, hwmon, interrupts, loadavg, lsblk, meminfo, mounts,
-    net_dev, os_release, pairs, pressure, process, rows, schedstat, scsi_vpd, snmp, sockets, sockstat,
-    softnet, stat, systemd, udev, uevent, upsc, zfs_list, zpool,
+    Parsed, arp, conntrack, diskstats, exposition, hwmon, interrupts, loadavg, lsblk, mdadm_detail, mdstat,
+    meminfo, mounts, net_dev, os_release, pairs, pressure, process, rows, schedstat, scsi_vpd, snmp, sockets,
+    sockstat, softnet, stat, systemd, udev, uevent, upsc, zfs_list, zpool,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -56,6 +56,12 @@ snapshots!(
     every_captured_os_release_reads_as_recorded,
     "os_release",
     os_release::parse
+);
+snapshots!(every_captured_mdstat_reads_as_recorded, "mdstat", mdstat::parse);
+snapshots!(
+    every_captured_mdadm_detail_reads_as_recorded,
+    "mdadm_detail",
+    mdadm_detail::parse
 );
 snapshots!(every_captured_udev_record_reads_as_recorded, "udev", udev::parse);
 snapshots!(every_captured_lsblk_reads_as_recorded, "lsblk", |text: &str| {
@@ -181,6 +187,8 @@ fn no_capture_of_the_lab_has_a_problem() {
             "proc-loadavg.txt" => loadavg::parse(&text).problems,
             "proc-diskstats.txt" => diskstats::parse(&text).problems,
             "proc-mounts.txt" | "proc-self-mountinfo.txt" => mounts::parse(&text).problems,
+            "proc-mdstat.txt" => mdstat::parse(&text).problems,
+            name if name.starts_with("mdadm-detail-md") => mdadm_detail::parse(&text).problems,
             "lsblk.json" | "lsblk-columns.json" => lsblk::parse(&text).problems,
             "zpool-status.txt" | "zpool-status-Pvs.txt" | "zpool-status-Lpt.txt" | "zpool-status.json" => {
                 zpool::status::parse(&text).problems
@@ -223,6 +231,8 @@ fn parse_with_all(text: &str) {
     let _ = meminfo::parse(text);
     let _ = loadavg::parse(text);
     let _ = diskstats::parse(text);
+    let _ = mdstat::parse(text);
+    let _ = mdadm_detail::parse(text);
     let _ = mounts::parse(text);
     let _ = mounts::parse_mountinfo(text);
     let _ = mounts::parse_mounts(text);

@@ -12,7 +12,7 @@ use super::render::View;
 use super::{print, usage};
 use crate::collect::block::Inventory;
 use crate::collect::draft::Draft;
-use crate::collect::{diskstats as diskstats_collector, filesystem, smart};
+use crate::collect::{diskstats as diskstats_collector, filesystem, mdadm, smart};
 use crate::config::collect::Filesystem;
 
 mod lsblk;
@@ -27,13 +27,15 @@ type Parser = fn(&Utf8Path, &str) -> Facts;
 const KINDS: &[(&str, Parser)] = &[
     ("diskstats", parse_diskstats),
     ("lsblk", lsblk::parse),
+    ("mdadm-detail", parse_mdadm_detail),
+    ("mdstat", parse_mdstat),
     ("mounts", parse_mounts),
     ("smartctl", parse_smartctl),
 ];
 
 #[derive(Debug, Args)]
 pub(super) struct Parse {
-    /// What FILE holds: smartctl, lsblk (both with --json), diskstats or mounts.
+    /// What FILE holds: smartctl or lsblk (with --json), mdstat, mdadm-detail, diskstats or mounts.
     kind: String,
     /// The recorded output.
     file: Utf8PathBuf,
@@ -78,6 +80,14 @@ fn parse_mounts(_: &Utf8Path, text: &str) -> Facts {
     }
     draft.parser_problems("mounts", parsed.problems);
     draft.finish()
+}
+
+fn parse_mdadm_detail(file: &Utf8Path, text: &str) -> Facts {
+    mdadm::describe_recorded_detail(text, file.file_stem().unwrap_or("unknown"))
+}
+
+fn parse_mdstat(_: &Utf8Path, text: &str) -> Facts {
+    mdadm::describe_recorded(text)
 }
 
 fn parse_smartctl(file: &Utf8Path, text: &str) -> Facts {

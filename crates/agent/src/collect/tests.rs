@@ -18,11 +18,12 @@ fn host_under(folder: &tempfile::TempDir) -> Host {
     Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap()
 }
 
-const INPUTS: [&str; 30] = [
+const INPUTS: [&str; 31] = [
     "proc/stat",
     "proc/meminfo",
     "proc/loadavg",
     "proc/diskstats",
+    "proc/mdstat",
     "proc/interrupts",
     "proc/net/arp",
     "proc/net/rpc/nfs",
@@ -100,7 +101,7 @@ async fn nonsense_is_told_as_problems_and_makes_nothing_healthy() {
                 .all(|resource| resource.shown_health() != Health::Healthy)
         );
     }
-    assert!(26 <= with_problems, "{with_problems}");
+    assert!(27 <= with_problems, "{with_problems}");
 }
 
 #[tokio::test]

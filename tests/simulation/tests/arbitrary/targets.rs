@@ -3,7 +3,8 @@
 use muster_controller::identity::{AgentKey, PeerCertificate};
 use muster_model::{Clock, Report, SampleBlock};
 use muster_parse::{
-    diskstats, loadavg, lsblk, meminfo, mounts, os_release, scsi_vpd, stat, udev, uevent, zfs_list, zpool,
+    diskstats, loadavg, lsblk, mdadm_detail, mdstat, meminfo, mounts, os_release, scsi_vpd, stat, udev,
+    uevent, zfs_list, zpool,
 };
 use muster_proto::framing::{self, Joiner};
 use muster_proto::token::EnrolmentToken;
@@ -38,6 +39,8 @@ texts! {
     no_mounts_make_the_parser_panic: "crates/parse/fixtures/mounts", every_mounts;
     no_os_release_makes_the_parser_panic: "crates/parse/fixtures/os_release", os_release::parse;
     no_lsblk_makes_the_parser_panic: "crates/parse/fixtures/lsblk", every_lsblk;
+    no_mdstat_makes_the_parser_panic: "crates/parse/fixtures/mdstat", mdstat::parse;
+    no_mdadm_detail_makes_the_parser_panic: "crates/parse/fixtures/mdadm_detail", mdadm_detail::parse;
     no_udev_record_makes_the_parser_panic: "crates/parse/fixtures/udev", every_udev;
     no_zpool_status_makes_the_parser_panic: "crates/parse/fixtures/zpool_status", zpool::status::parse;
     no_zpool_list_makes_the_parser_panic: "crates/parse/fixtures/zpool_list", zpool::list::parse;
