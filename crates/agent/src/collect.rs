@@ -17,6 +17,7 @@ use crate::host::{Host, HostError, ProgramError};
 pub mod arp;
 pub mod block;
 pub mod bonding;
+pub mod btrfs;
 pub mod conntrack;
 pub mod cpu;
 pub mod cpufreq;
@@ -72,6 +73,7 @@ pub const ALL: &[Descriptor] = &[
     arp::DESCRIPTOR,
     block::DESCRIPTOR,
     bonding::DESCRIPTOR,
+    btrfs::DESCRIPTOR,
     conntrack::DESCRIPTOR,
     cpu::DESCRIPTOR,
     cpufreq::DESCRIPTOR,

@@ -6,6 +6,8 @@
 //! unit of their source, which each field names.
 
 pub mod arp;
+pub mod btrfs_scrub;
+pub mod btrfs_stats;
 pub mod conntrack;
 pub mod diskstats;
 pub mod emmc;

@@ -9,9 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_parse::{
-    Parsed, arp, conntrack, diskstats, exposition, hwmon, interrupts, loadavg, lsblk, mdadm_detail, mdstat,
-    meminfo, mounts, net_dev, os_release, pairs, pressure, process, rows, schedstat, scsi_vpd, snmp, sockets,
-    sockstat, softnet, stat, systemd, udev, uevent, upsc, zfs_list, zpool,
+    Parsed, arp, btrfs_scrub, btrfs_stats, conntrack, diskstats, exposition, hwmon, interrupts, loadavg,
+    lsblk, mdadm_detail, mdstat, meminfo, mounts, net_dev, os_release, pairs, pressure, process, rows,
+    schedstat, scsi_vpd, snmp, sockets, sockstat, softnet, stat, systemd, udev, uevent, upsc, zfs_list,
+    zpool,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -56,6 +57,16 @@ snapshots!(
     every_captured_os_release_reads_as_recorded,
     "os_release",
     os_release::parse
+);
+snapshots!(
+    every_captured_btrfs_device_stats_read_as_recorded,
+    "btrfs_stats",
+    btrfs_stats::parse
+);
+snapshots!(
+    every_captured_btrfs_scrub_reads_as_recorded,
+    "btrfs_scrub",
+    btrfs_scrub::parse
 );
 snapshots!(every_captured_mdstat_reads_as_recorded, "mdstat", mdstat::parse);
 snapshots!(
@@ -187,6 +198,8 @@ fn no_capture_of_the_lab_has_a_problem() {
             "proc-loadavg.txt" => loadavg::parse(&text).problems,
             "proc-diskstats.txt" => diskstats::parse(&text).problems,
             "proc-mounts.txt" | "proc-self-mountinfo.txt" => mounts::parse(&text).problems,
+            "btrfs-device-stats.txt" | "btrfs-device-stats.json" => btrfs_stats::parse(&text).problems,
+            "btrfs-scrub-status.txt" | "btrfs-scrub-status-d.txt" => btrfs_scrub::parse(&text).problems,
             "proc-mdstat.txt" => mdstat::parse(&text).problems,
             name if name.starts_with("mdadm-detail-md") => mdadm_detail::parse(&text).problems,
             "lsblk.json" | "lsblk-columns.json" => lsblk::parse(&text).problems,
@@ -232,6 +245,8 @@ fn parse_with_all(text: &str) {
     let _ = loadavg::parse(text);
     let _ = diskstats::parse(text);
     let _ = mdstat::parse(text);
+    let _ = btrfs_stats::parse(text);
+    let _ = btrfs_scrub::parse(text);
     let _ = mdadm_detail::parse(text);
     let _ = mounts::parse(text);
     let _ = mounts::parse_mountinfo(text);

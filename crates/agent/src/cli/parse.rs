@@ -12,7 +12,7 @@ use super::render::View;
 use super::{print, usage};
 use crate::collect::block::Inventory;
 use crate::collect::draft::Draft;
-use crate::collect::{diskstats as diskstats_collector, filesystem, mdadm, smart};
+use crate::collect::{btrfs, diskstats as diskstats_collector, filesystem, mdadm, smart};
 use crate::config::collect::Filesystem;
 
 mod lsblk;
@@ -25,6 +25,8 @@ type Parser = fn(&Utf8Path, &str) -> Facts;
 
 /// The kinds of recorded output, by name.
 const KINDS: &[(&str, Parser)] = &[
+    ("btrfs-device-stats", parse_btrfs_stats),
+    ("btrfs-scrub", parse_btrfs_scrub),
     ("diskstats", parse_diskstats),
     ("lsblk", lsblk::parse),
     ("mdadm-detail", parse_mdadm_detail),
@@ -35,7 +37,7 @@ const KINDS: &[(&str, Parser)] = &[
 
 #[derive(Debug, Args)]
 pub(super) struct Parse {
-    /// What FILE holds: smartctl or lsblk (with --json), mdstat, mdadm-detail, diskstats or mounts.
+    /// What FILE holds: smartctl or lsblk (with --json), mdstat, mdadm-detail, btrfs-device-stats, btrfs-scrub, diskstats or mounts.
     kind: String,
     /// The recorded output.
     file: Utf8PathBuf,
@@ -61,6 +63,14 @@ impl Parse {
         // A recording has no time of its own.
         print(&View::of(vec![(0, facts)]).json())
     }
+}
+
+fn parse_btrfs_stats(file: &Utf8Path, text: &str) -> Facts {
+    btrfs::describe_recorded_stats(text, file.file_stem().unwrap_or("unknown"))
+}
+
+fn parse_btrfs_scrub(file: &Utf8Path, text: &str) -> Facts {
+    btrfs::describe_recorded_scrub(text, file.file_stem().unwrap_or("unknown"))
 }
 
 fn parse_diskstats(_: &Utf8Path, text: &str) -> Facts {

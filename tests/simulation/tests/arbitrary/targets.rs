@@ -3,8 +3,8 @@
 use muster_controller::identity::{AgentKey, PeerCertificate};
 use muster_model::{Clock, Report, SampleBlock};
 use muster_parse::{
-    diskstats, loadavg, lsblk, mdadm_detail, mdstat, meminfo, mounts, os_release, scsi_vpd, stat, udev,
-    uevent, zfs_list, zpool,
+    btrfs_scrub, btrfs_stats, diskstats, loadavg, lsblk, mdadm_detail, mdstat, meminfo, mounts, os_release,
+    scsi_vpd, stat, udev, uevent, zfs_list, zpool,
 };
 use muster_proto::framing::{self, Joiner};
 use muster_proto::token::EnrolmentToken;
@@ -39,6 +39,8 @@ texts! {
     no_mounts_make_the_parser_panic: "crates/parse/fixtures/mounts", every_mounts;
     no_os_release_makes_the_parser_panic: "crates/parse/fixtures/os_release", os_release::parse;
     no_lsblk_makes_the_parser_panic: "crates/parse/fixtures/lsblk", every_lsblk;
+    no_btrfs_device_stats_make_the_parser_panic: "crates/parse/fixtures/btrfs_stats", btrfs_stats::parse;
+    no_btrfs_scrub_makes_the_parser_panic: "crates/parse/fixtures/btrfs_scrub", every_scrub;
     no_mdstat_makes_the_parser_panic: "crates/parse/fixtures/mdstat", mdstat::parse;
     no_mdadm_detail_makes_the_parser_panic: "crates/parse/fixtures/mdadm_detail", mdadm_detail::parse;
     no_udev_record_makes_the_parser_panic: "crates/parse/fixtures/udev", every_udev;
@@ -48,6 +50,10 @@ texts! {
     no_smartctl_output_makes_the_parser_panic: "crates/smartmontools-parse/fixtures/lab", every_smartctl;
     no_odd_smartctl_output_makes_the_parser_panic: "crates/smartmontools-parse/fixtures/synthetic", every_smartctl;
     no_smartctl_scan_makes_the_parser_panic: "crates/smartmontools-parse/fixtures/scan", smart::scan::parse;
+}
+
+fn every_scrub(text: &str) {
+    let _ = btrfs_scrub::parse(text);
 }
 
 fn every_mounts(text: &str) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_model::ResourceKey;
-use muster_parse::lsblk;
+use muster_parse::{lsblk, udev};
 
 use super::identity::{self, Identity};
 use super::node::{self, Fingerprint, Node, Partition};
@@ -123,9 +123,14 @@ impl Inventory {
     /// The id of the filesystem on the device or partition of this kernel name, as udev read it.
     #[must_use]
     pub fn fs_uuid(&self, name: &str) -> Option<&str> {
+        self.content(name)?.get("ID_FS_UUID")
+    }
+
+    /// What udev knows of the content of the device or partition of this kernel name.
+    #[must_use]
+    pub fn content(&self, name: &str) -> Option<&udev::Record> {
         let of_node = self.node(name).map(|node| &node.udev);
-        let of_partition = || self.partition(name).map(|partition| &partition.udev);
-        of_node.or_else(of_partition)?.get("ID_FS_UUID")
+        of_node.or_else(|| self.partition(name).map(|partition| &partition.udev))
     }
 
     fn partition(&self, name: &str) -> Option<&Partition> {
