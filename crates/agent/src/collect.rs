@@ -56,6 +56,7 @@ pub mod smart;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod swap;
 pub mod systemd;
 pub mod tcpstat;
 pub mod textfile;
@@ -109,6 +110,7 @@ pub const ALL: &[Descriptor] = &[
     sockstat::DESCRIPTOR,
     softnet::DESCRIPTOR,
     stat::DESCRIPTOR,
+    swap::DESCRIPTOR,
     systemd::DESCRIPTOR,
     tcpstat::DESCRIPTOR,
     textfile::DESCRIPTOR,

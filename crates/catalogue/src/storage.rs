@@ -38,4 +38,7 @@ metrics! {
     NODE_MD_DISKS_REQUIRED = Gauge "node_md_disks_required" "" "Members that an array should have";
     NODE_MD_RAID_DISKS = Gauge "node_md_raid_disks" "" "Members that an array is made for";
     NODE_MD_STATE = Gauge "node_md_state" "" "What an array does: 1 for the state it is in";
+    NODE_SWAP_PRIORITY = Gauge "node_swap_priority" "" "Priority of a swap area; higher ones are filled first";
+    NODE_SWAP_SIZE_BYTES = Gauge "node_swap_size_bytes" "bytes" "Size of a swap area";
+    NODE_SWAP_USED_BYTES = Gauge "node_swap_used_bytes" "bytes" "What is used of a swap area";
 }

@@ -34,6 +34,7 @@ pub mod sockets;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod swaps;
 pub mod systemd;
 pub mod udev;
 pub mod uevent;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use muster_parse::{
     Parsed, arp, btrfs_scrub, btrfs_stats, conntrack, diskstats, exposition, hwmon, interrupts, loadavg,
     lsblk, mdadm_detail, mdstat, meminfo, mounts, net_dev, os_release, pairs, pressure, process, rows,
-    schedstat, scsi_vpd, snmp, sockets, sockstat, softnet, stat, systemd, udev, uevent, upsc, zfs_list,
-    zpool,
+    schedstat, scsi_vpd, snmp, sockets, sockstat, softnet, stat, swaps, systemd, udev, uevent, upsc,
+    zfs_list, zpool,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -198,6 +198,7 @@ fn no_capture_of_the_lab_has_a_problem() {
             "proc-loadavg.txt" => loadavg::parse(&text).problems,
             "proc-diskstats.txt" => diskstats::parse(&text).problems,
             "proc-mounts.txt" | "proc-self-mountinfo.txt" => mounts::parse(&text).problems,
+            "proc-swaps.txt" => swaps::parse(&text).problems,
             "btrfs-device-stats.txt" | "btrfs-device-stats.json" => btrfs_stats::parse(&text).problems,
             "btrfs-scrub-status.txt" | "btrfs-scrub-status-d.txt" => btrfs_scrub::parse(&text).problems,
             "proc-mdstat.txt" => mdstat::parse(&text).problems,
@@ -247,6 +248,7 @@ fn parse_with_all(text: &str) {
     let _ = mdstat::parse(text);
     let _ = btrfs_stats::parse(text);
     let _ = btrfs_scrub::parse(text);
+    let _ = swaps::parse(text);
     let _ = mdadm_detail::parse(text);
     let _ = mounts::parse(text);
     let _ = mounts::parse_mountinfo(text);

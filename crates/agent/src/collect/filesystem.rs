@@ -18,6 +18,7 @@ use crate::config::collect::Filesystem as Settings;
 use crate::host::{Host, Statfs, StatfsError};
 
 mod describe;
+mod origin;
 
 pub(crate) use describe::{Answer, describe};
 
@@ -68,8 +69,46 @@ impl Collector for Filesystem {
         for (mount, answer) in chosen.iter().zip(answers) {
             describe(&mut draft, mount, &parsed.value, &answer, &inventory);
         }
+        files_as_disks(&mut draft, &parsed.value, &inventory);
         Ok(Outcome::Facts(draft.finish()))
     }
+}
+
+/// Links disks that are files to the filesystems that those lie in.
+fn files_as_disks(draft: &mut Draft, mounts: &[Mount], inventory: &Inventory) {
+    for node in &inventory.nodes {
+        let file = node.backing_file.as_deref().filter(|file| file.starts_with('/'));
+        let holding = file.and_then(|file| key_holding(file, mounts, inventory));
+        if let (Some(key), Some(holding)) = (inventory.key_of(&node.name), holding) {
+            draft.rests_on(key, &holding);
+        }
+    }
+}
+
+/// Every mount of the server; none if it tells of none.
+///
+/// # Errors
+/// [`CollectError`] if what tells of them cannot be read.
+pub(crate) async fn mounts_of(host: &Host, draft: &mut Draft) -> Result<Vec<Mount>, CollectError> {
+    let Some((path, text)) = read_mounts(host, draft).await? else {
+        return Ok(Vec::new());
+    };
+    let parsed = mounts::parse(&text);
+    draft.parser_problems(path, parsed.problems);
+    Ok(parsed.value)
+}
+
+/// The key of the filesystem that a file lies in: of the mounts above it the nearest, and of those there the last.
+pub(crate) fn key_holding(path: &str, mounts: &[Mount], inventory: &Inventory) -> Option<ResourceKey> {
+    let holds = |mount: &&Mount| {
+        let rest = path.strip_prefix(mount.mount_point.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let nearest = mounts
+        .iter()
+        .filter(holds)
+        .max_by_key(|mount| mount.mount_point.len())?;
+    Some(key(nearest, device_name(nearest, inventory), inventory))
 }
 
 /// The mounts of process 1 are the server's; without the right to see those, our own.

@@ -18,8 +18,9 @@ fn host_under(folder: &tempfile::TempDir) -> Host {
     Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap()
 }
 
-const INPUTS: [&str; 31] = [
+const INPUTS: [&str; 32] = [
     "proc/stat",
+    "proc/swaps",
     "proc/meminfo",
     "proc/loadavg",
     "proc/diskstats",
@@ -101,7 +102,7 @@ async fn nonsense_is_told_as_problems_and_makes_nothing_healthy() {
                 .all(|resource| resource.shown_health() != Health::Healthy)
         );
     }
-    assert!(27 <= with_problems, "{with_problems}");
+    assert!(28 <= with_problems, "{with_problems}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use muster_controller::identity::{AgentKey, PeerCertificate};
 use muster_model::{Clock, Report, SampleBlock};
 use muster_parse::{
     btrfs_scrub, btrfs_stats, diskstats, loadavg, lsblk, mdadm_detail, mdstat, meminfo, mounts, os_release,
-    scsi_vpd, stat, udev, uevent, zfs_list, zpool,
+    scsi_vpd, stat, swaps, udev, uevent, zfs_list, zpool,
 };
 use muster_proto::framing::{self, Joiner};
 use muster_proto::token::EnrolmentToken;
@@ -54,6 +54,7 @@ texts! {
 
 fn every_scrub(text: &str) {
     let _ = btrfs_scrub::parse(text);
+    let _ = swaps::parse(text);
 }
 
 fn every_mounts(text: &str) {

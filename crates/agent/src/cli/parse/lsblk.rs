@@ -1,5 +1,7 @@
 //! `lsblk --json` as devices, partitions, the layers above them, and what rests on what.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use camino::Utf8Path;
 use muster_model::{Facts, Health, Resource, ResourceKey, ResourceKind};
 use muster_parse::lsblk::{self, BlockDevice};
@@ -25,6 +27,7 @@ pub(super) fn parse(_: &Utf8Path, text: &str) -> Facts {
             }
         }
     }
+    pools(&mut draft, &parsed.value, &inventory);
     mounted(&mut draft, &parsed.value, &inventory);
     draft.parser_problems("lsblk", parsed.problems);
     draft.finish()
@@ -48,6 +51,51 @@ fn array(node: &Node, uuid: Option<&str>, level: Option<String>, key: &ResourceK
         .set("fs_type", node.udev.get("ID_FS_TYPE"))
         .set("fs_uuid", node.udev.get("ID_FS_UUID"));
     resource
+}
+
+/// Pools that devices say they belong to. lsblk shows neither how well they are nor who else is missing.
+fn pools(draft: &mut Draft, forest: &[BlockDevice], inventory: &Inventory) {
+    let mut members: BTreeMap<ResourceKey, (Resource, BTreeSet<ResourceKey>)> = BTreeMap::new();
+    for (device, _) in lsblk::unique(forest) {
+        let pool = pool_of(device).zip(inventory.key_of(&device.key().replace('/', "!")));
+        let Some(((pool_type, key), member)) = pool else {
+            continue;
+        };
+        let found = members.entry(key.clone()).or_insert_with(|| {
+            let name = device.fs_label.clone().or_else(|| device.fs_uuid.clone());
+            let name = name.unwrap_or_else(|| key.to_string());
+            let mut resource = Resource::new(ResourceKind::Pool, key, name.clone());
+            resource.health = Some(Health::Unknown);
+            resource
+                .health_reasons
+                .push("lsblk does not tell how well a pool is".to_owned());
+            resource
+                .set("pool_name", Some(name))
+                .set("pool_type", Some(pool_type));
+            (resource, BTreeSet::new())
+        });
+        found.1.insert(member.clone());
+    }
+    for (key, (resource, members)) in members {
+        if draft.resource(resource) {
+            for member in members {
+                draft.rests_on(&key, &member);
+            }
+        }
+    }
+}
+
+/// The pool whose id a device's content carries.
+fn pool_of(device: &BlockDevice) -> Option<(&'static str, ResourceKey)> {
+    let id = device.fs_uuid.as_deref()?;
+    match device.fs_type.as_deref()? {
+        "btrfs" => Some((
+            "btrfs",
+            bounded_key(format!("pool:btrfs:{}", id.to_ascii_lowercase())),
+        )),
+        "zfs_member" => Some(("zfs", bounded_key(format!("pool:zfs:{id}")))),
+        _ => None,
+    }
 }
 
 /// Filesystems and swap areas by where they are mounted, with what carries them.
@@ -87,7 +135,8 @@ fn mounted(draft: &mut Draft, forest: &[BlockDevice], inventory: &Inventory) {
                 .set("available_bytes", device.fs_available_bytes);
             let key = resource.key.clone();
             if draft.resource(resource) {
-                draft.rests_on(&key, carrier);
+                let pool = pool_of(device).map(|(_, pool)| pool);
+                draft.rests_on(&key, pool.as_ref().unwrap_or(carrier));
             }
         }
     }

@@ -11,7 +11,7 @@ use muster_model::{Health, Resource, ResourceKey, ResourceKind};
 use muster_parse::mounts::Mount;
 use nix::errno::Errno;
 
-use super::{bytes, device_name, key};
+use super::{bytes, device_name, key, origin};
 use crate::collect::block::Inventory;
 use crate::collect::draft::Draft;
 use crate::host::Statfs;
@@ -57,6 +57,10 @@ pub(crate) fn describe(
             "fs_uuid",
             device.and_then(|name| inventory.fs_uuid(name)).map(str::to_owned),
         );
+    resource
+        .set("is_network", Some(origin::is_network(mount)))
+        .set("bind_of", origin::bind_of(mount, all))
+        .set("subvolume", origin::subvolume(mount).map(str::to_owned));
     let mount_is_read_only = mount.is_read_only();
     if let Answer::Sizes { sizes, error_count } = answer {
         resource
@@ -78,8 +82,8 @@ pub(crate) fn describe(
     if !draft.resource(resource) {
         return;
     }
-    if let Some(carrier) = device.and_then(|name| inventory.key_of(name)) {
-        draft.rests_on(&key, carrier);
+    if let Some(carrier) = origin::carrier(mount, device, inventory) {
+        draft.rests_on(&key, &carrier);
     }
     samples(draft, mount, answer, &key);
 }
