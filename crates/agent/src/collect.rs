@@ -34,6 +34,7 @@ pub mod infiniband;
 pub mod interrupts;
 pub mod kernel_hung;
 pub mod load;
+pub mod lvm;
 pub mod mdadm;
 pub mod memory;
 pub mod netclass;
@@ -68,6 +69,7 @@ pub mod ups;
 pub mod vmstat;
 pub mod watchdog;
 pub mod xfs;
+pub mod zfs;
 
 /// Every collector, by name; `the_registry_is_sorted_and_documented` keeps it so.
 pub const ALL: &[Descriptor] = &[
@@ -90,6 +92,7 @@ pub const ALL: &[Descriptor] = &[
     interrupts::DESCRIPTOR,
     kernel_hung::DESCRIPTOR,
     load::DESCRIPTOR,
+    lvm::DESCRIPTOR,
     mdadm::DESCRIPTOR,
     memory::DESCRIPTOR,
     netclass::DESCRIPTOR,
@@ -122,6 +125,8 @@ pub const ALL: &[Descriptor] = &[
     vmstat::DESCRIPTOR,
     watchdog::DESCRIPTOR,
     xfs::DESCRIPTOR,
+    zfs::DESCRIPTOR,
+    zfs::KSTAT_DESCRIPTOR,
 ];
 
 /// Where a collector runs once the agent is split by privilege.

@@ -97,6 +97,7 @@ struct RawConfig {
     filesystem: collect::RawFilesystem,
     smart: collect::RawSmart,
     textfile: collect::RawTextfile,
+    zfs: collect::RawZfs,
     log: log::RawLog,
     uplink: uplink::RawUplink,
 }
@@ -136,6 +137,7 @@ impl Config {
             raw.filesystem,
             raw.smart,
             raw.textfile,
+            raw.zfs,
             &mut problems,
         );
         let log = raw.log.validate(&mut problems);

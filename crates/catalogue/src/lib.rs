@@ -6,17 +6,21 @@
 
 use muster_model::{Labels, MetricType, ResourceKey, Sample};
 
+mod lvm;
 mod muster;
 mod node;
 mod process;
 mod smart;
 mod storage;
+mod zfs;
 
+pub use lvm::*;
 pub use muster::*;
 pub use node::*;
 pub use process::*;
 pub use smart::*;
 pub use storage::*;
+pub use zfs::*;
 
 /// A metric whose name is known beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +115,8 @@ pub struct Description {
 }
 
 /// The lists of metrics, each sorted by name.
-pub const LISTS: [&[Metric]; 9] = [
-    MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL, STORAGE,
+pub const LISTS: [&[Metric]; 11] = [
+    MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL, STORAGE, LVM, ZFS,
 ];
 
 /// The families; the first that contains a name describes it.

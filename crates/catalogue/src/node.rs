@@ -48,6 +48,7 @@ pub(crate) const FAMILIES_OF_NODE: &[Family] = &[
     NODE_SOCKSTAT_BYTES,
     NODE_SOCKSTAT,
     NODE_VMSTAT,
+    crate::NODE_ZFS,
 ];
 
 metrics! {

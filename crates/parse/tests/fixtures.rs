@@ -9,10 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_parse::{
-    Parsed, arp, btrfs_scrub, btrfs_stats, conntrack, diskstats, exposition, hwmon, interrupts, loadavg,
-    lsblk, mdadm_detail, mdstat, meminfo, mounts, net_dev, os_release, pairs, pressure, process, rows,
-    schedstat, scsi_vpd, snmp, sockets, sockstat, softnet, stat, swaps, systemd, udev, uevent, upsc,
-    zfs_list, zpool,
+    Parsed, arp, btrfs_scrub, btrfs_stats, conntrack, diskstats, exposition, hwmon, interrupts, kstat,
+    loadavg, lsblk, lvm, mdadm_detail, mdstat, meminfo, mounts, net_dev, os_release, pairs, pressure,
+    process, rows, schedstat, scsi_vpd, snmp, sockets, sockstat, softnet, stat, swaps, systemd, udev, uevent,
+    upsc, zfs_list, zpool,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -91,6 +91,18 @@ snapshots!(
         let parsed = zpool::status::parse(text);
         let pools: Vec<_> = parsed.value.iter().map(pool_lines).collect();
         (pools, parsed.problems)
+    }
+);
+snapshots!(
+    every_captured_lvm_report_reads_as_recorded,
+    "lvm",
+    |text: &str| {
+        let parsed = lvm::parse(text);
+        let report = &parsed.value;
+        let mut lines: Vec<String> = report.vgs.iter().map(compact).collect();
+        lines.extend(report.pvs.iter().map(compact));
+        lines.extend(report.lvs.iter().map(compact));
+        (lines, parsed.problems)
     }
 );
 snapshots!(
@@ -210,6 +222,7 @@ fn no_capture_of_the_lab_has_a_problem() {
             "zpool-list-Hp.txt" | "zpool-list-Hpv.txt" | "zpool-list-o.txt" => {
                 zpool::list::parse(&text).problems
             }
+            "lvs.json" | "lvs-plain.json" | "pvs.json" | "vgs.json" => lvm::parse(&text).problems,
             "zfs-list-Hp.txt" | "zfs-list-o.txt" => zfs_list::parse(&text).problems,
             _ => continue,
         };
@@ -278,7 +291,12 @@ fn parse_with_all(text: &str) {
         let _ = systemd::count(&unit, "NAccepted");
         let _ = systemd::time_s(&unit, "LastTriggerUSec");
     }
-    let _ = zpool::status::parse(text);
+    let _ = (
+        zpool::status::parse(text),
+        lvm::parse(text),
+        kstat::parse(text),
+        kstat::parse_io(text),
+    );
     let _ = (zpool::list::parse(text), zfs_list::parse(text));
     let _ = zfs_list::count_snapshots(text);
     let _ = (systemd::version(text), upsc::parse(text), upsc::parse_list(text));

@@ -12,7 +12,7 @@ use super::render::View;
 use super::{print, usage};
 use crate::collect::block::Inventory;
 use crate::collect::draft::Draft;
-use crate::collect::{btrfs, diskstats as diskstats_collector, filesystem, mdadm, smart};
+use crate::collect::{btrfs, diskstats as diskstats_collector, filesystem, lvm, mdadm, smart, zfs};
 use crate::config::collect::Filesystem;
 
 mod lsblk;
@@ -29,15 +29,23 @@ const KINDS: &[(&str, Parser)] = &[
     ("btrfs-scrub", parse_btrfs_scrub),
     ("diskstats", parse_diskstats),
     ("lsblk", lsblk::parse),
+    ("lvm-report", |_, text| facts("lvm", text, lvm::describe_recorded)),
     ("mdadm-detail", parse_mdadm_detail),
     ("mdstat", parse_mdstat),
     ("mounts", parse_mounts),
     ("smartctl", parse_smartctl),
+    ("zfs-list", |_, text| facts("zfs", text, zfs::describe_datasets)),
+    ("zpool-list", |_, text| facts("zfs", text, zfs::describe_list)),
+    ("zpool-status", |_, text| facts("zfs", text, zfs::describe_status)),
+    ("zpool-status-json", |_, text| {
+        facts("zfs", text, zfs::describe_status)
+    }),
 ];
 
 #[derive(Debug, Args)]
 pub(super) struct Parse {
-    /// What FILE holds: smartctl or lsblk (with --json), mdstat, mdadm-detail, btrfs-device-stats, btrfs-scrub, diskstats or mounts.
+    /// What FILE holds: smartctl or lsblk (with --json), mdstat, mdadm-detail, btrfs-device-stats, btrfs-scrub,
+    /// zpool-status, zpool-status-json, zpool-list, zfs-list, lvm-report, diskstats or mounts.
     kind: String,
     /// The recorded output.
     file: Utf8PathBuf,
@@ -103,6 +111,12 @@ fn parse_mdstat(_: &Utf8Path, text: &str) -> Facts {
 fn parse_smartctl(file: &Utf8Path, text: &str) -> Facts {
     let mut draft = Draft::new("smartctl");
     smart::describe_recorded(&mut draft, file.file_stem().unwrap_or("unknown"), text);
+    draft.finish()
+}
+
+fn facts(collector: &'static str, text: &str, describe: fn(&mut Draft, &str)) -> Facts {
+    let mut draft = Draft::new(collector);
+    describe(&mut draft, text);
     draft.finish()
 }
 

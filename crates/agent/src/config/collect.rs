@@ -1,4 +1,4 @@
-//! `[collect]`, `[filesystem]`, `[smart]`, `[textfile]`: what is collected, and how often.
+//! `[collect]`, `[filesystem]`, `[smart]`, `[textfile]`, `[zfs]`: what is collected, and how often.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,6 +10,10 @@ use super::Problems;
 use crate::collect::{ALL, Descriptor};
 
 pub mod smart;
+mod zfs;
+
+pub(in crate::config) use zfs::RawZfs;
+pub use zfs::Zfs;
 
 /// What is collected, and how often.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct Settings {
     pub smart: Smart,
     /// Where scripts leave their metrics.
     pub textfile: Textfile,
+    /// What is expected of ZFS.
+    pub zfs: Zfs,
 }
 
 impl Settings {
@@ -230,6 +236,7 @@ pub(super) fn validate(
     filesystem: RawFilesystem,
     smart: RawSmart,
     textfile: RawTextfile,
+    zfs: RawZfs,
     problems: &mut Problems,
 ) -> Settings {
     for name in collect
@@ -252,6 +259,7 @@ pub(super) fn validate(
         filesystem: validate_filesystem(filesystem, problems),
         smart: validate_smart(smart, problems),
         textfile: validate_textfile(textfile, problems),
+        zfs: zfs::validate(zfs, problems),
     }
 }
 
@@ -362,12 +370,13 @@ pub(super) fn default_text() -> String {
          # one controller, such as [\"megaraid,0\", \"megaraid,1\"]), how often it is asked where that is less often than\n\
          # the collector runs, and whether it is never asked.\n\
          # devices = {{ \"/dev/sdb\" = {{ type = \"sat\", interval = \"6h\", ignore = false }} }}\n\n\
-         [textfile]\n# Folders whose *.prom files are read.\n# directories = [{}]\n",
+         [textfile]\n# Folders whose *.prom files are read.\n# directories = [{}]\n\n{}",
         quoted(&Filesystem::EXCLUDE_MOUNT_POINTS_DEFAULT),
         quoted(&Filesystem::EXCLUDE_TYPES_DEFAULT),
         Smart::CONCURRENCY_DEFAULT,
         Smart::DEADLINE_DEFAULT.as_secs(),
         quoted(&Textfile::DIRECTORIES_DEFAULT),
+        zfs::default_text(),
     );
     text
 }

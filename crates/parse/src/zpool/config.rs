@@ -33,8 +33,10 @@ struct Heading {
 impl Tree {
     /// Takes one line that is not empty.
     pub(super) fn line(&mut self, index: usize, line: &str, problems: &mut Problems) {
-        let (has_tab, body) = match line.strip_prefix('\t') {
-            Some(body) => (true, body),
+        // Where all of it was indented once more, the tab still says where the tree begins.
+        let lead = line.len() - line.trim_start_matches([' ', '\t']).len();
+        let (has_tab, body) = match line[..lead].rfind('\t') {
+            Some(at) => (true, &line[at + 1..]),
             None => (false, line),
         };
         let body = body.trim_end();

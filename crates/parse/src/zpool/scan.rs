@@ -195,6 +195,22 @@ fn head(text: &str, odd: &mut Vec<String>) -> Option<Scan> {
         return Some(scan);
     }
     let (kind, rest) = kind(text)?;
+    // Releases of before 2011, still seen on old Solaris: "completed after 0h5m with 0 errors on DATE".
+    if let Some(rest) = rest.strip_prefix("completed after ") {
+        let (span, rest) = rest.split_once(" with ")?;
+        let (errors, date) = rest.split_once(" errors on ")?;
+        let mut scan = Scan::new(kind, ScanState::Finished);
+        scan.duration_s = known(span, seconds(span), odd);
+        scan.errors = known(errors, nice_number(errors.trim()), odd);
+        scan.ended = time(date, odd);
+        return Some(scan);
+    }
+    // "in progress for 0h1m, 0.17% done, 10h9m to go".
+    if let Some(rest) = rest.strip_prefix("in progress for ") {
+        let (_, rest) = rest.split_once(", ")?;
+        let mut scan = Scan::new(kind, ScanState::InProgress);
+        return progress(rest, &mut scan).then_some(scan);
+    }
     let (vdev, rest) = match rest.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
         Some((vdev, rest)) => (Some(vdev.to_owned()), rest),
         None => (None, rest),
@@ -259,13 +275,15 @@ fn progress(line: &str, scan: &mut Scan) -> bool {
             return scan.started.is_some();
         }
     }
+    // The one piece with a comma of its own.
+    let line = line.replace("(scan is slow, no estimated time)", "");
     line.split(", ").all(|part| piece(part.trim(), scan))
 }
 
 /// `61.4M scanned at 7.67M/s`, `33.0M / 33.0M scanned`, `374G scanned out of 1.52T at 101M/s`, `18.1M resilvered`,
 /// `88.67% done`, `00:01:02 to go`, `no estimated completion time`, …
 fn piece(part: &str, scan: &mut Scan) -> bool {
-    if part.is_empty() || part == "no estimated completion time" || part.starts_with("(scan is slow") {
+    if part.is_empty() || part == "no estimated completion time" {
         return true;
     }
     if let Some(span) = part.strip_suffix(" to go") {
@@ -452,6 +470,18 @@ mod tests {
             scan("scrubbed 3 error blocks in 2 minutes on Sun Nov 22 00:19:25 2026").state,
             ScanState::Finished
         );
+    }
+
+    #[test]
+    fn the_oldest_words_and_the_one_with_a_comma_are_read() {
+        let done = scan("scrub completed after 0h5m with 0 errors on Sat Mar  5 03:04:05 2011");
+        assert_eq!((done.state, done.duration_s), (ScanState::Finished, Some(300)));
+        let running = scan("resilver in progress for 0h1m, 0.17% done, 10h9m to go");
+        assert_eq!((running.percent, running.remaining_s), (Some(0.17), Some(36_540)));
+        let slow = scan(
+            "scrub in progress since Sun Jul 25 16:07:49 2010\n    374G scanned out of 1.52T at 1/s, (scan is slow, no estimated time)\n    0 repaired, 24.10% done",
+        );
+        assert_eq!((slow.percent, slow.remaining_s), (Some(24.1), None));
     }
 
     #[test]

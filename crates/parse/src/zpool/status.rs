@@ -3,6 +3,8 @@
 //! A block of `label: text` lines for each pool, the text going on in lines that begin with a tab; then the tree below
 //! `config:`, then `errors:`. Whatever is cut off is missed: a pool is complete only up to its `errors:` line.
 
+use std::borrow::Cow;
+
 use super::config::Tree;
 use super::number::date;
 use super::scan::{self, Said};
@@ -45,9 +47,23 @@ pub fn parse(text: &str) -> Parsed<Vec<Pool>> {
     }
     let mut reader = Reader::default();
     for (index, line) in text.lines().enumerate() {
-        reader.line(index, line.trim_end_matches('\r'));
+        reader.line(index, &plain(line.trim_end_matches('\r')));
     }
     reader.finish()
+}
+
+/// A line without the colours that `ZFS_COLOR` asks for (ECMA-48, `ESC [ … m`).
+fn plain(line: &str) -> Cow<'_, str> {
+    if !line.contains('\u{1b}') {
+        return Cow::Borrowed(line);
+    }
+    let mut pieces = line.split("\u{1b}[");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let digits = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        text.push_str(digits.strip_prefix('m').unwrap_or(piece));
+    }
+    Cow::Owned(text)
 }
 
 /// What the next lines belong to.
@@ -361,4 +377,47 @@ fn joined(lines: &[String]) -> String {
         .join(" ");
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "  pool: p\n state: ONLINE\n  scan: none requested\nconfig:\n\n\tNAME        STATE     READ WRITE CKSUM\n\
+                        \tp           ONLINE       0     0     0\n\t  mirror-0  ONLINE       0     0     0\n\
+                        \t    sda     ONLINE       0     0     0\n\t    sdb     ONLINE       0     0     0\n\n\
+                        errors: No known data errors\n";
+
+    #[test]
+    fn copies_from_terminals_and_forums_read_like_the_text() {
+        let whole = parse(TEXT);
+        assert_eq!(whole.problems, []);
+        assert_eq!(whole.value[0].vdevs.len(), 4);
+        let copies = [
+            TEXT.replace('\t', "        "),
+            TEXT.replace('\n', "\r\n"),
+            TEXT.lines().map(|line| format!("    {line}\n")).collect(),
+            TEXT.replace("pool:", "\u{1b}[1mpool:\u{1b}[0m")
+                .replace("ONLINE", "\u{1b}[0;32mONLINE\u{1b}[0m"),
+        ];
+        for copy in copies {
+            let parsed = parse(&copy);
+            assert_eq!(parsed.problems, [], "{copy}");
+            assert_eq!(parsed.value, whole.value, "{copy}");
+        }
+        // What a shell shows around it is said, and takes nothing away.
+        let parsed = parse(&format!("root@x:~# zpool status\n{TEXT}root@x:~# \n"));
+        assert_eq!((parsed.problems.len(), &parsed.value), (2, &whole.value));
+    }
+
+    #[test]
+    fn a_pool_that_could_be_imported_is_told_apart() {
+        let text = "   pool: p\n     id: 15451357997522795478\n  state: ONLINE\n action: The pool can be imported using its name.\n\
+                    config:\n\n\tp           ONLINE\n\t  sda       ONLINE\n";
+        let parsed = parse(text);
+        assert_eq!(parsed.problems, []);
+        let pool = &parsed.value[0];
+        assert!(pool.is_importable && pool.vdevs.len() == 2, "{pool:?}");
+        assert_eq!(pool.guid, Some(15_451_357_997_522_795_478));
+    }
 }

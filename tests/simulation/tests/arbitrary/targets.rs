@@ -3,8 +3,8 @@
 use muster_controller::identity::{AgentKey, PeerCertificate};
 use muster_model::{Clock, Report, SampleBlock};
 use muster_parse::{
-    btrfs_scrub, btrfs_stats, diskstats, loadavg, lsblk, mdadm_detail, mdstat, meminfo, mounts, os_release,
-    scsi_vpd, stat, swaps, udev, uevent, zfs_list, zpool,
+    btrfs_scrub, btrfs_stats, diskstats, loadavg, lsblk, lvm, mdadm_detail, mdstat, meminfo, mounts,
+    os_release, scsi_vpd, stat, swaps, udev, uevent, zfs_list, zpool,
 };
 use muster_proto::framing::{self, Joiner};
 use muster_proto::token::EnrolmentToken;
@@ -44,6 +44,7 @@ texts! {
     no_mdstat_makes_the_parser_panic: "crates/parse/fixtures/mdstat", mdstat::parse;
     no_mdadm_detail_makes_the_parser_panic: "crates/parse/fixtures/mdadm_detail", mdadm_detail::parse;
     no_udev_record_makes_the_parser_panic: "crates/parse/fixtures/udev", every_udev;
+    no_lvm_report_makes_the_parser_panic: "crates/parse/fixtures/lvm", lvm::parse;
     no_zpool_status_makes_the_parser_panic: "crates/parse/fixtures/zpool_status", zpool::status::parse;
     no_zpool_list_makes_the_parser_panic: "crates/parse/fixtures/zpool_list", zpool::list::parse;
     no_zfs_list_makes_the_parser_panic: "crates/parse/fixtures/zfs_list", zfs_list::parse;
