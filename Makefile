@@ -15,7 +15,7 @@ ifneq ($(CAPTURES),)
 export MUSTER_FIXTURES ?= $(abspath $(CAPTURES))
 endif
 
-.PHONY: help run check fmt clippy tidy doc lint test test-full test-deps docs bench soak
+.PHONY: help run check fmt clippy tidy doc lint test test-full lab-test test-deps docs bench soak
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,13 @@ test-full: test-deps ## The same tests with their long campaigns
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
 		$(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --profile full; \
 	else set -x; $(CARGO) test --locked --workspace --no-fail-fast; fi
+
+lab-test: ## Tests on real storage in a guest (tests/lab); builds the guest first, which needs root and some minutes
+	$(CARGO) build --locked --workspace --bins
+	tests/lab/lab build
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
+		MUSTER_LAB=1 $(CARGO) nextest run --locked --package muster-e2e --test lab --profile lab; \
+	else set -x; MUSTER_LAB=1 $(CARGO) test --locked --package muster-e2e --test lab -- --test-threads 1 --nocapture; fi
 
 test-deps: ## Installs the programs that the tests need (apt when root, else says which are missing)
 	$(CARGO) xtask test-deps

@@ -6,10 +6,12 @@
 mod api;
 pub mod disk;
 pub mod guest;
+pub mod lab;
 pub mod ledger;
 pub mod lossy;
 pub mod memory;
 mod process;
+pub mod tree;
 mod world;
 
 pub use api::Api;

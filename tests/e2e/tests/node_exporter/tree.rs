@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -65,29 +65,7 @@ const DEVICE_DEPTH: usize = 3;
 
 /// Writes the hardware below a folder.
 pub(crate) fn write_hardware(root: &Path) -> Result<()> {
-    let mut file: Option<(PathBuf, String)> = None;
-    let finish = |file: Option<(PathBuf, String)>| -> Result<()> {
-        if let Some((path, text)) = file {
-            fs::create_dir_all(path.parent().context("a file stands in a folder")?)?;
-            fs::write(path, text)?;
-        }
-        Ok(())
-    };
-    for line in HARDWARE.lines() {
-        if let Some(path) = line.strip_prefix("== ") {
-            finish(file.replace((root.join(path), String::new())))?;
-        } else if let Some(link) = line.strip_prefix("-> ") {
-            finish(file.take())?;
-            let (path, target) = link.split_once(' ').context("a link has a target")?;
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().context("a link stands in a folder")?)?;
-            symlink(target, path)?;
-        } else if let Some((_, text)) = &mut file {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    finish(file)
+    muster_e2e::tree::write(HARDWARE, root)
 }
 
 /// Copies what both read of this machine.

@@ -6,7 +6,7 @@
 
 mod zfs;
 
-use muster_model::{Attribute, ResourceKey, ResourceKind};
+use muster_model::{Attribute, Health, ResourceKey, ResourceKind};
 
 use super::impact::Effect;
 use crate::app::resources::ResourceView;
@@ -149,7 +149,11 @@ fn through(worst: &Below<'_>) -> (Effect, String) {
 }
 
 fn level_of(upper: &ResourceView) -> Option<&str> {
-    text(upper, "raid_level")
+    let of_volume = || {
+        let kind = text(upper, "volume_type").filter(|_| upper.kind == ResourceKind::Volume)?;
+        (kind.starts_with("raid") || kind == "mirror").then_some(kind)
+    };
+    text(upper, "raid_level").or_else(of_volume)
 }
 
 fn spare(upper: &ResourceView, members: usize) -> Spare {
@@ -163,6 +167,10 @@ fn spare(upper: &ResourceView, members: usize) -> Spare {
             _ if members <= 1 => Spare::None,
             _ => Spare::Untold("how its disks are grouped is not known"),
         },
+        // A part that is not in step is no copy yet.
+        ResourceKind::Volume if number(upper, "sync_percent").is_some_and(|percent| percent < 100.0) => {
+            Spare::Untold("it is not in step, so whether what is left has all of its data cannot be told")
+        }
         ResourceKind::Volume if level_of(upper).is_some() => of_level(upper, members),
         _ => Spare::None,
     }
@@ -217,6 +225,10 @@ impl Spare {
 
 /// How many members an array is without: those that are down, and those that it has not missed yet.
 fn missing(upper: &ResourceView) -> Option<usize> {
+    if upper.kind == ResourceKind::Volume {
+        // Which of its parts are missing LVM does not say; one that is well has them all.
+        return (upper.health == Health::Healthy).then_some(0);
+    }
     let down = usize::try_from(whole(upper, "missing_device_count")?).ok()?;
     let is_gone = |text: &&String| role(text) == Some("active") && text.ends_with(" gone");
     let unnoticed = list(upper, "members")
@@ -255,10 +267,10 @@ fn of_btrfs(upper: &ResourceView, members: usize) -> Spare {
     if members <= 1 {
         return Spare::None;
     }
-    let profiles: Vec<&str> = ["data_profile", "metadata_profile", "system_profile"]
+    // The level is the profile of the data.
+    let profiles: Vec<&str> = [level_of(upper), text(upper, "metadata_profile")]
         .into_iter()
-        .filter_map(|name| text(upper, name))
-        .chain(level_of(upper))
+        .flatten()
         .collect();
     if profiles.is_empty() {
         return Spare::Untold("its profiles are not known");
@@ -275,11 +287,11 @@ fn of_btrfs(upper: &ResourceView, members: usize) -> Spare {
     let Some(least) = each.min().flatten() else {
         return Spare::Untold("what its profiles survive is not known here");
     };
-    let missing = missing(upper).unwrap_or(0);
-    if least == 0 {
-        Spare::None
-    } else {
-        Spare::Members(usize::saturating_sub(least, missing))
+    match missing(upper) {
+        _ if least == 0 => Spare::None,
+        Some(missing) => Spare::Members(usize::saturating_sub(least, missing)),
+        None if upper.health == Health::Healthy => Spare::Members(least),
+        None => Spare::Untold("how many devices it is without already is not known"),
     }
 }
 
@@ -300,6 +312,15 @@ fn whole(resource: &ResourceView, name: &str) -> Option<i64> {
 fn list<'a>(resource: &'a ResourceView, name: &str) -> Option<&'a [String]> {
     match resource.attributes.get(name)? {
         Attribute::List(texts) => Some(texts),
+        _ => None,
+    }
+}
+
+fn number(resource: &ResourceView, name: &str) -> Option<f64> {
+    match resource.attributes.get(name)? {
+        #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+        Attribute::Int(number) => Some(*number as f64),
+        Attribute::Float(number) => Some(*number),
         _ => None,
     }
 }

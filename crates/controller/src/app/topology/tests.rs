@@ -385,6 +385,8 @@ fn a_volume_dies_with_its_own_disk_and_not_with_another_of_its_group() {
             ("/a", "lost"),
             ("both", "degraded"),
             ("/both", "degraded"),
+            ("filling", "unknown"),
+            ("striped", "lost"),
         ],
     );
 }
@@ -400,7 +402,7 @@ fn a_filesystem_over_several_disks_lives_as_its_profiles_let_it() {
     ] {
         let attributes = [
             ("pool_type", text("btrfs")),
-            ("data_profile", text(data)),
+            ("raid_level", text(data)),
             ("metadata_profile", text(metadata)),
         ];
         let stack = Stack::default()

@@ -133,8 +133,8 @@ const UNDER_WAY: [[&str; 5]; 3] = [
         "scan_remaining_seconds",
     ],
     [
-        "scrub_type",
-        "scrub_state",
+        "scrub_action",
+        "scrub_status",
         "scrub_percent",
         "scrub_bytes_per_second",
         "scrub_remaining_seconds",
@@ -147,7 +147,7 @@ fn running_of(pool: &ResourceView) -> Option<Running> {
         state.is_some_and(|state| {
             !matches!(
                 state.as_str(),
-                "finished" | "canceled" | "aborted" | "none" | "interrupted"
+                "finished" | "canceled" | "aborted" | "none" | "interrupted" | "unknown"
             )
         })
     })?;
@@ -174,7 +174,7 @@ fn running_of(pool: &ResourceView) -> Option<Running> {
 }
 
 fn last_scrub(pool: &ResourceView) -> Option<String> {
-    let ended = ["scan_finished_at", "scrub_finished_at"]
+    let ended = ["scan_finished_at", "scrub_started"]
         .into_iter()
         .find_map(|name| text(pool, name))?;
     Some(format!("looked through {}", format::time_of(&ended)))
