@@ -175,6 +175,8 @@ async fn read_recorded(host: &Host) -> Option<Inventory> {
 #[derive(Debug, Default)]
 pub struct Shared {
     last: Mutex<Option<Reading>>,
+    /// Who reads, reads for all: several collectors that want it at once wait for one reading.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -190,6 +192,11 @@ impl Shared {
     /// # Errors
     /// [`HostError`] if the devices cannot be read.
     pub async fn refresh(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
+        let _turn = self.turn.lock().await;
+        self.read(host).await
+    }
+
+    async fn read(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
         let read = host.blocking("block inventory", |files| {
             let names = files.list("/sys/block")?.unwrap_or_default();
             let fingerprint = node::fingerprint(files, &names);
@@ -216,6 +223,7 @@ impl Shared {
     /// # Errors
     /// As [`Shared::refresh`].
     pub async fn current(&self, host: &Host) -> Result<Arc<Inventory>, HostError> {
+        let _turn = self.turn.lock().await;
         let fingerprint = host.blocking("block devices", |files| {
             let names = files.list("/sys/block")?.unwrap_or_default();
             Ok(node::fingerprint(files, &names))
@@ -227,6 +235,6 @@ impl Shared {
         {
             return Ok(Arc::clone(&reading.inventory));
         }
-        Ok(self.refresh(host).await?.unwrap_or_default())
+        Ok(self.read(host).await?.unwrap_or_default())
     }
 }
