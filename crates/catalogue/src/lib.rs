@@ -6,6 +6,7 @@
 
 use muster_model::{Labels, MetricType, ResourceKey, Sample};
 
+pub mod alias;
 mod lvm;
 mod muster;
 mod node;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use muster_agent::collect::{ALL, Place};
+use muster_catalogue::alias::ALIASES;
 use muster_catalogue::{FAMILIES, all};
 use muster_controller::config::Overrides;
 
@@ -98,7 +99,7 @@ fn metrics() -> String {
     let mut text = format!(
         "{HEAD}# Metrics\n\nNames, labels, types and units are those of the stock exporters where one has the number; \
          the rest starts with `muster_`. When they are read, every series also has `job`, `instance` and `server_id`.\n\n\
-         | name | type | unit | help |\n|---|---|---|---|\n"
+         | name | type | unit | alias | help |\n|---|---|---|---|---|\n"
     );
     for metric in all() {
         row(
@@ -118,11 +119,38 @@ fn metrics() -> String {
             family.help,
         );
     }
+    text.push_str(
+        "\n## Aliases\n\nShort names that rules may use instead of a metric's: what they are of, and how their number is \
+         had.\n\n| alias | of a | unit | means |\n|---|---|---|---|\n",
+    );
+    for alias in ALIASES {
+        let (name, subject, unit) = (alias.name, alias.subject.as_str(), alias.unit);
+        writeln!(text, "| `{name}` | {subject} | {unit} | `{}` |", alias.meaning).unwrap();
+    }
     text
 }
 
 fn row(text: &mut String, name: &str, metric_type: &str, unit: &str, help: &str) {
-    writeln!(text, "| `{name}` | {metric_type} | {unit} | {help} |").unwrap();
+    let is_of = |metric: &str| metric == name || family_of(metric).is_some_and(|family| family == name);
+    let aliases: Vec<String> = ALIASES
+        .iter()
+        .filter(|alias| alias.picks().iter().any(|pick| is_of(pick.metric)))
+        .map(|alias| format!("`{}`", alias.name))
+        .collect();
+    let aliases = aliases.join(", ");
+    writeln!(text, "| `{name}` | {metric_type} | {unit} | {aliases} | {help} |").unwrap();
+}
+
+/// The first family that has a metric, written with `*`; none if the metric stands for itself.
+fn family_of(metric: &str) -> Option<String> {
+    if all().any(|known| known.name == metric) {
+        return None;
+    }
+    FAMILIES.iter().map(|family| family.name("*")).find(|family| {
+        family
+            .split_once('*')
+            .is_some_and(|(start, end)| metric.starts_with(start) && metric.ends_with(end))
+    })
 }
 
 /// As people write it: the largest unit that leaves no rest.
