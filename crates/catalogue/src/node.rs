@@ -57,10 +57,15 @@ metrics! {
     NODE_CONTEXT_SWITCHES_TOTAL = Counter "node_context_switches_total" "" "Context switches since boot";
     NODE_CPU_GUEST_SECONDS_TOTAL = Counter "node_cpu_guest_seconds_total" "seconds" "Time each CPU ran virtual CPUs of guests";
     NODE_CPU_SECONDS_TOTAL = Counter "node_cpu_seconds_total" "seconds" "Time each CPU spent in each mode";
+    NODE_DISK_ATA_ROTATION_RATE_RPM = Gauge "node_disk_ata_rotation_rate_rpm" "" "How often an ATA disk turns in a minute; 0 for one that does not";
+    NODE_DISK_ATA_WRITE_CACHE = Gauge "node_disk_ata_write_cache" "" "1 if an ATA disk has a write cache";
+    NODE_DISK_ATA_WRITE_CACHE_ENABLED = Gauge "node_disk_ata_write_cache_enabled" "" "1 if an ATA disk uses its write cache";
+    NODE_DISK_DEVICE_MAPPER_INFO = Gauge "node_disk_device_mapper_info" "" "What a device of device mapper is; always 1";
     NODE_DISK_DISCARD_TIME_SECONDS_TOTAL = Counter "node_disk_discard_time_seconds_total" "seconds" "Time spent discarding, summed over requests";
     NODE_DISK_DISCARDED_SECTORS_TOTAL = Counter "node_disk_discarded_sectors_total" "" "Sectors of 512 bytes discarded";
     NODE_DISK_DISCARDS_COMPLETED_TOTAL = Counter "node_disk_discards_completed_total" "" "Discards completed";
     NODE_DISK_DISCARDS_MERGED_TOTAL = Counter "node_disk_discards_merged_total" "" "Discards merged into others before they were queued";
+    NODE_DISK_FILESYSTEM_INFO = Gauge "node_disk_filesystem_info" "" "What filesystem or member of a pool lies on a whole block device; always 1";
     NODE_DISK_FLUSH_REQUESTS_TIME_SECONDS_TOTAL = Counter "node_disk_flush_requests_time_seconds_total" "seconds" "Time spent flushing";
     NODE_DISK_FLUSH_REQUESTS_TOTAL = Counter "node_disk_flush_requests_total" "" "Flushes completed";
     NODE_DISK_INFO = Gauge "node_disk_info" "" "What a block device is; always 1";

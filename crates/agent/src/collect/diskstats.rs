@@ -1,5 +1,7 @@
 //! I/O counters of disks and of the layers above them.
 
+mod udev;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +69,11 @@ pub(crate) fn describe(draft: &mut Draft, stats: &[DiskStat], inventory: &Invent
     for stat in stats.iter().filter(|stat| !is_excluded(&stat.name)) {
         let resource = inventory.key(&stat.name);
         counters(draft, stat, resource);
-        info(draft, stat, inventory.node(&stat.name), resource);
+        let node = inventory.node(&stat.name);
+        info(draft, stat, node, resource);
+        if let Some(node) = node {
+            udev::describe(draft, node, resource);
+        }
     }
 }
 

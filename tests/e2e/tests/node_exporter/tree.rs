@@ -1,4 +1,4 @@
-//! Folders that look like a server: one written out of a single file, one copied from this machine.
+//! Folders that look like a server: two written out of single files, one copied from this machine.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 
 /// Hardware that development machines lack.
 const HARDWARE: &str = include_str!("../../fixtures/hardware.tree");
+/// A real guest with every kind of storage.
+const GUEST: &str = include_str!("../../fixtures/lab-guest.tree");
 /// Of this machine: what both programs read, as far as it is small files.
 const COPIED: [&str; 27] = [
     "etc/os-release",
@@ -66,6 +68,11 @@ const DEVICE_DEPTH: usize = 3;
 /// Writes the hardware below a folder.
 pub(crate) fn write_hardware(root: &Path) -> Result<()> {
     muster_e2e::tree::write(HARDWARE, root)
+}
+
+/// Writes what was recorded of a guest below a folder.
+pub(crate) fn write_guest(root: &Path) -> Result<()> {
+    muster_e2e::tree::write(GUEST, root)
 }
 
 /// Copies what both read of this machine.
