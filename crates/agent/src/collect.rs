@@ -19,6 +19,7 @@ pub mod block;
 pub mod bonding;
 pub mod btrfs;
 pub mod conntrack;
+pub mod container;
 pub mod cpu;
 pub mod cpufreq;
 pub mod diskstats;
@@ -78,6 +79,7 @@ pub const ALL: &[Descriptor] = &[
     bonding::DESCRIPTOR,
     btrfs::DESCRIPTOR,
     conntrack::DESCRIPTOR,
+    container::DESCRIPTOR,
     cpu::DESCRIPTOR,
     cpufreq::DESCRIPTOR,
     diskstats::DESCRIPTOR,

@@ -23,6 +23,17 @@ metrics! {
     MUSTER_PROCESS_CPU_RATIO = Gauge "muster_process_cpu_ratio" "" "CPUs that the processes of one name took since the run before; 1 is a whole CPU";
     MUSTER_PROCESS_IO_BYTES_PER_SECOND = Gauge "muster_process_io_bytes_per_second" "bytes" "What the processes of one name read from and wrote to storage in a second, since the run before";
     MUSTER_PROCESS_RESIDENT_BYTES = Gauge "muster_process_resident_bytes" "bytes" "Memory in RAM of the processes of one name";
+    MUSTER_SERVER_CPU_LIMIT = Gauge "muster_server_cpu_limit" "" "CPUs' worth of time that control groups allow the server; absent if they do not limit it";
+    MUSTER_SERVER_CPU_SECONDS_TOTAL = Counter "muster_server_cpu_seconds_total" "seconds" "CPU time that a server took that is a container";
+    MUSTER_SERVER_CPU_THROTTLED_SECONDS_TOTAL = Counter "muster_server_cpu_throttled_seconds_total" "seconds" "How long control groups held a server back that had used up its CPU time";
+    MUSTER_SERVER_CPUS = Gauge "muster_server_cpus" "" "CPUs that a container or limited server may use: the least of those there are, those it may run on, and its limit of time";
+    MUSTER_SERVER_INFO = Gauge "muster_server_info" "" "What kind of container the server is; always 1; none if it is only limited";
+    MUSTER_SERVER_MEMORY_AVAILABLE_BYTES = Gauge "muster_server_memory_available_bytes" "bytes" "Memory that a container or limited server can still take without swapping";
+    MUSTER_SERVER_MEMORY_LIMIT_BYTES = Gauge "muster_server_memory_limit_bytes" "bytes" "Memory that control groups allow the server; absent if they do not limit it";
+    MUSTER_SERVER_MEMORY_TOTAL_BYTES = Gauge "muster_server_memory_total_bytes" "bytes" "Memory that a container or limited server may use at all";
+    MUSTER_SERVER_MEMORY_USED_BYTES = Gauge "muster_server_memory_used_bytes" "bytes" "Memory that a container or limited server uses, without files that nobody has used for long";
+    MUSTER_SERVER_SWAP_FREE_BYTES = Gauge "muster_server_swap_free_bytes" "bytes" "Swap that a container or limited server can still take";
+    MUSTER_SERVER_SWAP_TOTAL_BYTES = Gauge "muster_server_swap_total_bytes" "bytes" "Swap that a container or limited server may use at all";
     MUSTER_SIM_VALUE = Gauge "muster_sim_value" "" "The tick number, as a simulated agent sends it";
     MUSTER_SMART_TEMPERATURE_LIMIT_CELSIUS = Gauge "muster_smart_temperature_limit_celsius" "celsius" "A temperature the drive names as one of its limits";
     MUSTER_UPS_BATTERY_CHARGE_RATIO = Gauge "muster_ups_battery_charge_ratio" "" "Charge of a power supply's battery; 1 is full";

@@ -8,6 +8,7 @@ use muster_model::{Resource, ResourceKey, ResourceKind};
 use muster_parse::os_release::{self, OsRelease};
 use muster_parse::{meminfo, stat};
 
+use super::container::{Groups, Share, container_word};
 use super::draft::Draft;
 use super::{CollectError, Collector, Descriptor, Outcome, Place};
 use crate::host::{Files, Host, HostError, Machine};
@@ -30,6 +31,14 @@ const BOOT_TIME_JITTER_S: u64 = 5;
 struct Os {
     machine: Option<Machine>,
     boot: Option<Boot>,
+    ground: Option<Ground>,
+}
+
+/// Where the server's system runs; it does not change while the agent runs.
+#[derive(Debug, Clone, Default)]
+struct Ground {
+    container: Option<String>,
+    groups: Groups,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +50,9 @@ struct Boot {
 #[async_trait]
 impl Collector for Os {
     async fn collect(&mut self, host: &Host) -> Result<Outcome, CollectError> {
-        let found = host.blocking("os", read).await??;
+        let ground = self.ground.clone();
+        let (found, ground) = host.blocking("os", |files| read(files, ground)).await??;
+        self.ground = Some(ground);
         // The processor does not change while the agent runs.
         let machine = match &self.machine {
             Some(machine) => machine.clone(),
@@ -95,12 +106,18 @@ struct Found {
     memory_bytes: Option<u64>,
     vendor: Option<String>,
     product: Option<String>,
+    container: Option<String>,
     release: Option<OsRelease>,
     problems: Vec<(&'static str, Vec<muster_parse::Problem>)>,
 }
 
-fn read(files: &Files) -> Result<Found, HostError> {
+fn read(files: &Files, ground: Option<Ground>) -> Result<(Found, Ground), HostError> {
+    let ground = ground.unwrap_or_else(|| Ground {
+        container: container_word(files),
+        groups: Groups::find(files),
+    });
     let mut found = Found {
+        container: ground.container.clone(),
         hostname: files.word("/proc/sys/kernel/hostname"),
         domain_name: files.word("/proc/sys/kernel/domainname"),
         kernel_name: files.word("/proc/sys/kernel/ostype"),
@@ -120,7 +137,11 @@ fn read(files: &Files) -> Result<Found, HostError> {
             .filter(|count| 0 < *count);
     }
     if let Some(text) = files.text("/proc/meminfo")? {
-        found.memory_bytes = meminfo::parse(&text).value.get("MemTotal");
+        let memory = meminfo::parse(&text).value;
+        let share = Share::of(found.cpu_count, &memory, &ground.groups.read(files));
+        // Part of a CPU takes a CPU to run on.
+        found.cpu_count = share.cpus.map(|cpus| cpus.ceil() as u64);
+        found.memory_bytes = share.memory_bytes;
     }
     for path in ["/etc/os-release", "/usr/lib/os-release"] {
         if let Some(text) = files.text(path)? {
@@ -130,7 +151,7 @@ fn read(files: &Files) -> Result<Found, HostError> {
             break;
         }
     }
-    Ok(found)
+    Ok((found, ground))
 }
 
 fn server(found: &Found, machine: &Machine, boot: Option<&Boot>) -> Resource {
@@ -155,6 +176,7 @@ fn server(found: &Found, machine: &Machine, boot: Option<&Boot>) -> Resource {
         .set("cpu_model", machine.cpu_model.clone())
         .set("cpu_physical_count", machine.physical_cpu_count)
         .set("memory_bytes", found.memory_bytes)
+        .set("virtualization", found.container.clone())
         .set("boot_time", boot.and_then(|boot| rfc3339(boot.time_s)))
         .set("boot_id", found.boot_id.clone())
         .set("machine_vendor", found.vendor.clone())

@@ -26,6 +26,8 @@ const INPUTS: [&str; 32] = [
     "proc/diskstats",
     "proc/mdstat",
     "proc/interrupts",
+    "proc/1/cgroup",
+    "run/systemd/container",
     "proc/net/arp",
     "proc/net/rpc/nfs",
     "proc/net/rpc/nfsd",
