@@ -32,6 +32,16 @@ pub struct ResourceView {
     pub gone_ms: Option<i64>,
 }
 
+/// What kernel names of block devices begin with that are memory, files, or drives whose medium comes and goes: they are
+/// listed, as the server lists them, but are no disks whose health anybody waits for.
+pub(crate) const NO_DISKS: [&str; 5] = ["zram", "ram", "loop", "sr", "fd"];
+
+/// Whether a device of this name counts where disks are counted by health.
+#[must_use]
+pub(crate) fn counts_as_disk(name: &str) -> bool {
+    !NO_DISKS.iter().any(|stem| name.starts_with(stem))
+}
+
 /// Which resources are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct ResourceFilter {

@@ -11,7 +11,7 @@ use muster_samples::{Matcher, NAME_LABEL};
 use super::vitals::{self, Vitals};
 use crate::app::collectors::{CollectionErrorView, CollectorView, GapView};
 use crate::app::devices::Judgement;
-use crate::app::resources::{ResourceFilter, ResourceView};
+use crate::app::resources::{ResourceFilter, ResourceView, counts_as_disk};
 use crate::app::series::RangeQuery;
 use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::topology::{Impact, Topology};
@@ -149,7 +149,11 @@ async fn row(state: &HttpState, server: ServerView) -> Result<FleetRow, Problem>
         os: facts.as_ref().and_then(|facts| text(facts, "os")),
         cpu: None,
         memory: None,
-        disks: devices.iter().map(|device| device.health).collect(),
+        disks: devices
+            .iter()
+            .filter(|device| counts_as_disk(&device.name))
+            .map(|device| device.health)
+            .collect(),
         fullest,
         server,
     })

@@ -1,7 +1,7 @@
 //! Pages for Prometheus, the list of them, bulk changes, health, and the reference page.
 
 use axum::http::StatusCode;
-use muster_model::Labels;
+use muster_model::{Labels, Resource, ResourceKey, ResourceKind};
 use serde_json::json;
 
 use super::harness::{NOW, TestApp};
@@ -173,7 +173,15 @@ async fn detailed_health_is_never_better_than_what_is_known() {
         (healthy["status"].as_str(), healthy["database"].as_str()),
         (Some("healthy"), Some("healthy"))
     );
-    app.furnished("web").await;
+    let (server, _) = app.furnished("web").await;
+    // Memory as a disk is listed, and nobody waits for its health.
+    app.report(server, 2, |report| {
+        let key = ResourceKey::new("device:path:virtual/zram0");
+        report.resources = vec![Resource::new(ResourceKind::Device, key, "zram0")];
+    })
+    .await;
+    let listed = app.get("/api/infrastructure/storage/devices").await.json();
+    assert_eq!(listed["total"], 2, "{listed}");
     let degraded = app.get(PATH).await.json();
     assert_eq!(degraded["status"], "degraded", "{degraded}");
     assert_eq!(
