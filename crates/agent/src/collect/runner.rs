@@ -83,12 +83,15 @@ pub fn spawn(
     shutdown: &CancellationToken,
 ) -> (Handle, Tasks) {
     let mut tasks = JoinSet::new();
+    // Due together, they are woken together: the processor sleeps between, and threads do not wake each other in turn.
+    let start = tokio::time::Instant::now();
     let collectors = plans
         .iter()
         .map(|plan| {
             let (requests_tx, requests_rx) = mpsc::channel(REQUESTS_MAX);
             let lane = Lane {
                 runner: Runner::new(plan.descriptor, host.clone(), context.clone()),
+                start,
                 interval: plan.interval,
                 is_paused: false,
                 ticks_tx: ticks_tx.clone(),
@@ -188,6 +191,7 @@ impl Handle {
 /// One collector's loop.
 struct Lane {
     runner: Runner,
+    start: tokio::time::Instant,
     interval: Duration,
     is_paused: bool,
     ticks_tx: mpsc::Sender<Tick>,
@@ -195,7 +199,7 @@ struct Lane {
 
 impl Lane {
     async fn run(mut self, mut requests_rx: mpsc::Receiver<Request>) {
-        let mut ticker = tokio::time::interval(self.interval);
+        let mut ticker = tokio::time::interval_at(self.start, self.interval);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let mut waiting = Vec::new();

@@ -17,6 +17,8 @@ use super::HostError;
 
 /// Longest file that is read.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes for which there is room before reading begins.
+const READ_BYTES_FIRST: usize = 4096;
 /// What is read at once of a file that is read by lines.
 const LINES_BUFFER: usize = 32 * 1024;
 /// Most names of a folder that are read.
@@ -56,7 +58,8 @@ impl Files {
         let Some(opened) = self.open(path, OFlag::O_RDONLY)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
+        // Room for most files of /proc and /sys at once: an empty buffer would begin with reading 32 bytes.
+        let mut bytes = Vec::with_capacity(READ_BYTES_FIRST);
         let limit = u64::try_from(READ_BYTES_MAX).expect("a few MiB fit") + 1;
         match File::from(opened).take(limit).read_to_end(&mut bytes) {
             // Some files of /sys and /proc exist but are of things that went away between opening and reading.
