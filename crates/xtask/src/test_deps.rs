@@ -12,6 +12,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("df", "coreutils"),
     ("lsblk", "util-linux"),
+    ("prometheus", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("python3", "python3"),
     ("smartctl", "smartmontools"),

@@ -64,6 +64,12 @@ fn read(files: &Files, page_bytes: Option<u64>) -> Draft {
         ("Max address space", &PROCESS_VIRTUAL_MEMORY_MAX_BYTES),
     ] {
         if let Some(limit) = parse_limit(&limits, name) {
+            // As the exporters' client library has it; what is infinite has no place on a page.
+            let limit = if limit.is_infinite() {
+                u64::MAX as f64
+            } else {
+                limit
+            };
             reading.sample(metric, &[], limit);
         }
     }

@@ -1,4 +1,5 @@
-//! What the expressions of Grafana's dashboard 1860 (Node Exporter Full) ask for: names, and the labels they pick by.
+//! What the expressions of Grafana's dashboard 1860 (Node Exporter Full) ask for: names, the labels they pick by, and how
+//! they put series together.
 
 /// One series a word; `name{label=value}` if the dashboard picks by a label.
 pub(crate) const ASKED: &str = "
@@ -78,3 +79,82 @@ process_cpu_seconds_total process_open_fds process_max_fds process_virtual_memor
 process_virtual_memory_max_bytes process_resident_memory_bytes
 node_uname_info node_scrape_collector_success node_scrape_collector_duration_seconds
 node_textfile_scrape_error";
+
+/// How series are put together; `$of` stands for the labels that name one server.
+pub(crate) const PUT_TOGETHER: &[&str] = &[
+    // Processors and load.
+    "100 * (1 - avg(rate(node_cpu_seconds_total{mode=\"idle\",$of}[1m])))",
+    "sum by (mode) (irate(node_cpu_seconds_total{$of}[1m])) / scalar(count(count by (cpu) (node_cpu_seconds_total{$of})))",
+    "sum by (instance) (irate(node_cpu_guest_seconds_total{mode=\"user\",$of}[1m])) / on (instance) group_left sum by (instance) (irate(node_cpu_seconds_total{$of}[1m]))",
+    "scalar(node_load1{$of}) * 100 / count(count by (cpu) (node_cpu_seconds_total{$of}))",
+    "avg_over_time(node_load5{$of}[1m])",
+    "max_over_time(node_procs_running{$of}[1m])",
+    "topk(5, irate(node_interrupts_total{$of}[1m]))",
+    "irate(node_schedstat_running_seconds_total{$of}[1m])",
+    "irate(node_schedstat_waiting_seconds_total{$of}[1m]) / clamp_min(irate(node_schedstat_timeslices_total{$of}[1m]), 1)",
+    "node_cpu_scaling_frequency_hertz{$of} / on (instance, cpu) node_cpu_scaling_frequency_max_hertz{$of}",
+    // Memory.
+    "(1 - node_memory_MemAvailable_bytes{$of} / node_memory_MemTotal_bytes{$of}) * 100",
+    "node_memory_MemTotal_bytes{$of} - node_memory_MemFree_bytes{$of} - (node_memory_Cached_bytes{$of} + node_memory_Buffers_bytes{$of} + node_memory_SReclaimable_bytes{$of})",
+    "(node_memory_SwapTotal_bytes{$of} - node_memory_SwapFree_bytes{$of}) / clamp_min(node_memory_SwapTotal_bytes{$of}, 1) * 100",
+    "irate(node_vmstat_pgpgin{$of}[1m])",
+    "irate(node_vmstat_pgfault{$of}[1m]) - irate(node_vmstat_pgmajfault{$of}[1m])",
+    "increase(node_vmstat_oom_kill{$of}[1m])",
+    // Filesystems and disks.
+    "100 - node_filesystem_avail_bytes{mountpoint=\"/\",fstype!=\"rootfs\",$of} * 100 / node_filesystem_size_bytes{mountpoint=\"/\",fstype!=\"rootfs\",$of}",
+    "node_filesystem_files{device!~\"rootfs\",$of} - node_filesystem_files_free{device!~\"rootfs\",$of}",
+    "sum(node_filesystem_readonly{device!~\"rootfs\",$of}) or sum(node_filesystem_device_error{$of})",
+    "predict_linear(node_filesystem_avail_bytes{fstype!=\"\",$of}[1m], 24 * 3600) < bool 0",
+    "irate(node_disk_read_bytes_total{device=~\"[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+\",$of}[1m])",
+    "irate(node_disk_read_time_seconds_total{device=~\"[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+\",$of}[1m]) / irate(node_disk_reads_completed_total{device=~\"[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+\",$of}[1m])",
+    "irate(node_disk_io_time_weighted_seconds_total{$of}[1m])",
+    // Sensors: one row a chip and one a sensor to take the names from.
+    "node_hwmon_temp_celsius{$of} * on (chip) group_left (chip_name) node_hwmon_chip_names{$of}",
+    "node_hwmon_fan_rpm{$of} * on (chip) group_left (chip_name) node_hwmon_chip_names{$of}",
+    "node_hwmon_temp_celsius{$of} * on (chip, sensor) group_left (label) node_hwmon_sensor_label{$of}",
+    "node_cooling_device_cur_state{$of} / clamp_min(node_cooling_device_max_state{$of}, 1)",
+    // Network.
+    "irate(node_network_receive_bytes_total{$of}[1m]) * 8",
+    "sum without (device) (rate(node_network_transmit_packets_total{$of}[1m]))",
+    "node_network_up{operstate=\"up\",$of}",
+    "node_network_speed_bytes{$of} * 8",
+    "irate(node_netstat_Tcp_RetransSegs{$of}[1m]) / clamp_min(irate(node_netstat_Tcp_OutSegs{$of}[1m]), 1)",
+    "node_nf_conntrack_entries{$of} / node_nf_conntrack_entries_limit{$of}",
+    "sum by (ip, queue) (node_udp_queues{$of})",
+    "node_tcp_connection_states{state=\"established\",$of}",
+    "node_sockstat_TCP_mem_bytes{$of} / on (instance) node_memory_MemTotal_bytes{$of}",
+    // The system.
+    "node_time_seconds{$of} - node_boot_time_seconds{$of}",
+    "time() - node_boot_time_seconds{$of}",
+    "rate(node_pressure_cpu_waiting_seconds_total{$of}[1m])",
+    "node_filefd_allocated{$of} * 100 / node_filefd_maximum{$of}",
+    "abs(node_timex_offset_seconds{$of}) and deriv(node_timex_offset_seconds{$of}[1m]) >= 0",
+    "node_processes_pids{$of} / node_processes_max_processes{$of}",
+    "sum by (state) (node_processes_state{$of})",
+    "irate(node_systemd_socket_accepted_connections_total{$of}[1m])",
+    "node_systemd_units{state=\"failed\",$of}",
+    "sort_desc(node_scrape_collector_duration_seconds{$of})",
+    "min(node_scrape_collector_success{$of})",
+    "irate(process_cpu_seconds_total{$of}[1m])",
+    "process_open_fds{$of} / process_max_fds{$of}",
+    "count(node_uname_info{$of}) unless count(node_uname_info{$of}) > 1",
+];
+
+/// Each of [`ASKED`] as a panel asks: a counter's growth, a gauge's number.
+pub(crate) fn panels() -> impl Iterator<Item = String> {
+    ASKED.split_ascii_whitespace().map(|series| {
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let labels: String = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(label, value)| format!("{label}=\"{value}\","))
+            .collect();
+        let selected = format!("{name}{{{labels}$of}}");
+        if name.ends_with("_total") {
+            format!("irate({selected}[1m])")
+        } else {
+            selected
+        }
+    })
+}
