@@ -7,14 +7,17 @@
 //!
 //! An entry is on disk when [`Audit::record`] returns, also if its caller is gone by then; entries that come together
 //! are written together. Refusals cost their maker nothing, so of one kind only some get an entry of their own and the
-//! rest is counted (`flood`).
+//! rest is counted (`flood`). What people change has a file from before it is tried until its entry is written (`begun`),
+//! so that a crash in between is told by the next start.
 
 mod anchor;
+mod begun;
 mod chain;
 mod entry;
 mod flood;
 mod verify;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +28,8 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use self::anchor::{Anchor, AnchorFile};
+pub use self::begun::Begun;
+use self::begun::BegunFiles;
 use self::chain::{Chain, Head};
 pub use self::entry::{Actor, AuditFilter, Entry, Outcome, Recorded};
 use self::flood::Flood;
@@ -49,8 +54,8 @@ pub enum AuditError {
     /// The database failed.
     #[error("write to the audit log")]
     Store(#[source] Arc<StoreError>),
-    /// The file of anchors failed.
-    #[error("write down the head of the audit log")]
+    /// A file beside the database failed.
+    #[error("use the files of the audit log beside the database")]
     Anchor(#[source] Arc<std::io::Error>),
     /// The runtime ended first.
     #[error("the controller ended before the audit log was written")]
@@ -72,6 +77,9 @@ struct Inner {
     clock: WallClock,
     chain: Chain,
     anchors: AnchorFile,
+    begun: BegunFiles,
+    /// Entries that could not be written.
+    lost: AtomicU64,
     flood: Flood,
     /// Entries that nobody writes yet. Each has a caller who waits, so callers bound it.
     waiting: Mutex<Vec<Waiting>>,
@@ -95,7 +103,7 @@ struct Known {
 
 impl Audit {
     /// Opens the log of a database; `folder` is where its anchors are. Says in the log if the end of the chain is not
-    /// what was anchored.
+    /// what was anchored, and writes an entry for each change that a former process has begun and not told.
     ///
     /// # Errors
     /// A failure of the database or of the file.
@@ -125,15 +133,72 @@ impl Audit {
             anchored_id: last.map_or(0, |anchor| anchor.id),
             head: Some(head),
         };
-        Ok(Self(Arc::new(Inner {
+        let opened = Self(Arc::new(Inner {
             store,
             clock,
             chain,
             anchors,
+            begun: BegunFiles::new(folder.join(begun::FOLDER)),
+            lost: AtomicU64::new(0),
             flood: Flood::default(),
             waiting: Mutex::default(),
             head: tokio::sync::Mutex::new(known),
-        })))
+        }));
+        opened.tell_interrupted().await?;
+        Ok(opened)
+    }
+
+    /// Notes on disk that something is about to be tried; `entry` is what is known of it by now. To be ended once its
+    /// entry is written. If it can't be noted, that is logged, and it goes on without.
+    pub async fn begin(&self, entry: &Entry) -> Begun {
+        let lost = self.0.lost.load(Ordering::Relaxed);
+        match self.0.begun.begin(entry, self.0.clock.now_ms()).await {
+            Ok(begun) => Begun { lost, ..begun },
+            Err(error) => {
+                tracing::error!(action = entry.action, error = %ErrorChain(&error), "not noted that it was begun");
+                Begun::none()
+            }
+        }
+    }
+
+    /// Writes the entry of what was begun, and forgets that it was. If it can't be written, that is logged, and the next
+    /// start tells what was begun.
+    pub async fn conclude(&self, begun: Option<Begun>, entry: Entry) {
+        let action = entry.action;
+        if let Err(error) = self.record(entry).await {
+            tracing::error!(action, error = %ErrorChain(&error), "audit entry lost");
+            return;
+        }
+        if let Some(begun) = begun {
+            self.forget(begun).await;
+        }
+    }
+
+    /// Forgets what was begun and wrote its entry by itself. If any entry was lost since it began, that may be its own,
+    /// and the next start tells it.
+    pub async fn end(&self, begun: Begun) {
+        if begun.lost == self.0.lost.load(Ordering::Relaxed) {
+            self.forget(begun).await;
+        }
+    }
+
+    async fn forget(&self, begun: Begun) {
+        if let Err(error) = self.0.begun.end(begun).await {
+            tracing::warn!(error = %ErrorChain(&error), "what was begun is not forgotten, the next start tells it");
+        }
+    }
+
+    async fn tell_interrupted(&self) -> Result<(), AuditError> {
+        let failed = |error| AuditError::Anchor(Arc::new(error));
+        for (file, entry) in self.0.begun.left().map_err(failed)? {
+            tracing::warn!(
+                what = entry.target,
+                "begun by a process that ended before it was done or told"
+            );
+            self.append(entry, 1, self.0.clock.now_ms()).await?;
+            std::fs::remove_file(file).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Writes an entry; it is on disk when this returns. A refusal of which there were many lately is only counted, and
@@ -153,6 +218,7 @@ impl Audit {
     pub async fn note(&self, entry: Entry) {
         let action = entry.action;
         if let Err(error) = self.record(entry).await {
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!(action, error = %ErrorChain(&error), "audit entry lost");
         }
     }

@@ -223,7 +223,10 @@ async fn answer(app: &App, request: Request, uid: u32) -> String {
                 .map_err(|error| ErrorChain(&error).to_string()),
         ),
         Request::SessionCreate => {
+            let entry = Entry::allowed(Actor::Local { uid }, "auth.login", LOCAL);
+            let begun = app.audit().begin(&entry).await;
             let session = app.local_session(uid).await;
+            app.audit().end(begun).await;
             let made = session.map(|session| MadeToken {
                 token: session.access_token,
             });
@@ -257,12 +260,20 @@ pub async fn create_token(
         server: server_id.map(ServerId),
         created_by: LOCAL.to_owned(),
     };
-    let made = app.create_token(wanted).await?;
     let bound = server_id.map_or_else(|| "any server".to_owned(), |id| format!("server {id}"));
-    let entry = Entry::allowed(Actor::Local { uid }, "enrolment_token.create", &made.public_id)
-        .with_detail(format!("{bound}, {uses} uses"));
-    app.audit().note(entry).await;
-    Ok(MadeToken { token: made.text })
+    let (actor, action) = (Actor::Local { uid }, "enrolment_token.create");
+    let begun = app
+        .audit()
+        .begin(&Entry::allowed(actor.clone(), action, &bound))
+        .await;
+    let made = app.create_token(wanted).await;
+    if let Ok(made) = &made {
+        let entry = Entry::allowed(actor, action, &made.public_id);
+        let entry = entry.with_detail(format!("{bound}, {uses} uses"));
+        app.audit().note(entry).await;
+    }
+    app.audit().end(begun).await;
+    Ok(MadeToken { token: made?.text })
 }
 
 fn line<T: Serialize>(result: Result<T, String>) -> String {

@@ -5,7 +5,7 @@ use muster_base::id::{AgentId, ServerId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::app::audit::Actor;
+use crate::app::audit::{Actor, Entry};
 use crate::app::enrolment::{AgentStatus, AgentView};
 use crate::app::rotation::CaStatus;
 use crate::app::{App, PageRequest};
@@ -59,6 +59,20 @@ pub struct Told {
 /// A sentence for people.
 pub async fn answer(app: &App, asked: Trust, uid: u32) -> Result<Told, String> {
     let by = Actor::Local { uid };
+    let changed = match &asked {
+        Trust::Agents { .. } | Trust::CaStatus => return done(app, asked, by).await,
+        Trust::Adopt { agent, .. } => ("agent.adopt", agent.to_string()),
+        Trust::Revoke { agent } => ("agent.revoke", agent.to_string()),
+        Trust::CaStep { step } => ("ca.step", step.as_str().to_owned()),
+    };
+    let intended = Entry::allowed(by.clone(), changed.0, changed.1);
+    let begun = app.audit().begin(&intended).await;
+    let told = done(app, asked, by).await;
+    app.audit().end(begun).await;
+    told
+}
+
+async fn done(app: &App, asked: Trust, by: Actor) -> Result<Told, String> {
     let text = match asked {
         Trust::Agents { status } => agents(app, status.as_deref()).await,
         Trust::Adopt {

@@ -25,6 +25,7 @@ use axum::routing::{MethodFilter, on, post_service};
 use futures::StreamExt as _;
 use http_body_util::{BodyStream, StreamBody};
 use tower::Service;
+use tracing::Instrument as _;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
@@ -279,22 +280,56 @@ async fn check(State((state, access, action)): State<Guarded>, request: Request,
     if access == Access::Public {
         return next.run(request).await;
     }
+    if action.is_none() {
+        return checked(&state, access, action, request, next).await;
+    }
+    // In a task of its own: what is done must have its entry, also if whoever asked is gone by then.
+    let work = async move { checked(&state, access, action, request, next).await };
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(response) => response,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Problem::new(Code::Internal, "the controller is ending").into_response(),
+        },
+    }
+}
+
+async fn checked(
+    state: &HttpState,
+    access: Access,
+    action: Option<&'static str>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Client(peer) = Client::of(&request);
     let path = request.uri().path().to_owned();
-    let (actor, response) = match identify(&state, request.method(), &path, request.headers(), peer).await {
-        Ok(caller) => (
-            caller.principal.actor(),
-            guarded(&state, access, caller, request, next).await,
-        ),
+    let caller = match identify(state, request.method(), &path, request.headers(), peer).await {
+        Ok(caller) => caller,
         Err(problem) if problem.code == Code::Unauthenticated && matches!(access, Access::Page(_)) => {
             return Redirect::to("/login").into_response();
         }
-        Err(problem) => (Actor::Nobody, problem.into_response()),
+        Err(problem) => {
+            let response = problem.into_response();
+            if let Some(action) = action {
+                let entry = audited(Actor::Nobody, action, path, &response);
+                state.app.audit().note(entry.from_peer(peer)).await;
+            }
+            return response;
+        }
     };
-    if let Some(action) = action {
-        let entry = audited(actor, action, path, &response).from_peer(peer);
-        state.app.audit().note(entry).await;
-    }
+    let Some(action) = action else {
+        return guarded(state, access, caller, request, next).await;
+    };
+    let (audit, actor) = (state.app.audit(), caller.principal.actor());
+    let begun = if access.allows(&caller.principal) {
+        let entry = Entry::allowed(actor.clone(), action, path.as_str());
+        Some(audit.begin(&entry.from_peer(peer)).await)
+    } else {
+        None
+    };
+    let response = guarded(state, access, caller, request, next).await;
+    let entry = audited(actor, action, path, &response);
+    audit.conclude(begun, entry.from_peer(peer)).await;
     response
 }
 

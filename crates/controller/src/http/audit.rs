@@ -42,9 +42,9 @@ pub(super) struct EntryBody {
     action: String,
     /// To what.
     target: String,
-    /// `allowed`, `refused` or `failed`.
+    /// `allowed`, `refused`, `failed`, or `unknown` if the controller ended before it could tell.
     outcome: String,
-    /// Why it was refused or failed.
+    /// Why it was refused or failed, or is not known.
     reason: Option<String>,
     /// What else is worth knowing.
     detail: Option<String>,

@@ -46,6 +46,7 @@ impl Chain {
             Outcome::Allowed => ("allowed", ""),
             Outcome::Refused { reason } => ("refused", reason),
             Outcome::Failed { reason } => ("failed", reason),
+            Outcome::Unknown { reason } => ("unknown", reason),
         };
         let mut row = AuditRow {
             id: head.id.saturating_add(1),
@@ -142,7 +143,7 @@ pub(super) fn actor(actor: &Actor) -> (&'static str, String, String) {
 }
 
 /// The text, or its beginning with a mark.
-fn cut(text: &str, bytes_max: usize) -> String {
+pub(super) fn cut(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }

@@ -52,6 +52,11 @@ pub enum Outcome {
         /// Why.
         reason: &'static str,
     },
+    /// It was about to be tried, and nobody knows whether it was done; the reason is a stable word.
+    Unknown {
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// What happened.
@@ -90,9 +95,9 @@ pub struct Recorded {
     pub action: String,
     /// To what.
     pub target: String,
-    /// `allowed`, `refused` or `failed`.
+    /// `allowed`, `refused`, `failed` or `unknown`.
     pub outcome: String,
-    /// Why it was refused or failed.
+    /// Why it was refused or failed, or is not known.
     pub reason: String,
     /// What else is worth knowing.
     pub detail: String,

@@ -50,6 +50,40 @@ async fn all(test: &TestApp) -> Vec<Recorded> {
     page.await.unwrap().items
 }
 
+/// S27
+#[tokio::test]
+async fn what_a_crash_leaves_between_an_effect_and_its_entry_is_told_once_by_the_next_start() {
+    let test = filled(1).await;
+    let entry =
+        Entry::allowed(ann(), "user.delete", "/api/users/9\nx").from_peer("192.0.2.1".parse().unwrap());
+    let told = test.app.audit().begin(&entry).await;
+    test.app.audit().conclude(Some(told), entry.clone()).await;
+    assert_eq!(all(&test).await.len(), 2);
+    // As after a kill: nobody ends it.
+    drop(test.app.audit().begin(&entry).await);
+    for _ in 0..2 {
+        reopened(&test).await.anchor().await.unwrap();
+        let entries = all(&test).await;
+        assert_eq!(entries.len(), 3);
+        let newest = &entries[0];
+        assert_eq!(
+            (
+                newest.action.as_str(),
+                newest.outcome.as_str(),
+                newest.target.as_str()
+            ),
+            ("audit.interrupted", "unknown", "user.delete /api/users/9 x")
+        );
+        assert!(
+            newest.detail.contains("user 7 ann from 192.0.2.1"),
+            "{}",
+            newest.detail
+        );
+        assert!(newest.detail.starts_with("intended by"), "{}", newest.detail);
+        assert!(newest.detail.ends_with("outcome unknown"), "{}", newest.detail);
+    }
+}
+
 #[tokio::test]
 async fn what_was_recorded_is_listed_newest_first_and_filtered() {
     let test = filled(5).await;

@@ -1,6 +1,7 @@
 //! Users, API tokens and the audit log as a client sees them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
@@ -283,6 +284,27 @@ async fn every_route_that_changes_something_is_written_to_the_audit_log() {
     }
     println!("S27: {changing} routes that change something, each with its action");
     assert!(10 <= changing);
+}
+
+/// S27
+#[tokio::test]
+async fn whoever_hangs_up_at_once_is_in_the_audit_log_all_the_same() {
+    let app = TestApp::start().await;
+    let session = app.login().await;
+    let body = json!({"hostname": "hung up"}).to_string();
+    let mut request = request("POST", "/api/infrastructure/servers", "application/json", body);
+    let bearer = format!("Bearer {session}").parse().unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    // Looked at once and then let go, as when the connection is gone.
+    let hung_up = tokio::time::timeout(Duration::ZERO, app.send(request)).await;
+    assert!(hung_up.is_err(), "answered before it could hang up");
+    for _ in 0..600 {
+        if !audit(&app, "action=server.create").await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no entry");
 }
 
 #[tokio::test]
