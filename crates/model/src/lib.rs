@@ -22,7 +22,7 @@ pub use metric::{MetricType, STALE_NAN, is_stale};
 pub use ranges::{RangeSet, RangesFull, SequenceRange};
 pub use report::{
     Clock, CollectorRun, Gap, GapReason, Inventory, PreviousEpoch, Report, RunOutcome, SampleBlock,
-    SampleBlockError,
+    SampleBlockError, TimeBasis,
 };
 pub use resource::{Attribute, Attributes, Link, LinkType, Resource, ResourceKey, ResourceKind, UnknownKind};
 pub use series::{LabelError, Labels, SeriesDef};

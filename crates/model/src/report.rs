@@ -227,6 +227,30 @@ pub struct PreviousEpoch {
     pub ended_cleanly: bool,
 }
 
+/// Where the times of a report come from; decided once, when the controller takes it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TimeBasis {
+    /// The agent's wall clock.
+    #[default]
+    Wall,
+    /// The time since boot and the boot's known offset: the wall clock was wrong.
+    Boot,
+    /// The time since boot alone: when the boot was is not known.
+    Unknown,
+}
+
+impl TimeBasis {
+    /// The lower-case word used in JSON and tables; `None` where there is nothing to say.
+    #[must_use]
+    pub const fn as_flag(self) -> Option<&'static str> {
+        match self {
+            Self::Wall => None,
+            Self::Boot => Some("time_rebuilt"),
+            Self::Unknown => Some("time_unknown"),
+        }
+    }
+}
+
 /// One sequence-numbered message from agent to controller.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -252,6 +276,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Reports that will never come.
     pub gaps: Vec<Gap>,
+    /// Where its times come from; an agent's word on that counts for nothing.
+    pub time_basis: TimeBasis,
 }
 
 impl Report {
@@ -270,6 +296,7 @@ impl Report {
             blocks: Vec::new(),
             problems: Vec::new(),
             gaps: Vec::new(),
+            time_basis: TimeBasis::Wall,
         }
     }
 

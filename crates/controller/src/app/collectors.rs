@@ -34,7 +34,7 @@ pub struct CollectionErrorView {
     pub id: i64,
     /// The server.
     pub server: ServerId,
-    /// `problem`, `refused`, or the outcome of a failed run.
+    /// `problem`, `refused`, `time_rebuilt`, `time_unknown`, or the outcome of a failed run.
     pub error_type: String,
     /// What went wrong.
     pub error_message: String,

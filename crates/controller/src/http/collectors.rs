@@ -53,7 +53,7 @@ pub(super) struct CollectionErrorBody {
     id: i64,
     /// The server.
     server_id: i64,
-    /// `problem`, `refused`, or the outcome of a failed run.
+    /// `problem`, `refused`, `time_rebuilt`, `time_unknown`, or the outcome of a failed run.
     error_type: String,
     /// What went wrong.
     error_message: String,

@@ -2,7 +2,7 @@
 
 use muster_model::{
     Clock, CollectorRun, Gap, GapReason, Labels, MetricType, PreviousEpoch, Problem, Report, ResourceKey,
-    RunOutcome, SampleBlock, SequenceRange, SeriesDef, limits,
+    RunOutcome, SampleBlock, SequenceRange, SeriesDef, TimeBasis, limits,
 };
 
 use super::resource::{inventory_from_wire, inventory_to_wire, resource_from_wire, resource_to_wire};
@@ -35,6 +35,7 @@ pub fn report_to_wire(report: Report) -> v1::Report {
             })
             .collect(),
         gaps: report.gaps.iter().map(gap_to_wire).collect(),
+        time_basis: basis_to_wire(report.time_basis).into(),
     }
 }
 
@@ -56,6 +57,7 @@ pub fn report_from_wire(wire: v1::Report) -> Result<Report, ConvertError> {
         wire.resources.len(),
         limits::RESOURCES_PER_COLLECTOR_MAX,
     )?;
+    let time_basis = basis_from_wire(wire.time_basis());
     let mut problems = wire
         .problems
         .into_iter()
@@ -71,6 +73,7 @@ pub fn report_from_wire(wire: v1::Report) -> Result<Report, ConvertError> {
     }
     problems.truncate(limits::PROBLEMS_PER_REPORT_MAX);
     Ok(Report {
+        time_basis,
         epoch: wire.epoch,
         sequence: wire.sequence,
         clock: clock_from_wire(wire.clock.ok_or(ConvertError::Missing("clock"))?)?,
@@ -161,6 +164,22 @@ impl TryFrom<v1::Clock> for Clock {
 
     fn try_from(wire: v1::Clock) -> Result<Self, ConvertError> {
         clock_from_wire(wire)
+    }
+}
+
+const fn basis_to_wire(basis: TimeBasis) -> v1::TimeBasis {
+    match basis {
+        TimeBasis::Wall => v1::TimeBasis::Unspecified,
+        TimeBasis::Boot => v1::TimeBasis::Boot,
+        TimeBasis::Unknown => v1::TimeBasis::Unknown,
+    }
+}
+
+const fn basis_from_wire(wire: v1::TimeBasis) -> TimeBasis {
+    match wire {
+        v1::TimeBasis::Unspecified => TimeBasis::Wall,
+        v1::TimeBasis::Boot => TimeBasis::Boot,
+        v1::TimeBasis::Unknown => TimeBasis::Unknown,
     }
 }
 

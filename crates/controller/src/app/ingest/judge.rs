@@ -62,6 +62,7 @@ pub(super) fn judge(mut report: Report, limits: &Limits, received_ms: i64, place
             is_refused: true,
         };
     }
+    let is_placed = report.time_basis != placement.basis || placement.basis != Basis::Wall;
     place(&mut report, placement);
     let not_finite = mark_not_finite(&mut report);
     let allowed = received_ms.saturating_sub(limits.behind_ms)..=received_ms.saturating_add(limits.ahead_ms);
@@ -101,7 +102,6 @@ pub(super) fn judge(mut report: Report, limits: &Limits, received_ms: i64, place
             format!("{not_finite} values are not finite numbers and were left out"),
         );
     }
-    let is_placed = placement.basis != Basis::Wall;
     Judged {
         report,
         refused,
@@ -135,18 +135,10 @@ pub(super) fn refusal(unacceptable: Unacceptable, clock: Clock) -> Report {
 /// Moves the times of a report whose clock was wrong, and says so. The clock itself stays as the agent read it.
 fn place(report: &mut Report, placement: Placement) {
     let shift_ms = placement.shift_ms;
-    let message = match placement.basis {
-        Basis::Wall => return,
-        Basis::Boot => format!(
-            "the agent's clock is wrong by {} min: times were rebuilt from the time since boot",
-            shift_ms.unsigned_abs() / 60_000
-        ),
-        Basis::Unknown => {
-            "time_unknown: the agent's clock shows what cannot be, and its boot was never heard of; \
-                           times were laid out by the time since boot"
-                .to_owned()
-        }
-    };
+    report.time_basis = placement.basis;
+    if placement.basis == Basis::Wall {
+        return;
+    }
     for block in &mut report.blocks {
         block.shift(shift_ms);
     }
@@ -161,7 +153,6 @@ fn place(report: &mut Report, placement: Placement) {
     {
         *time = time.saturating_add(shift_ms);
     }
-    add_problem(report, message);
 }
 
 /// Turns what is no number into the mark of "no value here". Returns how many there were.
@@ -427,7 +418,16 @@ mod tests {
             (NOW - 500, 2_000)
         );
         assert!(judged.is_changed && !judged.is_refused);
-        assert_eq!(judged.report.problems.len(), 1);
+        assert_eq!(judged.report.time_basis, Basis::Boot);
+        assert!(judged.report.problems.is_empty());
+    }
+
+    #[test]
+    fn what_an_agent_says_of_where_its_times_come_from_counts_for_nothing() {
+        let mut odd = report(vec![NOW], vec![1]);
+        odd.time_basis = Basis::Unknown;
+        let judged = judge(odd, &LIMITS, NOW, Placement::AS_SENT);
+        assert_eq!((judged.report.time_basis, judged.is_changed), (Basis::Wall, true));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use muster_model::Clock;
+pub use muster_model::TimeBasis as Basis;
 
 /// A wall clock that is off by more is not believed.
 pub const DISAGREEMENT_MS: i64 = 10 * 60 * 1_000;
@@ -21,17 +22,6 @@ const BUILT_BEFORE_NONE_MS: i64 = 1_735_689_600_000;
 const BOOTS_MAX: usize = 64;
 /// A change of an offset that is worth writing down.
 const NEWS_MS: u64 = 1_000;
-
-/// Where a report's times come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basis {
-    /// The agent's wall clock.
-    Wall,
-    /// The time since boot and the boot's known offset: the wall clock was wrong.
-    Boot,
-    /// The time since boot alone: when the boot was is not known.
-    Unknown,
-}
 
 /// How a report's times are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_base::id::ServerId;
-use muster_model::{CollectorRun, Gap, GapReason, RunOutcome, SequenceRange};
+use muster_model::{CollectorRun, Gap, GapReason, RunOutcome, SequenceRange, TimeBasis};
 use sea_orm::DatabaseTransaction;
 
 use super::{AppliedReport, COLLECTORS_PER_SERVER_MAX, collections};
@@ -14,6 +14,19 @@ use crate::store::{StoreError, servers};
 const PROBLEM: &str = "problem";
 /// Type of an error that is something the controller did not take.
 const REFUSED: &str = "refused";
+
+/// What errors about an agent's clock are filed under.
+const CLOCK: &str = "clock";
+
+const fn clock_message(basis: TimeBasis) -> &'static str {
+    match basis {
+        TimeBasis::Wall => "",
+        TimeBasis::Boot => "the agent's wall clock is wrong: times were rebuilt from the time since boot",
+        TimeBasis::Unknown => {
+            "the agent's wall clock shows what cannot be, and its boot was never heard of: times were laid out by the time since boot"
+        }
+    }
+}
 
 /// Names one collection error.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +103,10 @@ impl Gathered {
                 entry.report.observed_ms,
                 1,
             );
+        }
+        if let Some(flag) = entry.report.time_basis.as_flag() {
+            let (at_ms, message) = (entry.report.observed_ms, clock_message(entry.report.time_basis));
+            self.error(entry.server, CLOCK, flag, message, at_ms, 1);
         }
         for lost in &entry.report.gaps {
             self.gaps.push(NewGap {

@@ -1,6 +1,6 @@
 use muster_model::{
     Clock, CollectorRun, Gap, GapReason, Health, Inventory, Link, LinkType, PreviousEpoch, Problem, Resource,
-    ResourceKind, RunOutcome, SequenceRange,
+    ResourceKind, RunOutcome, SequenceRange, TimeBasis,
 };
 
 use super::*;
@@ -457,6 +457,42 @@ async fn resources_beyond_the_bound_are_refused_and_said_while_known_ones_go_on(
     assert_eq!(
         world.store().resource(id).await.unwrap().unwrap().health,
         Health::Critical
+    );
+}
+
+/// D12
+#[tokio::test]
+async fn reports_whose_times_are_not_their_clocks_are_shown_as_what_they_are() {
+    let mut world = World::new().await;
+    for (at_ms, basis) in [
+        (10, TimeBasis::Wall),
+        (20, TimeBasis::Unknown),
+        (30, TimeBasis::Boot),
+        (40, TimeBasis::Unknown),
+    ] {
+        let mut told = report(at_ms);
+        told.time_basis = basis;
+        world.apply(told).await;
+    }
+    let (errors, _) = world
+        .store()
+        .collection_errors(Some(world.server), None, 10)
+        .await
+        .unwrap();
+    let shown: Vec<_> = errors
+        .iter()
+        .map(|error| {
+            (
+                error.error_type.as_str(),
+                error.service_name.as_str(),
+                error.occurred_ms,
+                error.count,
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [("time_unknown", "clock", 40, 2), ("time_rebuilt", "clock", 30, 1)]
     );
 }
 
