@@ -245,17 +245,22 @@ async fn label_values_without_end_are_counted_and_left_out() {
     };
     let per_message = 1_000;
     let rss_before = resident_bytes();
-    for first in (1..=values).step_by(per_message) {
-        let defined = (first..first + per_message as u32).map(|number| {
-            let mut one = series("test_flood");
-            one.labels = Labels::of(&[("value", &number.to_string())]);
-            one
-        });
-        let definitions = definitions_to_wire(EPOCH, first, defined.collect());
-        stream.message(MessageBody::Definitions(definitions), 0).await;
-    }
-    stream.report(report(1, vec![1])).await;
-    stream.acked(&[1]).await;
+    let frame_tx = stream.frame_tx.clone();
+    let flood = async move {
+        for first in (1..=values).step_by(per_message) {
+            let defined = (first..first + per_message as u32).map(|number| {
+                let mut one = series("test_flood");
+                one.labels = Labels::of(&[("value", &number.to_string())]);
+                one
+            });
+            let body = MessageBody::Definitions(definitions_to_wire(EPOCH, first, defined.collect()));
+            send_message(&frame_tx, Lane::Live, body, 0).await;
+        }
+        let body = MessageBody::Report(report_to_wire(report(1, vec![1])));
+        send_message(&frame_tx, Lane::Live, body, 1).await;
+    };
+    // It takes longer than a stream is left alone with a ping.
+    tokio::join!(flood, stream.acked(&[1]));
     let grown = resident_bytes().saturating_sub(rss_before);
     let refused = IntakeMetrics::get(&world.intake.metrics().definitions_refused);
     println!("{values} label values: {refused} left out, {grown} bytes more in use");
