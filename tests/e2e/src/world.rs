@@ -12,6 +12,11 @@ use crate::{Api, Process, binary, eventually, run_to_end};
 /// Starting a controller takes a second; a loaded machine gets a minute.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// After a long campaign there is half an hour of reports to work in again, in a debug build.
+fn ready_limit() -> Duration {
+    READY_LIMIT * if crate::is_full() { 5 } else { 1 }
+}
+
 /// A controller of a test's own.
 #[derive(Debug)]
 pub struct World {
@@ -84,7 +89,7 @@ impl World {
         let log = self.dir().join("controller.log");
         let mut process = Process::start(&binary("muster-controller"), &args, &log)?;
         let url = format!("http://{}/readyz", self.http);
-        eventually(READY_LIMIT, async || {
+        eventually(ready_limit(), async || {
             if !process.is_running()? {
                 // Nothing is gained by waiting on; the caller sees why in the text.
                 return Ok(false);
