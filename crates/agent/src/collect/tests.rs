@@ -18,7 +18,7 @@ fn host_under(folder: &tempfile::TempDir) -> Host {
     Host::under(Utf8Path::from_path(folder.path()).unwrap()).unwrap()
 }
 
-const INPUTS: [&str; 32] = [
+const INPUTS: [&str; 34] = [
     "proc/stat",
     "proc/swaps",
     "proc/meminfo",
