@@ -19,13 +19,14 @@ fn start_agent(lab: &Lab, world: &World) -> Result<()> {
     lab.shell(&format!(
         "muster-agent enroll --controller {controller} --token-file /root/token --data-dir /root/agent"
     ))?;
-    let settings = "[collect.block]\ninterval = \"10s\"\n[collect.mdadm]\ninterval = \"10s\"\n\
-                    [collect.btrfs]\ninterval = \"10s\"\n[collect.filesystem]\ninterval = \"15s\"\n";
+    let settings =
+        "[collect.intervals]\nblock = \"10s\"\nmdadm = \"10s\"\nbtrfs = \"10s\"\nfilesystem = \"15s\"\n";
     lab.shell(&format!(
         "printf '{}' > /root/agent.toml; setsid muster-agent run --config /root/agent.toml --data-dir /root/agent \
          >/root/agent.log 2>&1 </dev/null &",
         settings.replace('\n', "\\n")
     ))?;
+    lab.shell("sleep 2; pidof muster-agent || { cat /root/agent.log; false; }")?;
     Ok(())
 }
 
