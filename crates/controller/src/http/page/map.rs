@@ -2,7 +2,7 @@
 //!
 //! No script and no style attribute: the page's policy forbids both. Health is a colour and a word.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use maud::{Markup, html};
 use muster_base::id::ResourceId;
@@ -20,6 +20,8 @@ const COLUMNS_MAX: u32 = 12;
 const ROUNDS: usize = 4;
 /// Longest name in a box, in letters.
 const LETTERS_MAX: usize = 22;
+/// Longest kind in a box; size and health stand behind it.
+const KIND_LETTERS_MAX: usize = 10;
 
 const BOX_WIDTH: usize = 176;
 const BOX_HEIGHT: usize = 40;
@@ -81,7 +83,7 @@ fn draw_box(spot: &Spot<'_>) -> Markup {
     let health = layout::health_class(resource.health);
     let kind = topology::subtype(resource).unwrap_or(resource.kind.as_str());
     let size = topology::size_bytes(resource).map(size);
-    let mut words = vec![kind.to_owned()];
+    let mut words = vec![short_to(kind, KIND_LETTERS_MAX)];
     words.extend(size);
     words.push(if resource.gone_ms.is_some() {
         "gone".to_owned()
@@ -98,7 +100,7 @@ fn draw_box(spot: &Spot<'_>) -> Markup {
             rect class=(class) x=(x) y=(y) width=(BOX_WIDTH) height=(BOX_HEIGHT) rx="6" {}
             rect class={ "mark " (health) } x=(x) y=(y) width="4" height=(BOX_HEIGHT) rx="2" {}
             text class="name" x=(x + 12) y=(y + 17) { (short(&resource.name)) }
-            text class="under" x=(x + 12) y=(y + 32) { (short_to(&words.join(" · "), 30)) }
+            text class="under" x=(x + 12) y=(y + 32) { (words.join(" · ")) }
         }
     }
 }
@@ -177,10 +179,15 @@ fn edge_class(below: &ResourceView) -> String {
 
 /// Gives each resource a column by its layer and a row near what it rests on; says how many were left out.
 fn place(topology: &Topology) -> (HashMap<ResourceId, Spot<'_>>, usize) {
+    let linked: HashSet<ResourceId> = topology
+        .links
+        .iter()
+        .flat_map(|link| [link.from, link.to])
+        .collect();
     let mut all: Vec<&Placed> = topology
         .resources
         .iter()
-        .filter(|placed| is_storage(placed))
+        .filter(|placed| is_storage(placed, linked.contains(&placed.resource.id)))
         .collect();
     all.sort_by(|a, b| {
         (a.layer, &a.resource.name, a.resource.id.0).cmp(&(b.layer, &b.resource.name, b.resource.id.0))
@@ -213,20 +220,25 @@ fn place(topology: &Topology) -> (HashMap<ResourceId, Spot<'_>>, usize) {
     (spots, left_out)
 }
 
-/// Only what carries data belongs on the map of storage.
-fn is_storage(placed: &Placed) -> bool {
-    matches!(
+/// Only what carries data belongs on the map of storage; what is mounted from memory or the network rests on nothing here.
+fn is_storage(placed: &Placed, is_linked: bool) -> bool {
+    let is_mounted = matches!(
         placed.resource.kind,
-        ResourceKind::Device
-            | ResourceKind::Partition
-            | ResourceKind::Mapping
-            | ResourceKind::Pool
-            | ResourceKind::Volume
-            | ResourceKind::Filesystem
-            | ResourceKind::Swap
-            | ResourceKind::Container
-            | ResourceKind::Database
-    )
+        ResourceKind::Filesystem | ResourceKind::Swap
+    );
+    (is_linked || !is_mounted)
+        && matches!(
+            placed.resource.kind,
+            ResourceKind::Device
+                | ResourceKind::Partition
+                | ResourceKind::Mapping
+                | ResourceKind::Pool
+                | ResourceKind::Volume
+                | ResourceKind::Filesystem
+                | ResourceKind::Swap
+                | ResourceKind::Container
+                | ResourceKind::Database
+        )
 }
 
 /// Moves each towards the middle of its neighbours, column by column, so that few lines cross.

@@ -79,6 +79,10 @@ fn line(pool: &ResourceView, below: &Below<'_>) -> Markup {
             }
             td {
                 @match used {
+                    // A volume group is there to be given away whole: that it is full means nothing.
+                    Some(share) if text(pool, "pool_type").as_deref() == Some("lvm") => {
+                        (format::percent(share)) (bar(share))
+                    }
                     Some(share) => { (format::percent(share)) (meter(share)) }
                     None => { span class="soft" { "–" } }
                 }
