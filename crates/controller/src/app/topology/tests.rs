@@ -374,6 +374,21 @@ fn a_volume_dies_with_its_own_disk_and_not_with_another_of_its_group() {
             ],
             &["vg", "sda", "sdb"],
         )
+        .with(
+            ResourceKind::Volume,
+            "filling",
+            &[
+                ("volume_type", text("raid1")),
+                ("sync_percent", Attribute::Float(40.0)),
+            ],
+            &["vg", "sda", "sdb"],
+        )
+        .with(
+            ResourceKind::Volume,
+            "striped",
+            &[("volume_type", text("striped"))],
+            &["vg", "sda", "sdb"],
+        )
         .filesystem("/a", &["a"])
         .filesystem("/b", &["b"])
         .filesystem("/both", &["both"]);

@@ -180,7 +180,7 @@ async fn detailed_health_is_never_better_than_what_is_known() {
         report.resources = vec![Resource::new(ResourceKind::Device, key, "zram0")];
     })
     .await;
-    let listed = app.get("/api/infrastructure/storage/devices").await.json();
+    let listed = app.get("/api/infrastructure/devices").await.json();
     assert_eq!(listed["total"], 2, "{listed}");
     let degraded = app.get(PATH).await.json();
     assert_eq!(degraded["status"], "degraded", "{degraded}");
