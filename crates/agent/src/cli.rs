@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use muster_base::{ErrorChain, log, shutdown};
 
 use crate::collect::runner::Plan;
 use crate::collect::{ALL, Context, Place};
-use crate::config::{Config, DEFAULT_DATA_DIR};
+use crate::config::{Config, DEFAULT_DATA_DIR, Source};
 use crate::host::Host;
 use crate::identity::Machine;
+use crate::privileged::{self, Launch, Setup, User};
 use crate::{enrol, run, seal};
 
 pub mod address;
@@ -70,6 +71,16 @@ enum Command {
     Collect(collect::Collect),
     /// Reads a recorded output and prints what it says, as JSON.
     Parse(parse::Parse),
+    /// The part with rights; started by the agent itself.
+    #[command(hide = true)]
+    Privileged(Child),
+}
+
+#[derive(Debug, Args)]
+struct Child {
+    /// The process that started it.
+    #[arg(long, value_name = "PID")]
+    parent: i32,
 }
 
 #[derive(Debug, Args)]
@@ -129,8 +140,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if cli.print_default_config {
         return print(&Config::default_text());
     }
-    let config = match Config::load(cli.config.as_deref()) {
-        Ok(config) => config,
+    if let Some(Command::Privileged(child)) = &cli.command {
+        return Ok(privileged::child::main(child.parent));
+    }
+    let read = Source::read(cli.config.as_deref()).and_then(|source| Ok((source.check()?, source)));
+    let (config, source) = match read {
+        Ok(read) => read,
         Err(error) => {
             let _ = writeln!(io::stderr(), "muster-agent: {}", ErrorChain(&error));
             return Ok(ExitCode::from(EXIT_USAGE));
@@ -139,8 +154,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if cli.check_config {
         return print("settings are usable\n");
     }
-    let filter = cli.log.as_deref().or(config.log.filter.as_deref());
-    log::init(cli.log_format.unwrap_or(config.log.format), filter);
+    let setup = Setup {
+        settings: source.text().to_owned(),
+        root: None,
+        log_format: cli.log_format.unwrap_or(config.log.format),
+        log_filter: cli.log.or_else(|| config.log.filter.clone()),
+    };
+    log::init(setup.log_format, setup.log_filter.as_deref());
     match cli.command {
         None => {
             // Nobody asked for it, so it is no output.
@@ -151,7 +171,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Collect(collect)) => in_runtime(collect.run(&config)),
         Some(Command::Seal(seal)) => in_runtime(seal.run(&config)),
         Some(Command::Enroll(enroll)) => in_runtime(enroll.run(&config)),
-        Some(Command::Run(run)) => in_runtime(run.run(&config)),
+        Some(Command::Run(run)) => in_runtime(run.run(&config, setup)),
+        Some(Command::Privileged(_)) => unreachable!("it was dispatched before the settings were read"),
     }
 }
 
@@ -169,7 +190,12 @@ fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::R
 }
 
 impl Run {
-    async fn run(self, config: &Config) -> anyhow::Result<ExitCode> {
+    async fn run(self, config: &Config, setup: Setup) -> anyhow::Result<ExitCode> {
+        let user = config.user.as_deref().map(User::find).transpose()?;
+        let launch = Launch::new(Setup {
+            root: self.root.as_deref().map(absolute).transpose()?,
+            ..setup
+        });
         let options = run::Options {
             data_dir: data_dir(self.data_dir, config),
             controller: self.controller,
@@ -177,6 +203,8 @@ impl Run {
             context: Context::new(Arc::new(config.collect.clone())),
             plans: plans(config),
             outbox_bytes_max: usize::try_from(config.uplink.buffer_bytes).unwrap_or(usize::MAX),
+            privileged: Some(launch),
+            user,
         };
         let shutdown = shutdown::on_signal().context("install signal handlers")?;
         run::run(options, shutdown).await?;
@@ -230,6 +258,12 @@ fn host(root: Option<&Utf8PathBuf>) -> anyhow::Result<Host> {
         Some(root) => Host::under(root)?,
         None => Host::system(),
     })
+}
+
+/// The child does not start where the agent did.
+fn absolute(path: &Utf8Path) -> anyhow::Result<Utf8PathBuf> {
+    path.canonicalize_utf8()
+        .with_context(|| format!("open {path} as root"))
 }
 
 fn data_dir(named: Option<Utf8PathBuf>, config: &Config) -> Utf8PathBuf {

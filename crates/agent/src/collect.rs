@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::config::collect::Settings;
 use crate::host::{Host, HostError, ProgramError};
+use crate::privileged::Privileged;
 
 pub mod arp;
 pub mod block;
@@ -131,12 +132,13 @@ pub const ALL: &[Descriptor] = &[
     zfs::KSTAT_DESCRIPTOR,
 ];
 
-/// Where a collector runs once the agent is split by privilege.
+/// Where a collector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In the part that talks to the network and has no rights.
+    /// In the part that talks to the network and needs no rights.
     Net,
-    /// In the part that may open devices and talks to nobody.
+    /// In the part that may open devices and talks to nobody: a child process with a network of its own, in which
+    /// there is nothing, so that `/proc/net` says nothing there.
     Privileged,
 }
 
@@ -174,6 +176,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// The block devices as last read; several collectors name their resources by it.
     pub inventory: Arc<block::Shared>,
+    /// The process in which [`Place::Privileged`] collectors run; `None`: they run here.
+    pub privileged: Option<Privileged>,
 }
 
 impl Context {
@@ -183,6 +187,16 @@ impl Context {
         Self {
             settings,
             inventory: Arc::default(),
+            privileged: None,
+        }
+    }
+
+    /// The same, with the collectors that need rights run by another process.
+    #[must_use]
+    pub fn with_privileged(self, privileged: Privileged) -> Self {
+        Self {
+            privileged: Some(privileged),
+            ..self
         }
     }
 }

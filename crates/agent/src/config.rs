@@ -30,6 +30,45 @@ pub struct Config {
     pub log: log::Log,
     /// The way to the controller.
     pub uplink: uplink::Uplink,
+    /// Who the part that talks to the network becomes; `None`: it stays who it is.
+    pub user: Option<String>,
+}
+
+/// Settings as they were read, not yet checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    path: Utf8PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Reads the settings. A file that was not named and does not exist is an empty one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] if it cannot be read.
+    pub fn read(named: Option<&Utf8Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Utf8Path::new(DEFAULT_PATH)).to_owned();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(ConfigError::Read { path, source }),
+        };
+        Ok(Self { path, text })
+    }
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every mistake if there are several.
+    pub fn check(&self) -> Result<Config, ConfigError> {
+        Config::parse(&self.path, &self.text)
+    }
+
+    /// Their text, TOML.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// Why there are no settings.
@@ -93,6 +132,7 @@ impl fmt::Display for Problems {
 #[serde(deny_unknown_fields, default)]
 struct RawConfig {
     data_dir: Option<Utf8PathBuf>,
+    user: Option<String>,
     collect: collect::RawCollect,
     filesystem: collect::RawFilesystem,
     smart: collect::RawSmart,
@@ -108,15 +148,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with every mistake if there are several.
     pub fn load(named: Option<&Utf8Path>) -> Result<Self, ConfigError> {
-        let path = named.unwrap_or(Utf8Path::new(DEFAULT_PATH));
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            }),
-        }
+        Source::read(named)?.check()
     }
 
     /// Checks settings given as text; `path` is for messages.
@@ -131,6 +163,9 @@ impl Config {
         let mut problems = Problems::default();
         if let Some(dir) = raw.data_dir.as_ref().filter(|dir| !dir.is_absolute()) {
             problems.note("data_dir", &format!("{dir} is not an absolute path"));
+        }
+        if raw.user.as_ref().is_some_and(String::is_empty) {
+            problems.note("user", &"is empty");
         }
         let collect = collect::validate(
             raw.collect,
@@ -148,6 +183,7 @@ impl Config {
                 collect,
                 log,
                 uplink,
+                user: raw.user,
             });
         }
         Err(ConfigError::Invalid {
@@ -166,7 +202,9 @@ impl Config {
         ];
         format!(
             "# Settings of muster-agent; this file shows the defaults.\n\n\
-             # Where identity and state are kept.\n# data_dir = \"{DEFAULT_DATA_DIR}\"\n\n{}",
+             # Where identity and state are kept.\n# data_dir = \"{DEFAULT_DATA_DIR}\"\n\n\
+             # Who the part that talks to the network becomes once the part with rights has started; unless set, it stays\n\
+             # who it is. The folder above must belong to that user.\n# user = \"muster\"\n\n{}",
             sections.join("\n")
         )
     }
@@ -204,11 +242,12 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told_at_once_with_their_keys() {
-        let text = "data_dir = \"x\"\n[collect]\ndisabled = [\"cpus\"]\n[collect.intervals]\nsmart = \"soon\"\n\
+        let text = "data_dir = \"x\"\nuser = \"\"\n[collect]\ndisabled = [\"cpus\"]\n[collect.intervals]\nsmart = \"soon\"\n\
                     load = \"1ms\"\n[smart]\nconcurrency = 0\n[log]\nformat = \"xml\"\n[uplink]\nbuffer_bytes = 1\n";
         let message = parse(text).unwrap_err().to_string();
         for key in [
             "data_dir",
+            "user",
             "collect.disabled",
             "collect.intervals.smart",
             "collect.intervals.load",

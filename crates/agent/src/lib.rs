@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod host;
 pub mod identity;
 pub mod outbox;
+pub mod privileged;
 pub mod renew;
 pub mod report;
 pub mod run;

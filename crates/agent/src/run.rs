@@ -18,15 +18,17 @@ use muster_model::Clock;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::clocks::ClockReader;
 use crate::collect::runner::{self, Handle, Plan};
-use crate::collect::{Context, Summary};
+use crate::collect::{Context, Place, Summary};
 use crate::epoch::{Epoch, EpochError, Teller};
 use crate::host::Host;
 use crate::identity::{Identity, IdentityDir, IdentityError, Machine};
 use crate::outbox::Outbox;
+use crate::privileged::{self, Launch, Privileged, RightsError, User};
 use crate::renew::Renewer;
 use crate::report::{Flush, Reporter};
 use crate::spool::{self, Keeper, Past, Spool};
@@ -56,6 +58,12 @@ pub enum RunError {
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The rights could not be given up.
+    #[error(transparent)]
+    Rights(#[from] RightsError),
+    /// The part with rights is gone for good.
+    #[error(transparent)]
+    Privileged(#[from] privileged::Lost),
     /// A part ended that should not; the agent has a defect.
     #[error("the {part} ended unexpectedly")]
     PartEnded {
@@ -79,13 +87,47 @@ pub struct Options {
     pub plans: Vec<Plan>,
     /// How many bytes of reports may wait in memory.
     pub outbox_bytes_max: usize,
+    /// How the process of the collectors that need rights is started; `None`: they run in this one.
+    pub privileged: Option<Launch>,
+    /// Who this process becomes once that one has started.
+    pub user: Option<User>,
 }
+
+impl Options {
+    /// Starts the process with rights, if there is anything for it to do, and gives up this one's.
+    fn split(&self, shutdown: &CancellationToken) -> Result<(Context, Option<Warden>), RightsError> {
+        let needs_rights = |plan: &Plan| plan.descriptor.place == Place::Privileged;
+        let launch = self.privileged.clone();
+        let launch = launch.filter(|_| self.plans.iter().any(needs_rights));
+        let started = launch.map(|launch| {
+            let launch = match self.user {
+                Some(_) => launch.only_once(),
+                None => launch,
+            };
+            Privileged::start(launch, shutdown.clone())
+        });
+        if let Some(user) = &self.user {
+            user.become_for_good()?;
+        }
+        let context = self.context.clone();
+        Ok(match started {
+            Some((privileged, warden)) => (context.with_privileged(privileged), Some(warden)),
+            None => (context, None),
+        })
+    }
+}
+
+/// The task that keeps the process with rights.
+type Warden = AbortOnDropHandle<Result<(), privileged::Lost>>;
 
 /// Runs the agent until `shutdown`.
 ///
 /// # Errors
 /// [`RunError`] if it can't start or one of its parts has a defect.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    // First of all, so that whatever is written from now on belongs to whom the agent stays.
+    let shutdown = shutdown.child_token();
+    let (context, warden) = options.split(&shutdown)?;
     let dir = IdentityDir::below(&options.data_dir);
     let identity = dir.load()?;
     let _lock = DataLock::take(&options.data_dir)?;
@@ -100,8 +142,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         epoch = epoch.number(),
         "agent starts"
     );
-    let parts = Parts::start(&options, (dir, identity), &epoch, &shutdown).await?;
+    let parts = Parts::start(&options, &context, (dir, identity), &epoch, &shutdown).await?;
     let outbox = Arc::clone(&parts.outbox);
+    let warden = tokio::spawn(end_with(warden, shutdown.clone()));
     match parts.until(&shutdown).await? {
         End::Delivered => epoch.end_cleanly(outbox.has_told_ends()),
         End::Kept => {
@@ -110,7 +153,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         }
         End::Lost => warn!("not everything was delivered before the end, and not all of it is kept"),
     }
-    Ok(())
+    let part = "privileged process's keeper";
+    Ok(warden.await.map_err(|_| RunError::PartEnded { part })??)
+}
+
+/// Ends the agent in order when the process with rights is lost for good; its service manager starts both again.
+async fn end_with(warden: Option<Warden>, shutdown: CancellationToken) -> Result<(), privileged::Lost> {
+    let Some(warden) = warden else {
+        return Ok(());
+    };
+    let result = warden.await.unwrap_or(Ok(()));
+    shutdown.cancel();
+    result
 }
 
 /// What became of the epoch's reports.
@@ -140,6 +194,7 @@ struct Parts {
 impl Parts {
     async fn start(
         options: &Options,
+        context: &Context,
         (dir, identity): (IdentityDir, Identity),
         epoch: &Epoch,
         shutdown: &CancellationToken,
@@ -170,11 +225,11 @@ impl Parts {
             .with_control(control_tx)
             .with_good_time(options.data_dir.join("last-good-time"), &identity);
         let figures = keeper.as_ref().map(Keeper::figures).unwrap_or_default();
-        let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures);
+        let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures)
+            .with_privileged(context.privileged.clone());
         let (heartbeat_tx, heartbeat_only) = watch::channel(false);
 
-        let (handle, collectors) =
-            runner::spawn(&options.plans, &host, &options.context, &ticks_tx, shutdown);
+        let (handle, collectors) = runner::spawn(&options.plans, &host, context, &ticks_tx, shutdown);
         let mut helpers = JoinSet::new();
         let watch = shutdown.clone();
         helpers.spawn(async move {

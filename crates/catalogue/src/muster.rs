@@ -7,6 +7,7 @@ metrics! {
     MUSTER_AGENT_DROPPED_REPORTS_TOTAL = Counter "muster_agent_dropped_reports_total" "" "Reports dropped because the agent had no room for them";
     MUSTER_AGENT_INFO = Gauge "muster_agent_info" "" "1, with the agent's version as label";
     MUSTER_AGENT_OUTBOX_BYTES = Gauge "muster_agent_outbox_bytes" "bytes" "Memory that unacknowledged reports take";
+    MUSTER_AGENT_PRIVILEGED_RESTARTS_TOTAL = Counter "muster_agent_privileged_restarts_total" "" "How often the agent's process with rights had to be started again";
     MUSTER_AGENT_RECONNECTS_TOTAL = Counter "muster_agent_reconnects_total" "" "How often the agent has connected again";
     MUSTER_AGENT_SPOOL_BYTES = Gauge "muster_agent_spool_bytes" "bytes" "Room on disk that unacknowledged reports take";
     MUSTER_AGENT_SPOOL_FAILURES_TOTAL = Counter "muster_agent_spool_failures_total" "" "How often the disk refused to keep reports";

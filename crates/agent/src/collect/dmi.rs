@@ -2,13 +2,15 @@
 
 use muster_catalogue::NODE_DMI_INFO;
 
-use super::Descriptor;
 use super::reading::{FileCollector, Reading, every_minute};
+use super::{Descriptor, Place};
 use crate::host::HostError;
 
-/// The dmi collector.
-pub const DESCRIPTOR: Descriptor =
-    every_minute("dmi", "what the firmware says the machine is", |_| Box::new(DMI));
+/// The dmi collector. Only root may read the serial numbers.
+pub const DESCRIPTOR: Descriptor = Descriptor {
+    place: Place::Privileged,
+    ..every_minute("dmi", "what the firmware says the machine is", |_| Box::new(DMI))
+};
 
 const DMI: FileCollector = FileCollector {
     name: DESCRIPTOR.name,

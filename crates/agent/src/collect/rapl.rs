@@ -5,20 +5,23 @@ use std::collections::BTreeMap;
 use muster_catalogue::NODE_RAPL_JOULES;
 use muster_parse::hwmon::clean;
 
-use super::Descriptor;
 use super::reading::{FileCollector, Reading, every_15s};
+use super::{Descriptor, Place};
 use crate::host::HostError;
 
 /// Zones told of.
 const ZONES_MAX: usize = 64;
 const ROOT: &str = "/sys/class/powercap";
 
-/// The rapl collector.
-pub const DESCRIPTOR: Descriptor = every_15s(
-    "rapl",
-    "energy that processors and memory took, from /sys/class/powercap",
-    |_| Box::new(RAPL),
-);
+/// The rapl collector. Only root may read the counters, because they tell what others compute.
+pub const DESCRIPTOR: Descriptor = Descriptor {
+    place: Place::Privileged,
+    ..every_15s(
+        "rapl",
+        "energy that processors and memory took, from /sys/class/powercap",
+        |_| Box::new(RAPL),
+    )
+};
 
 const RAPL: FileCollector = FileCollector {
     name: DESCRIPTOR.name,

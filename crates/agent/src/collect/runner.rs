@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
-use super::{CollectError, Collector, Context, Descriptor, Outcome, Summary, Tick};
+use super::{CollectError, Collector, Context, Descriptor, Outcome, Place, Summary, Tick};
 use crate::host::Host;
+use crate::privileged::{Privileged, PrivilegedError};
 
 /// Requests that may wait for one collector; more are answered by the same run.
 const REQUESTS_MAX: usize = 16;
@@ -255,6 +256,7 @@ pub struct Runner {
     context: Context,
     collector: Option<Box<dyn Collector>>,
     last_outcome: Option<RunOutcome>,
+    is_silent: bool,
 }
 
 impl Runner {
@@ -267,6 +269,16 @@ impl Runner {
             context,
             collector: None,
             last_outcome: None,
+            is_silent: false,
+        }
+    }
+
+    /// The same for a process whose parent tells of failures.
+    #[must_use]
+    pub fn silent(descriptor: &'static Descriptor, host: Host, context: Context) -> Self {
+        Self {
+            is_silent: true,
+            ..Self::new(descriptor, host, context)
         }
     }
 
@@ -274,7 +286,11 @@ impl Runner {
     pub async fn run_once(&mut self, interval: Duration) -> Tick {
         let started_ms = self.host.now_ms();
         let began = self.host.instant();
-        let (outcome, message, facts) = match self.attempt().await {
+        let attempt = match self.elsewhere() {
+            Some(privileged) => attempt_elsewhere(&privileged, self.descriptor).await,
+            None => self.attempt().await,
+        };
+        let (outcome, message, facts) = match attempt {
             Ok(Outcome::Facts(facts)) => (RunOutcome::Facts, String::new(), Some(facts)),
             Ok(Outcome::Absent { reason }) => (RunOutcome::Absent, reason, None),
             Err(Failure::Collect(error)) => (RunOutcome::Failed, ErrorChain(&error).to_string(), None),
@@ -283,6 +299,8 @@ impl Runner {
                 (RunOutcome::TimedOut, format!("gave up after {timeout_s} s"), None)
             }
             Err(Failure::Panicked(message)) => (RunOutcome::Panicked, message, None),
+            Err(Failure::Elsewhere(error)) => (RunOutcome::Failed, error.to_string(), None),
+            Err(Failure::Told { outcome, message }) => (outcome, message, None),
         };
         let took = began.elapsed();
         self.log(outcome, &message, took);
@@ -301,6 +319,12 @@ impl Runner {
                 NODE_SCRAPE_COLLECTOR_SUCCESS.sample(labels, success),
             ],
         }
+    }
+
+    /// Where the collector runs, if not here.
+    fn elsewhere(&self) -> Option<Privileged> {
+        let privileged = self.context.privileged.clone();
+        privileged.filter(|_| self.descriptor.place == Place::Privileged)
     }
 
     async fn attempt(&mut self) -> Result<Outcome, Failure> {
@@ -329,7 +353,7 @@ impl Runner {
     fn log(&mut self, outcome: RunOutcome, message: &str, took: Duration) {
         let (collector, duration_ms) = (self.descriptor.name, whole_ms(took));
         let is_news = self.last_outcome.replace(outcome) != Some(outcome);
-        if is_news && !outcome.is_success() {
+        if is_news && !outcome.is_success() && !self.is_silent {
             warn!(
                 collector,
                 outcome = outcome.as_str(),
@@ -353,6 +377,29 @@ enum Failure {
     Collect(CollectError),
     TimedOut,
     Panicked(String),
+    /// The process in which it runs was lost.
+    Elsewhere(PrivilegedError),
+    /// The process in which it runs says so.
+    Told {
+        outcome: RunOutcome,
+        message: String,
+    },
+}
+
+/// Has the collector run in the privileged process, which keeps its time and contains its panics.
+async fn attempt_elsewhere(
+    privileged: &Privileged,
+    descriptor: &'static Descriptor,
+) -> Result<Outcome, Failure> {
+    let collected = privileged.collect(descriptor).await.map_err(Failure::Elsewhere)?;
+    match (collected.outcome, collected.facts) {
+        (RunOutcome::Facts, Some(facts)) => Ok(Outcome::Facts(facts)),
+        (RunOutcome::Absent, _) => Ok(Outcome::absent(collected.message)),
+        (outcome, _) => Err(Failure::Told {
+            outcome,
+            message: collected.message,
+        }),
+    }
 }
 
 fn panic_message(error: tokio::task::JoinError) -> String {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::collect::Tick;
 use crate::host::Host;
 use crate::outbox::Outbox;
+use crate::privileged::Privileged;
 use crate::spool::Figures;
 use crate::uplink::AGENT_VERSION;
 
@@ -24,6 +25,7 @@ pub(super) struct Own {
     outbox: Arc<Outbox>,
     connections: Arc<AtomicU64>,
     spool: Arc<Figures>,
+    privileged: Option<Privileged>,
 }
 
 impl Own {
@@ -38,7 +40,13 @@ impl Own {
             outbox,
             connections,
             spool,
+            privileged: None,
         }
+    }
+
+    /// The same, which also tells of the process with rights.
+    pub(super) fn with_privileged(self, privileged: Option<Privileged>) -> Self {
+        Self { privileged, ..self }
     }
 
     /// Sends a tick on each interval until nobody takes it, and none while only heartbeats are wanted.
@@ -87,7 +95,10 @@ impl Own {
             catalogue::MUSTER_AGENT_SPOOL_LOST_REPORTS_TOTAL
                 .sample(Labels::of(&[("reason", reason)]), count as f64)
         };
-        vec![
+        let restarts = self.privileged.as_ref().map(|privileged| {
+            catalogue::MUSTER_AGENT_PRIVILEGED_RESTARTS_TOTAL.sample(none(), privileged.restarts() as f64)
+        });
+        let mut samples = vec![
             catalogue::MUSTER_AGENT_INFO.sample(Labels::of(&[("version", AGENT_VERSION)]), 1.0),
             catalogue::MUSTER_AGENT_OUTBOX_BYTES.sample(none(), stats.held_bytes as f64),
             catalogue::MUSTER_AGENT_UNACKED_REPORTS.sample(none(), stats.held_reports as f64),
@@ -104,6 +115,8 @@ impl Own {
             catalogue::MUSTER_AGENT_SPOOL_THINNED_SAMPLES_TOTAL.sample(none(), spool_thinned as f64),
             lost("buffer_full", stats.dropped_reports),
             lost("damaged", stats.damaged_reports),
-        ]
+        ];
+        samples.extend(restarts);
+        samples
     }
 }

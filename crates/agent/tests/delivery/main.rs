@@ -8,6 +8,7 @@ mod enrolment;
 mod impostors;
 mod lanes;
 mod pki;
+mod privileged;
 mod renewal;
 mod stream;
 mod whole;

@@ -57,6 +57,8 @@ impl Agent {
             context: Context::new(Arc::default()),
             plans: plans(),
             outbox_bytes_max: 1024 * 1024,
+            privileged: None,
+            user: None,
         };
         let shutdown = CancellationToken::new();
         let task = AbortOnDropHandle::new(tokio::spawn(run(options, shutdown.clone())));
@@ -169,6 +171,8 @@ async fn without_an_identity_nothing_starts() {
         context: Context::default(),
         plans: Vec::new(),
         outbox_bytes_max: 1024 * 1024,
+        privileged: None,
+        user: None,
     };
     let error = run(options, CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("muster-agent enroll"), "{error}");

@@ -94,6 +94,8 @@ const BOUNDARIES: &[Boundary] = &[
         within: &[],
         home: &[
             "crates/agent/src/host",
+            // The agent starts itself.
+            "crates/agent/src/privileged/parent.rs",
             "crates/cli/src/up",
             "crates/xtask/src/process.rs",
         ],

@@ -1,0 +1,247 @@
+//! The process with rights: no network, no settings of its own, no arguments from outside; asked for a collector by
+//! name, it runs it and says what it found.
+//!
+//! One thread, and a task for each collector that was ever asked for; one run of each at a time. It ends when its
+//! socket ends, and with its parent whatever happens. Signals for the whole group (a terminal, a service manager) are
+//! the parent's business: the child waits for the socket.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use muster_base::{ErrorChain, log};
+use muster_model::RunOutcome;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::confine::{ConfineError, Confined, confine};
+use super::frame::{self, FROM_CHILD_BYTES_MAX, FrameError, TO_CHILD_BYTES_MAX};
+use super::message::{Answer, Answered, MessageError, Ran, Setup, ToChild, decode, encode};
+use crate::collect::runner::Runner;
+use crate::collect::{Context, Descriptor, Place, Tick};
+use crate::config::{Config, ConfigError};
+use crate::host::{Host, HostError};
+
+/// How long the settings may take to come.
+const SETUP_MAX: Duration = Duration::from_secs(10);
+/// Answers that wait for the socket; when full, collectors wait.
+const ANSWERS_MAX: usize = 4;
+/// How long the end waits for file work that may hang.
+const END_MAX: Duration = Duration::from_millis(200);
+
+/// Why the child ended before its socket did.
+#[derive(Debug, Error)]
+enum ChildError {
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error("start the privileged process")]
+    Start(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("no settings came within {} s", SETUP_MAX.as_secs())]
+    NoSetup,
+    #[error("settings came twice")]
+    SecondSetup,
+    #[error("a collection was asked for before the settings came")]
+    SetupMissing,
+}
+
+/// Runs the child of process `parent` until its socket ends.
+#[must_use]
+pub fn main(parent: i32) -> ExitCode {
+    match run(parent) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Logging may not have begun.
+            let _ = writeln!(io::stderr(), "muster-agent privileged: {}", ErrorChain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(parent: i32) -> Result<(), ChildError> {
+    let confined = confine(parent)?;
+    // One thread: it costs the least memory, and what blocks has threads that come and go.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(confined));
+    runtime.shutdown_timeout(END_MAX);
+    result
+}
+
+async fn serve(confined: Confined) -> Result<(), ChildError> {
+    // Taken and never looked at.
+    let _signals = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
+    .into_iter()
+    .map(signal)
+    .collect::<Result<Vec<_>, _>>()?;
+    confined.socket.set_nonblocking(true)?;
+    let (mut reading, writing) = UnixStream::from_std(confined.socket)?.into_split();
+    let first = tokio::time::timeout(SETUP_MAX, frame::read(&mut reading, TO_CHILD_BYTES_MAX));
+    let Some(first) = first.await.map_err(|_| ChildError::NoSetup)?? else {
+        return Ok(());
+    };
+    let ToChild::Setup(setup) = decode(&first)? else {
+        return Err(ChildError::SetupMissing);
+    };
+    let mut lanes = Lanes::new(&setup, writing)?;
+    match confined.network {
+        None => debug!("privileged process has no network"),
+        Some(error) => info!(
+            error = %ErrorChain(&error),
+            "privileged process keeps the machine's network: it may not make one of its own"
+        ),
+    }
+    while let Some(message) = frame::read(&mut reading, TO_CHILD_BYTES_MAX).await? {
+        match decode(&message)? {
+            ToChild::Setup(_) => return Err(ChildError::SecondSetup),
+            ToChild::Collect { id, collector } => lanes.ask(id, &collector).await,
+        }
+    }
+    Ok(())
+}
+
+/// The collectors that were asked for, each with its task; dropping it ends them.
+struct Lanes {
+    host: Host,
+    context: Context,
+    lanes: BTreeMap<&'static str, mpsc::Sender<u64>>,
+    answers_tx: mpsc::Sender<Answer>,
+    tasks: JoinSet<()>,
+}
+
+impl Lanes {
+    fn new(setup: &Setup, socket: OwnedWriteHalf) -> Result<Self, ChildError> {
+        let config = Config::parse(Utf8Path::new("settings"), &setup.settings)?;
+        log::init(setup.log_format, setup.log_filter.as_deref());
+        let host = match &setup.root {
+            Some(root) => Host::under(root)?,
+            None => Host::system(),
+        };
+        let (answers_tx, answers_rx) = mpsc::channel(ANSWERS_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(write_answers(socket, answers_rx));
+        Ok(Self {
+            host,
+            context: Context::new(Arc::new(config.collect)),
+            lanes: BTreeMap::new(),
+            answers_tx,
+            tasks,
+        })
+    }
+
+    /// Has a collector run, or says why not.
+    async fn ask(&mut self, id: u64, name: &str) {
+        let refusal = match Descriptor::find(name) {
+            None => "there is no such collector",
+            Some(found) if found.place != Place::Privileged => "this collector needs no rights",
+            Some(found) => match self.lane(found).try_send(id) {
+                Ok(()) => return,
+                Err(_) => "the collector runs already",
+            },
+        };
+        warn!(collector = name, why = refusal, "collection refused");
+        let answer = Answer {
+            id,
+            result: Answered::Refused(refusal.to_owned()),
+        };
+        // Nobody takes answers when the socket has failed; reading it ends the process then.
+        let _ = self.answers_tx.send(answer).await;
+    }
+
+    fn lane(&mut self, descriptor: &'static Descriptor) -> &mpsc::Sender<u64> {
+        self.lanes.entry(descriptor.name).or_insert_with(|| {
+            let (asked_tx, asked_rx) = mpsc::channel(1);
+            let runner = Runner::silent(descriptor, self.host.clone(), self.context.clone());
+            let run = run_lane(runner, descriptor.interval, asked_rx, self.answers_tx.clone());
+            self.tasks.spawn(run);
+            asked_tx
+        })
+    }
+}
+
+async fn run_lane(
+    mut runner: Runner,
+    interval: Duration,
+    mut asked_rx: mpsc::Receiver<u64>,
+    answers_tx: mpsc::Sender<Answer>,
+) {
+    while let Some(id) = asked_rx.recv().await {
+        let tick = runner.run_once(interval).await;
+        let result = Answered::Ran(ran(tick));
+        if answers_tx.send(Answer { id, result }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn ran(tick: Tick) -> Ran {
+    Ran {
+        outcome: tick.outcome,
+        message: tick.message,
+        duration_ms: tick.duration_ms,
+        facts: tick.facts.map(Into::into),
+    }
+}
+
+async fn write_answers(mut socket: OwnedWriteHalf, mut answers_rx: mpsc::Receiver<Answer>) {
+    while let Some(answer) = answers_rx.recv().await {
+        let id = answer.id;
+        let message = encode(&answer).unwrap_or_default();
+        drop(answer);
+        let written = match message.len() {
+            0 => {
+                write_failure(
+                    &mut socket,
+                    id,
+                    "what was found cannot be written down".to_owned(),
+                )
+                .await
+            }
+            bytes if FROM_CHILD_BYTES_MAX < bytes => {
+                let why =
+                    format!("what was found takes {bytes} bytes, more than {FROM_CHILD_BYTES_MAX} may be");
+                write_failure(&mut socket, id, why).await
+            }
+            _ => frame::write(&mut socket, &message, FROM_CHILD_BYTES_MAX).await,
+        };
+        if let Err(error) = written {
+            debug!(error = %ErrorChain(&error), "answer can't be given");
+            return;
+        }
+    }
+}
+
+async fn write_failure(socket: &mut OwnedWriteHalf, id: u64, message: String) -> Result<(), FrameError> {
+    let failed = Ran {
+        outcome: RunOutcome::Failed,
+        message,
+        duration_ms: 0,
+        facts: None,
+    };
+    let answer = Answer {
+        id,
+        result: Answered::Ran(failed),
+    };
+    let message = encode(&answer).unwrap_or_default();
+    frame::write(socket, &message, FROM_CHILD_BYTES_MAX).await
+}
