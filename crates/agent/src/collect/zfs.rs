@@ -222,6 +222,7 @@ impl Zfs {
                         compression: root.and_then(|root: &Dataset| root.text("compression")),
                         scrub_limit_s: self.settings.scrub_warning_after.map(|limit| limit.as_secs()),
                         kernel_state: read.states.get(&pool.name).copied().flatten(),
+                        inventory: Some(inventory),
                     };
                     if let Some(resource) = pool::describe(draft, pool, &around) {
                         link(draft, &resource.key, pool, inventory);
@@ -334,19 +335,7 @@ fn link(draft: &mut Draft, key: &ResourceKey, pool: &Pool, inventory: &Inventory
         if matches!(vdev.class, Class::Cache | Class::Spare) {
             continue;
         }
-        let was = vdev.note.as_deref().and_then(|note| {
-            let rest = note.strip_prefix("was ")?;
-            Some(rest.split("  ").next().unwrap_or(rest))
-        });
-        // A device that is missing may still be there by its old name: then it is another one's by now.
-        let path = vdev.path.as_deref().unwrap_or(&vdev.name);
-        let found = match was {
-            Some(_) => None,
-            None => inventory
-                .key_of_path(path)
-                .or_else(|| inventory.key_of_path(&vdev.name)),
-        };
-        if let Some(carrier) = found {
+        if let Some(carrier) = pool::carrier(vdev, inventory) {
             draft.rests_on(key, carrier);
         }
     }

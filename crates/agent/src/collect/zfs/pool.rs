@@ -16,6 +16,7 @@ use muster_parse::zpool::{Class, Pool, Scan, ScanKind, ScanState, State, Vdev};
 
 use super::time::{shown, unix_s};
 use super::verdict::{Verdict, judge, judge_scrub};
+use crate::collect::block::Inventory;
 use crate::collect::draft::{Draft, bounded_key};
 
 /// Below this a rate says nothing of when a scan ends: zpool itself does not dare to say then.
@@ -40,6 +41,20 @@ pub(super) struct Around<'a> {
     pub(super) scrub_limit_s: Option<u64>,
     /// Its state as the kernel says.
     pub(super) kernel_state: Option<State>,
+    /// The block devices, to say which of them each vdev is.
+    pub(super) inventory: Option<&'a Inventory>,
+}
+
+/// The device that a vdev is. What is gone for good is none any more.
+pub(super) fn carrier<'i>(vdev: &Vdev, inventory: &'i Inventory) -> Option<&'i ResourceKey> {
+    // A device that is missing may still be there by its old name: then it is another one's by now.
+    if vdev.note.as_deref().is_some_and(|note| note.starts_with("was ")) {
+        return None;
+    }
+    let path = vdev.path.as_deref().unwrap_or(&vdev.name);
+    inventory
+        .key_of_path(path)
+        .or_else(|| inventory.key_of_path(&vdev.name))
 }
 
 /// The key of a pool, by its id, else by its name.
@@ -73,7 +88,7 @@ pub(super) fn describe(draft: &mut Draft, pool: &Pool, around: &Around<'_>) -> O
         .set("checkpoint", pool.checkpoint.clone())
         .set("expansion", pool.expansion.clone());
     sizes(&mut resource, around.listed);
-    members(&mut resource, pool);
+    members(&mut resource, pool, around);
     if let Some(scan) = latest(pool) {
         scan_fields(&mut resource, scan, around);
     }
@@ -220,7 +235,7 @@ fn sizes(resource: &mut Resource, listed: Option<&Listed>) {
         .set("read_only", listed.is_read_only);
 }
 
-fn members(resource: &mut Resource, pool: &Pool) {
+fn members(resource: &mut Resource, pool: &Pool, around: &Around<'_>) {
     let count = |is_it: fn(Class) -> bool| {
         let found = pool.leaves().filter(|vdev| is_it(vdev.class)).count();
         u64::try_from(found).ok()
@@ -249,11 +264,11 @@ fn members(resource: &mut Resource, pool: &Pool) {
             "damaged_files",
             Some(Attribute::List(pool.errors.files.clone())).filter(|_| !pool.errors.files.is_empty()),
         )
-        .set("vdevs", tree(pool));
+        .set("vdevs", tree(pool, around.inventory));
 }
 
 /// The tree as JSON, a list in which `parent` is the place of the one above; shorter than what an attribute may hold.
-fn tree(pool: &Pool) -> Option<String> {
+fn tree(pool: &Pool, inventory: Option<&Inventory>) -> Option<String> {
     if pool.vdevs.is_empty() {
         return None;
     }
@@ -262,6 +277,9 @@ fn tree(pool: &Pool) -> Option<String> {
         let rows: Vec<serde_json::Value> = pool.vdevs[..count]
             .iter()
             .map(|vdev| {
+                let resource = inventory
+                    .filter(|_| vdev.is_leaf())
+                    .and_then(|inventory| carrier(vdev, inventory));
                 serde_json::json!({
                     "name": vdev.name,
                     "class": vdev.class.as_str(),
@@ -274,6 +292,7 @@ fn tree(pool: &Pool) -> Option<String> {
                     "slow_ios": vdev.slow_ios,
                     "note": vdev.note,
                     "path": vdev.path,
+                    "resource": resource,
                 })
             })
             .collect();

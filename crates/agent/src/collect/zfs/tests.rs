@@ -374,6 +374,30 @@ async fn pools_have_sizes_datasets_and_the_series_of_zfs_exporter() {
 }
 
 #[tokio::test]
+async fn the_tree_says_which_resource_each_of_its_disks_is() {
+    let root = Root::new();
+    for (name, place) in [("vdg", "pci0/virtio1"), ("vdh", "pci0/virtio2")] {
+        let serial = format!("LAB-{name}");
+        root.disk(name, place, &[("size", "524288"), ("serial", serial.as_str())]);
+    }
+    root.write(
+        "muster/run/zpool/status",
+        fixture("zpool_status/bookworm-vdevs-Lpt.txt"),
+    );
+    let facts = collect(&mut collector(), &root.host()).await;
+    let tank = pool(&facts, "tank");
+    let links = facts.links.iter().filter(|link| link.from == tank.key);
+    let mut linked: Vec<&str> = links.map(|link| link.to.as_str()).collect();
+    let tree: serde_json::Value = serde_json::from_str(text(tank, "vdevs").unwrap()).unwrap();
+    let told = tree.as_array().unwrap().iter();
+    let mut told: Vec<&str> = told.filter_map(|vdev| vdev["resource"].as_str()).collect();
+    linked.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(told.len(), 2, "{tree:#}");
+    assert_eq!(told, linked, "files are no resources, groups neither");
+}
+
+#[tokio::test]
 async fn a_scrub_that_is_overdue_is_a_warning_unless_the_settings_say_otherwise() {
     let root = Root::new();
     recorded(&root);
