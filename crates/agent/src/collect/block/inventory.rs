@@ -16,6 +16,8 @@ use crate::host::{Files, Host, HostError, ProgramCall};
 
 /// A reading older than this is not used again, even if no change shows.
 const AGE_MAX: Duration = Duration::from_secs(300);
+/// Longest that one collector waits for the reading of another; far less than any of them may take.
+const TURN_MAX: Duration = Duration::from_secs(3);
 /// When lsblk is given up.
 const LSBLK_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -192,8 +194,13 @@ impl Shared {
     /// # Errors
     /// [`HostError`] if the devices cannot be read.
     pub async fn refresh(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.take_turn().await;
         self.read(host).await
+    }
+
+    /// Waits for whoever reads, but not for one whom a dying disk keeps: that must not keep the others too.
+    async fn take_turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        tokio::time::timeout(TURN_MAX, self.turn.lock()).await.ok()
     }
 
     async fn read(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
@@ -223,7 +230,7 @@ impl Shared {
     /// # Errors
     /// As [`Shared::refresh`].
     pub async fn current(&self, host: &Host) -> Result<Arc<Inventory>, HostError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.take_turn().await;
         let fingerprint = host.blocking("block devices", |files| {
             let names = files.list("/sys/block")?.unwrap_or_default();
             Ok(node::fingerprint(files, &names))
