@@ -180,8 +180,9 @@ async fn detailed_health_is_never_better_than_what_is_known() {
         report.resources = vec![Resource::new(ResourceKind::Device, key, "zram0")];
     })
     .await;
-    let listed = app.get("/api/infrastructure/devices").await.json();
-    assert_eq!(listed["total"], 2, "{listed}");
+    let devices = format!("/api/infrastructure/servers/{server}/storage/devices");
+    let listed = app.get(&devices).await.json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
     let degraded = app.get(PATH).await.json();
     assert_eq!(degraded["status"], "degraded", "{degraded}");
     assert_eq!(
