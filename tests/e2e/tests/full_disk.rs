@@ -22,22 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MOUNTS: &str = "\
 22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
-28 27 8:2 / /home rw,relatime - ext4 /dev/sda2 rw
 ";
+const HOME: &str = "28 27 8:2 / /home rw,relatime - ext4 /dev/sda2 rw\n";
 /// How a record of the spool begins, and at which multiples.
 const RECORD: u32 = 0x4d52_4543;
 const ALIGN: usize = 64;
 
-/// What the server that is watched says of its own filesystems.
-fn write_root(root: &Path, free_blocks: u64) -> Result<()> {
-    let statfs = format!(
-        "{{\"/\":{{\"bsize\":4096,\"blocks\":1000,\"bfree\":900,\"bavail\":900,\"files\":100,\"ffree\":90,\"readonly\":false}},\
-         \"/home\":{{\"bsize\":4096,\"blocks\":1000,\"bfree\":{free_blocks},\"bavail\":{free_blocks},\"files\":100,\"ffree\":90,\"readonly\":false}}}}"
-    );
+/// What the server that is watched says of its own filesystems; one of them comes and goes.
+fn write_root(root: &Path, has_home: bool) -> Result<()> {
+    let statfs = "{\"bsize\":4096,\"blocks\":1000,\"bfree\":900,\"bavail\":900,\"files\":100,\"ffree\":90,\"readonly\":false}";
+    let statfs = format!("{{\"/\":{statfs},\"/home\":{statfs}}}");
+    let mounts = format!("{MOUNTS}{}", if has_home { HOME } else { "" });
     for (file, text) in [
         ("proc/sys/kernel/hostname", "full-disk\n"),
         ("proc/loadavg", "0.10 0.20 0.30 1/100 4242\n"),
-        ("proc/self/mountinfo", MOUNTS),
+        ("proc/self/mountinfo", &mounts),
         ("muster/statfs.json", &statfs),
     ] {
         let path = root.join(file);
@@ -107,7 +106,7 @@ impl Watched {
             return Ok(None);
         };
         std::fs::write(world.dir().join("agent.toml"), SETTINGS)?;
-        write_root(&root, 900)?;
+        write_root(&root, true)?;
         let enrolled = world.enroll("agent", &world.token_file(1)?)?;
         let told = String::from_utf8_lossy(&enrolled.stderr).into_owned();
         ensure!(enrolled.status.success(), "{told}");
@@ -153,7 +152,7 @@ impl Watched {
     /// Without a controller what alerts depend on is kept, in room that was taken for it before.
     async fn keeps_what_is_urgent(&mut self) -> Result<()> {
         let before: usize = records(&self.data, true)?.iter().sum();
-        write_root(&self.root, 0)?;
+        write_root(&self.root, false)?;
         self.until(async || {
             let now: usize = records(&self.data, true)?.iter().sum();
             ensure!(before < now, "{now} urgent reports are kept, {before} before");
