@@ -190,4 +190,40 @@ mod tests {
         );
         assert!(facts.problems.is_empty(), "{:?}", facts.problems);
     }
+
+    #[test]
+    fn layers_are_known_by_the_ids_that_their_members_carry() {
+        let text = r#"{"blockdevices":[
+            {"name":"sda","type":"disk","model":"M","serial":"S123","fstype":"linux_raid_member",
+             "uuid":"4eb7912d-d05a-9a45-fcb3-4d9d19344810","children":[
+                {"name":"md0","type":"raid1","fstype":"crypto_LUKS","uuid":"59cbdfa1-9b78-4dca-a1b3-1d504128da99","children":[
+                    {"name":"secret","kname":"dm-0","type":"crypt","fstype":"LVM2_member","uuid":"x","children":[
+                        {"name":"vg--a-home","kname":"dm-1","type":"lvm","fstype":"ext4","uuid":"0aa1","mountpoints":["/home"]}]}]}]},
+            {"name":"sdb","type":"disk","wwn":"0x600508b400105e21","children":[
+                {"name":"mpatha","kname":"dm-2","type":"mpath","children":[
+                    {"name":"mpatha1","kname":"dm-3","type":"part","fstype":"btrfs","uuid":"C74B","mountpoints":["/srv"]}]}]}]}"#;
+        let facts = parse(Utf8Path::new("x"), text);
+        assert!(facts.problems.is_empty(), "{:?}", facts.problems);
+        let links: Vec<_> = facts
+            .links
+            .iter()
+            .map(|link| format!("{} > {}", link.from, link.to))
+            .collect();
+        for expected in [
+            "filesystem:0aa1:/home > volume:lvm:name/vg-a/home",
+            "volume:lvm:name/vg-a/home > mapping:crypt:59cbdfa1-9b78-4dca-a1b3-1d504128da99",
+            "mapping:crypt:59cbdfa1-9b78-4dca-a1b3-1d504128da99 > pool:mdadm:4eb7912d:d05a9a45:fcb34d9d:19344810",
+            "pool:mdadm:4eb7912d:d05a9a45:fcb34d9d:19344810 > device:serial:M:S123",
+            "filesystem:C74B:/srv > pool:btrfs:c74b",
+            "pool:btrfs:c74b > partition:multipath:3600508b400105e21:1",
+            "partition:multipath:3600508b400105e21:1 > mapping:multipath:3600508b400105e21",
+            "mapping:multipath:3600508b400105e21 > device:wwn:0x600508b400105e21",
+        ] {
+            assert!(
+                links.iter().any(|link| link == expected),
+                "{expected}: {links:#?}"
+            );
+        }
+        assert_eq!(links.len(), 8, "{links:#?}");
+    }
 }

@@ -29,14 +29,16 @@ pub(crate) fn nodes(forest: &[BlockDevice]) -> Vec<Node> {
 /// What lies on a disk or partition: crypt, RAID, LVM. Without the column TYPE, device names tell.
 fn is_layer(device: &BlockDevice) -> bool {
     match device.kind.as_deref() {
-        Some(kind) => !matches!(kind, "disk" | "part" | "loop" | "rom"),
+        // kpartx makes partitions of multipath devices as devices of their own.
+        Some("part") => Class::of(device.key()) == Class::DeviceMapper,
+        Some(kind) => !matches!(kind, "disk" | "loop" | "rom"),
         None => matches!(Class::of(device.key()), Class::DeviceMapper | Class::Md),
     }
 }
 
 fn is_partition(device: &BlockDevice, parents: &[&str]) -> bool {
     match device.kind.as_deref() {
-        Some(kind) => kind == "part",
+        Some(kind) => kind == "part" && Class::of(device.key()) != Class::DeviceMapper,
         None => parents
             .first()
             .is_some_and(|parent| device.key().starts_with(parent)),
@@ -65,6 +67,12 @@ fn layer<'a>(
     let kind = device.kind.as_deref().unwrap_or_default();
     let is_array = kind.starts_with("raid") || kind.starts_with("md") || kind == "linear" || kind == "faulty";
     Some(match kind {
+        "part" => {
+            let digits = device.name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+            Layer::Partition {
+                number: device.name[digits..].parse().unwrap_or(0),
+            }
+        }
         "lvm" => Layer::Lvm(LogicalVolume::of_name(&device.name, None)),
         "crypt" => Layer::Crypt {
             uuid: shared("crypto_LUKS"),
@@ -146,6 +154,7 @@ fn node<'a>(device: &BlockDevice, parents: &[&str], find: &impl Fn(&str) -> Opti
 /// Without the column KNAME only the type tells that the name is device mapper's.
 fn is_mapped(device: &BlockDevice) -> bool {
     matches!(device.kind.as_deref(), Some("lvm" | "crypt" | "mpath" | "dm"))
+        || is_layer(device) && device.kind.as_deref() == Some("part")
 }
 
 /// A partition's number is what its name adds to the disk's: `sda1`, `nvme0n1p2`.
