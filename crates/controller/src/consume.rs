@@ -39,6 +39,8 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// How soon after a step the next one may begin, unless records are waiting that did not fit the last one: what arrives
 /// in between is applied together. A transaction costs more than the reports in it.
 const PACE: Duration = Duration::from_millis(50);
+/// Longest pause before records are tried again: what was acknowledged can't be asked for until then.
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Why a consumer did not take records. Nothing of them was applied.
 #[derive(Debug, Error)]
@@ -269,7 +271,7 @@ struct Feed<C> {
 impl<C: Consumer> Feed<C> {
     async fn run(mut self, mut limit: watch::Receiver<i64>) {
         let stop = self.feeder.stop.clone();
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut backoff = Backoff::new(Duration::from_millis(100), RETRY_MAX);
         loop {
             let upto = tokio::select! {
                 () = stop.cancelled() => return,
@@ -280,7 +282,9 @@ impl<C: Consumer> Feed<C> {
                 },
             };
             let begun = tokio::time::Instant::now();
-            match self.step(upto).await {
+            let stepped = self.step(upto).await;
+            self.metrics.is_failing.store(stepped.is_err(), Ordering::Relaxed);
+            match stepped {
                 Ok(Step::Full) => backoff.reset(),
                 Ok(Step::Everything) => {
                     backoff.reset();

@@ -184,7 +184,12 @@ async fn a_failure_of_the_machine_is_tried_again_and_nothing_is_set_aside() {
     bench.store(1..=3).await;
     let running = bench.start(&picky, 0, limit);
     limit_tx.send_replace(3);
+    while running.metrics.failures.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(running.metrics.is_failing.load(Ordering::Relaxed));
     reached(&running, 3).await;
+    assert!(!running.metrics.is_failing.load(Ordering::Relaxed));
     assert_eq!(*picky.taken.lock().unwrap(), [1, 2, 3]);
     assert_eq!(running.metrics.failures.load(Ordering::Relaxed), 20);
     assert_eq!(running.metrics.set_aside.load(Ordering::Relaxed), 0);
