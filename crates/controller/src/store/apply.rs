@@ -5,7 +5,7 @@
 //! (resources, inventories) is written report by report, in order.
 //!
 //! Invariants: an older observation never replaces a newer one; a resource is gone when no collector lists it any
-//! more; everything that grows from reports has a bound per server, and what is beyond it becomes a collection error.
+//! more, or the kernel does not show it; everything that grows from reports has a bound per server, and what is beyond it becomes a collection error.
 
 mod collections;
 mod gathered;

@@ -14,6 +14,9 @@ use super::links;
 use crate::store::entity::{collector_inventory, collector_resource, resource};
 use crate::store::{Doing as _, ROWS_PER_STATEMENT, StoreError};
 
+/// The collector that lists what the kernel shows.
+const KERNELS: &str = "block";
+
 /// Applies one list, unless a newer one of the same collector was applied before.
 pub(super) async fn apply(
     transaction: &DatabaseTransaction,
@@ -34,7 +37,7 @@ pub(super) async fn apply(
     let added: Vec<&str> = new.iter().copied().filter(|key| !old.contains(*key)).collect();
     unlist(transaction, server, collector, &removed).await?;
     list(transaction, server, collector, &added).await?;
-    mark_gone(transaction, server, inventory.observed_ms, &removed).await?;
+    mark_gone(transaction, server, inventory, &removed).await?;
     let new: Vec<&str> = new.into_iter().collect();
     mark_present(transaction, server, &new).await?;
     links::replace(transaction, server, inventory).await
@@ -129,19 +132,41 @@ async fn list(
 }
 
 /// Marks those that no other collector lists either. The server itself never goes this way.
+///
+/// What the kernel shows no more is gone, whoever listed it before: a disk that was pulled out stands in SMART's list for
+/// half an hour. Should another list it again, it is back.
 async fn mark_gone(
     transaction: &DatabaseTransaction,
     server: ServerId,
-    at_ms: i64,
+    inventory: &Inventory,
     removed: &[&str],
 ) -> Result<(), StoreError> {
     const DOING: &str = "mark resources as gone";
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let at_ms = inventory.observed_ms;
+    let since_ms = if inventory.collector == KERNELS {
+        at_ms
+    } else {
+        i64::MIN
+    };
+    let who_counts: Vec<String> = collector_inventory::Entity::find()
+        .select_only()
+        .column(collector_inventory::Column::Collector)
+        .filter(collector_inventory::Column::ServerId.eq(server.0))
+        .filter(collector_inventory::Column::ObservedMs.gte(since_ms))
+        .into_tuple()
+        .all(transaction)
+        .await
+        .doing(DOING)?;
     for chunk in removed.chunks(ROWS_PER_STATEMENT) {
         let still: Vec<String> = collector_resource::Entity::find()
             .select_only()
             .column(collector_resource::Column::ResourceKey)
             .filter(collector_resource::Column::ServerId.eq(server.0))
             .filter(collector_resource::Column::ResourceKey.is_in(chunk.iter().copied()))
+            .filter(collector_resource::Column::Collector.is_in(who_counts.iter().map(String::as_str)))
             .into_tuple()
             .all(transaction)
             .await

@@ -209,9 +209,9 @@ async fn what_no_collector_lists_any_more_is_gone_and_returns_as_itself() {
     ];
     let ids = world.apply(first).await.ids.remove(&world.server).unwrap();
     let mut without = report(20);
-    without.inventories = vec![inventory("block", 20, &[])];
+    without.inventories = vec![inventory("smart", 21, &["sdb"]), inventory("block", 20, &[])];
     world.apply(without).await;
-    // SMART still lists sdb.
+    // SMART still lists sdb, since it was gone from the other list.
     let gone = |sda, sdb| vec![("sda".to_owned(), sda), ("sdb".to_owned(), sdb)];
     assert_eq!(world.devices().await, gone(true, false));
     let mut nothing = report(30);
@@ -226,6 +226,32 @@ async fn what_no_collector_lists_any_more_is_gone_and_returns_as_itself() {
     let again = world.apply(back).await.ids.remove(&world.server).unwrap();
     assert_eq!(world.devices().await, gone(false, true));
     assert_eq!(again[&key("sda")], ids[&key("sda")]);
+}
+
+#[tokio::test]
+async fn a_disk_that_the_kernel_does_not_show_any_more_is_gone_before_smart_looks_again() {
+    let mut world = World::new().await;
+    let mut first = with_disks(10, &["sda", "sdb"]);
+    first.inventories = vec![
+        inventory("block", 10, &["sda", "sdb"]),
+        inventory("smart", 11, &["sda", "sdb", "raid-7"]),
+    ];
+    world.apply(first).await;
+    let mut pulled = report(70);
+    pulled.inventories = vec![inventory("block", 70, &["sdb"])];
+    world.apply(pulled).await;
+    let gone = |sda, sdb| vec![("sda".to_owned(), sda), ("sdb".to_owned(), sdb)];
+    assert_eq!(world.devices().await, gone(true, false));
+    // It was there after all, as whoever looks later sees.
+    let mut seen = report(80);
+    seen.inventories = vec![inventory("smart", 80, &["sda", "sdb"])];
+    world.apply(seen).await;
+    assert_eq!(world.devices().await, gone(false, false));
+    // And another's list says nothing about what it never listed.
+    let mut other = report(90);
+    other.inventories = vec![inventory("smart", 90, &[])];
+    world.apply(other).await;
+    assert_eq!(world.devices().await, gone(true, false));
 }
 
 #[tokio::test]
