@@ -5,7 +5,7 @@
 //! from the closed list; facts come back. Nothing that comes over the network can reach further than asking for a
 //! collection that would have happened anyway.
 //!
-//! [`child`] is the process with rights, [`parent`] keeps one running: a child that dies, hangs or talks nonsense
+//! [`child`] is the process with rights, `parent` keeps one running: a child that dies, hangs or talks nonsense
 //! costs the collections under way, which fail with the reason, and is replaced. Why it is as it is:
 //! `docs/adr/0011-collectors-with-rights-run-in-a-child-process.md`.
 
