@@ -46,6 +46,13 @@ pub(crate) struct Client {
     token: Option<String>,
 }
 
+/// The parameters of a query that were given.
+pub(crate) fn given<const N: usize>(all: [(&'static str, Option<String>); N]) -> Vec<(&'static str, String)> {
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
 impl Client {
     /// A client without a login. `ca` are PEM certificates that alone are trusted; without them the system's are.
     pub(crate) fn new(base: BaseUrl, ca: Option<&str>) -> Result<Self, ClientError> {

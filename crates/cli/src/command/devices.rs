@@ -5,7 +5,7 @@ mod describe;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::client::{Client, ClientError, Common};
+use crate::client::{Client, ClientError, Common, given};
 use crate::render::tree::{self, Tree};
 use crate::render::{Column, Output, print, say, size, word};
 
@@ -71,16 +71,13 @@ enum Command {
 
 impl Filter {
     fn query(self) -> Vec<(&'static str, String)> {
-        let all = [
+        given([
             ("health", self.health),
             ("server", self.on),
             ("type", self.device_type),
             ("model", self.model),
             ("serial", self.serial),
-        ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
+        ])
     }
 }
 

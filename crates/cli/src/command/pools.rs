@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::client::{Client, ClientError, Common};
+use crate::client::{Client, ClientError, Common, given};
 use crate::render::tree::{self, Tree};
 use crate::render::{Column, Output, clean, print, size, word};
 
@@ -47,14 +47,11 @@ enum Command {
 
 impl Filter {
     fn query(self) -> Vec<(&'static str, String)> {
-        let all = [
+        given([
             ("health", self.health),
             ("server", self.on),
             ("pool_type", self.pool_type),
-        ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
+        ])
     }
 }
 
