@@ -57,6 +57,9 @@ pub struct Array {
     pub working: Option<u64>,
     /// Whether each member is up, by its place; `[UU_]`.
     pub up: Option<Vec<bool>>,
+    /// Members that are counted as working and answer with errors; `[UUE]` of Synology's kernels.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub erring: u64,
     /// What is being synchronised.
     pub sync: Option<Sync>,
     /// The write-intent bitmap.
@@ -191,6 +194,11 @@ impl Array {
     fn external(&self) -> Option<&str> {
         self.metadata.as_deref()?.strip_prefix("external:")
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Levels that the kernel has ever had drivers for.

@@ -15,6 +15,8 @@ use crate::collect::draft::Draft;
 use crate::collect::{btrfs, diskstats as diskstats_collector, filesystem, lvm, mdadm, smart, zfs};
 use crate::config::collect::Filesystem;
 
+#[cfg(test)]
+mod elsewhere;
 mod lsblk;
 
 /// Longest file that is read, in bytes.

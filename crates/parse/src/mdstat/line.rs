@@ -67,7 +67,8 @@ fn read_member(array: &mut Array, word: &str, odd: Odd<'_>) {
     }
     while let Some((mark, rest)) = marks.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
         match mark {
-            "F" => member.is_faulty = true,
+            // Synology's kernels mark with an E what answers with errors.
+            "F" | "E" => member.is_faulty = true,
             "S" => member.is_spare = true,
             "J" => member.is_journal = true,
             "R" => member.is_replacement = true,
@@ -192,8 +193,11 @@ fn read_counts(array: &mut Array, word: &str) -> bool {
         array.working = Some(working);
         return true;
     }
-    let is_map = !inner.is_empty() && inner.bytes().all(|byte| matches!(byte, b'U' | b'_'));
+    let is_map = !inner.is_empty() && inner.bytes().all(|byte| matches!(byte, b'U' | b'_' | b'E'));
     if is_map {
+        // Of Synology's kernels: it counts as working, and answers with errors.
+        let erring = inner.bytes().filter(|byte| *byte == b'E').count();
+        array.erring = u64::try_from(erring).unwrap_or(u64::MAX);
         array.up = Some(inner.bytes().map(|byte| byte == b'U').collect());
     }
     is_map
@@ -309,7 +313,8 @@ pub(super) fn missing(array: &Array) -> Vec<String> {
     if let (Some(required), Some(working), Some(up)) = (array.required, array.working, &array.up) {
         let places = u64::try_from(up.len()).unwrap_or(u64::MAX);
         let up = up.iter().filter(|up| **up).count();
-        if places != required || u64::try_from(up).ok() != Some(working) {
+        let counted = u64::try_from(up).unwrap_or(u64::MAX).saturating_add(array.erring);
+        if places != required || counted != working {
             found.push(format!(
                 "[{required}/{working}] does not agree with {up} of {places} members up"
             ));

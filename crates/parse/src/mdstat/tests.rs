@@ -219,7 +219,7 @@ fn bitmaps_are_read_and_an_unknown_one_is_only_told_of() {
 #[test]
 fn what_is_not_known_makes_an_array_not_understood() {
     for text in [
-        "md0 : active raid1 sdb1[1](E) sda1[0]\n 100 blocks [2/2] [UU]\n",
+        "md0 : active raid1 sdb1[1](X) sda1[0]\n 100 blocks [2/2] [UU]\n",
         "md0 : active raidF1 sdb1[1] sda1[0]\n 100 blocks [2/2] [UU]\n",
         "md0 : sleeping raid1 sdb1[1] sda1[0]\n 100 blocks [2/2] [UU]\n",
         "md0 : active (odd) raid1 sdb1[1] sda1[0]\n 100 blocks [2/2] [UU]\n",

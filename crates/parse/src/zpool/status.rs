@@ -292,8 +292,13 @@ impl Current {
         if pool.vdevs.is_empty() && !self.has_no_config {
             problems.overall(format!("pool {name:?}: the tree of its devices is missing"));
         }
-        // Of a pool that stands still, the list of errors is refused on stderr, and nothing is said here.
-        let may_be_silent = pool.state == Some(State::Suspended) || self.has_no_config || pool.is_importable;
+        // Of a pool that stands still, the list of errors is refused on stderr, and nothing is said here; of one that
+        // could not be opened, nobody has counted any.
+        let is_down = matches!(
+            pool.state,
+            Some(State::Suspended | State::Unavail | State::Faulted)
+        );
+        let may_be_silent = is_down || self.has_no_config || pool.is_importable;
         if !self.errors_seen && !may_be_silent {
             problems.overall(format!(
                 "pool {name:?}: what is known of damaged data is missing: the text is cut off"

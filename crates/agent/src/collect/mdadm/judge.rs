@@ -343,10 +343,10 @@ fn judge_rest(array: &Picture, verdict: &mut Verdict) {
         let text = "read-only: if not on purpose, look for a lost journal, then mdadm --readwrite";
         verdict.add(Health::Warning, text);
     }
-    let journal_lost = array
-        .members
-        .iter()
-        .any(|member| member.role == Role::Journal && member.is_gone);
+    let mut journals = array.members.iter().filter(|member| member.role == Role::Journal);
+    let is_wanted = array.consistency_policy.as_deref() == Some("journal");
+    let journal_lost = journals.clone().any(|member| member.is_gone)
+        || is_wanted && !array.members.is_empty() && journals.next().is_none();
     let stat = array.mdstat.iter().flat_map(|stat| &stat.members);
     let journal_failed = stat
         .into_iter()

@@ -198,7 +198,13 @@ impl Picture {
             .map(|(index, member)| (member.number, index))
             .collect();
         active.sort_unstable();
-        if is_recovering {
+        // `resync=DELAYED` with a member too many: it waits to be filled.
+        let waits = !is_recovering && !self.knows_action && working < active.len();
+        if waits && let Some(sync) = &mut self.sync {
+            sync.action = Action::Recovery;
+            self.knows_action = true;
+        }
+        if is_recovering || waits {
             for (_, index) in active.into_iter().skip(working) {
                 self.members[index].role = Role::Rebuilding;
             }
@@ -435,6 +441,18 @@ impl Picture {
             .iter()
             .filter(|member| member.device.is_some() || member.number.is_some());
         self.members = present.map(member_of_detail).collect();
+        // Being filled beside the one whose place it is to take.
+        let taken: Vec<Option<usize>> = self
+            .members
+            .iter()
+            .filter(|member| member.role == Role::Active)
+            .map(|member| member.slot)
+            .collect();
+        for member in &mut self.members {
+            if member.role == Role::Rebuilding && member.slot.is_some() && taken.contains(&member.slot) {
+                member.role = Role::Replacement;
+            }
+        }
         let roles = detail.values.iter().filter_map(|(name, role)| {
             let device = name
                 .strip_suffix("_ROLE")

@@ -112,7 +112,12 @@ fn synchronisation_is_judged_by_what_it_is_for() {
     let (health, text) = with("U_", &bar("recovery"));
     assert_eq!(health, Health::Warning);
     assert!(text.contains("recovering, 8.5 % done"), "{text}");
-    assert_eq!(with("U_", "\tresync=DELAYED").0, Health::Critical);
+    // With a member that is not up it waits to be filled; without one there is nothing to fill.
+    let (health, text) = with("U_", "\tresync=DELAYED");
+    assert_eq!(health, Health::Warning);
+    assert!(text.contains("waits for its turn"), "{text}");
+    let alone = first("md0 : active raid1 sda[0]\n      100 blocks [2/1] [U_]\n      \tresync=DELAYED\n");
+    assert_eq!(alone.0, Health::Critical);
     assert_eq!(with("UU", "\tresync=PENDING").0, Health::Warning);
     assert_eq!(with("UU", "\tresync=REMOTE").0, Health::Warning);
     assert_eq!(with("UU", "\tresync=DELAYED").0, Health::Unknown);
@@ -183,7 +188,7 @@ fn arrays_that_do_not_run_and_members_that_failed_are_told() {
             Health::Critical,
         ),
         (
-            "md0 : active raid1 sdb[1](E) sda[0]\n      100 blocks [2/2] [UU]\n",
+            "md0 : active raid1 sdb[1](X) sda[0]\n      100 blocks [2/2] [UU]\n",
             Health::Unknown,
         ),
         (
