@@ -51,13 +51,7 @@ impl Collector for Diskstats {
         let mut draft = Draft::new(DESCRIPTOR.name);
         let parsed = diskstats::parse(&text);
         // The counters are worth having even if nobody knows whose they are.
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         describe(&mut draft, &parsed.value, &inventory);
         draft.parser_problems("/proc/diskstats", parsed.problems);
         Ok(Outcome::Facts(draft.finish()))

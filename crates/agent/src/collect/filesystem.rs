@@ -52,12 +52,10 @@ impl Collector for Filesystem {
         };
         let parsed = mounts::parse(&text);
         draft.parser_problems(path, parsed.problems);
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
+        // Without it the keys would be others, and every filesystem gone and another one new.
+        let inventory = match self.shared.known(host, &mut draft).await {
+            Some(inventory) => inventory,
+            None => self.shared.current(host).await?,
         };
         let chosen = choose(&parsed.value, &self.settings);
         let answers = futures::future::join_all(

@@ -74,13 +74,7 @@ impl Collector for Mdadm {
         }
         let mut draft = Draft::new(DESCRIPTOR.name);
         draft.parser_problems("/proc/mdstat", parsed.problems);
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         let names: Vec<String> = parsed
             .value
             .arrays

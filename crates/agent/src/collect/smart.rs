@@ -75,13 +75,7 @@ struct Reading {
 impl Collector for Smart {
     async fn collect(&mut self, host: &Host) -> Result<Outcome, CollectError> {
         let mut draft = Draft::new(DESCRIPTOR.name);
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         let scan = ask::scan(host, &mut draft).await?;
         let targets = target::list(&scan.devices, &inventory, &self.settings.devices);
         let deadline = self.settings.deadline;

@@ -48,13 +48,7 @@ impl Collector for SwapAreas {
         }
         let mut draft = Draft::new(DESCRIPTOR.name);
         draft.parser_problems("/proc/swaps", parsed.problems);
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         let mounts = match parsed.value.iter().any(|swap| swap.kind == "file") {
             true => filesystem::mounts_of(host, &mut draft).await?,
             false => Vec::new(),

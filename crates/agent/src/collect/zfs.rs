@@ -101,13 +101,7 @@ impl Collector for Zfs {
             };
             return Ok(Outcome::absent(reason));
         }
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         let zone = time::zone(host).await;
         let now_s = host.now_ms() / 1_000;
         let pools = self.pools(&mut draft, &read, &inventory, (now_s, &zone));

@@ -231,10 +231,13 @@ pub fn subtype(resource: &ResourceView) -> Option<&str> {
         | ResourceKind::Image
         | ResourceKind::Database => return None,
     };
-    match resource.attributes.get(name) {
-        Some(Attribute::Text(text)) => Some(text),
+    let text = |name: &str| match resource.attributes.get(name) {
+        Some(Attribute::Text(text)) => Some(text.as_str()),
         _ => None,
-    }
+    };
+    // A volume of which only the device is known.
+    let manager = || (resource.kind == ResourceKind::Volume).then(|| text("volume_manager"))?;
+    text(name).or_else(manager)
 }
 
 /// Where a resource is mounted: one place, or several.

@@ -11,7 +11,7 @@ use super::identity::{self, Identity};
 use super::node::{self, Fingerprint, Node, Partition};
 use super::recorded;
 use super::resolve::Keys;
-use crate::collect::draft::bounded_key;
+use crate::collect::draft::{Draft, bounded_key};
 use crate::host::{Files, Host, HostError, ProgramCall};
 
 /// A reading older than this is not used again, even if no change shows.
@@ -243,5 +243,26 @@ impl Shared {
             return Ok(Arc::clone(&reading.inventory));
         }
         Ok(self.read(host).await?.unwrap_or_default())
+    }
+
+    /// As [`Shared::current`]; what cannot be read is noted, and the last reading serves: what was known by it must not
+    /// get other keys meanwhile. `None` if there never was one.
+    pub(crate) async fn known(&self, host: &Host, draft: &mut Draft) -> Option<Arc<Inventory>> {
+        let last = || {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.as_ref().map(|reading| Arc::clone(&reading.inventory))
+        };
+        match self.current(host).await {
+            // That all of them are gone would have been read, and be the last reading.
+            Ok(empty) if empty.nodes.is_empty() && last().is_some_and(|last| !last.nodes.is_empty()) => {
+                draft.problem("block devices: /sys/block is no longer there");
+                last()
+            }
+            Ok(inventory) => Some(inventory),
+            Err(error) => {
+                draft.error("block devices", &error);
+                last()
+            }
+        }
     }
 }

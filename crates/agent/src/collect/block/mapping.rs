@@ -49,7 +49,8 @@ fn is_whole(volume: &LogicalVolume) -> bool {
 fn logical_volume(node: &Node, volume: &LogicalVolume, key: &ResourceKey) -> Resource {
     let mut resource = Resource::new(ResourceKind::Volume, key.clone(), volume.full_name());
     resource
-        .set("volume_type", Some("lvm"))
+        // What type of volume it is, only LVM's own collector knows.
+        .set("volume_manager", Some("lvm"))
         .set("vg_name", Some(volume.vg_name.clone()))
         .set("lv_name", Some(volume.lv_name.clone()))
         .set("vg_uuid", volume.vg_uuid.clone())

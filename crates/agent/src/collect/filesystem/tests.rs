@@ -56,6 +56,40 @@ fn root() -> Root {
     root
 }
 
+/// A filesystem known by its id would else be gone, and another one new, whenever `/sys` cannot be read for once.
+#[tokio::test]
+async fn keys_stay_the_same_while_the_block_devices_cannot_be_read() {
+    let root = root();
+    let mut collector = Filesystem {
+        settings: Settings::default(),
+        shared: Arc::default(),
+    };
+    let Outcome::Facts(before) = collector.collect(&root.host()).await.unwrap() else {
+        panic!("there are mounts")
+    };
+    assert!(before.problems.is_empty(), "{:?}", before.problems);
+    std::fs::remove_dir_all(root.path().join("sys/block")).unwrap();
+    root.write("sys/block", "no folder");
+    let Outcome::Facts(after) = collector.collect(&root.host()).await.unwrap() else {
+        panic!("there are mounts")
+    };
+    let keys = |facts: &Facts| -> Vec<String> {
+        facts
+            .resources
+            .iter()
+            .map(|found| found.key.to_string())
+            .collect()
+    };
+    assert_eq!(keys(&before), keys(&after));
+    assert!(
+        keys(&after).iter().any(|key| key.contains("1111-aaaa")),
+        "{:?}",
+        keys(&after)
+    );
+    assert_eq!(before.links, after.links);
+    assert!(!after.problems.is_empty());
+}
+
 #[tokio::test]
 async fn mounts_become_resources_that_rest_on_their_partitions() {
     let facts = collect(&root().host()).await;
