@@ -86,6 +86,9 @@ pub struct Segment {
     pub kind: Option<String>,
     /// What it lies on: devices, or inner volumes of the group.
     pub devices: Vec<String>,
+    /// How a cache treats writes: `writethrough`, `writeback`, `passthrough`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_mode: Option<String>,
 }
 
 /// A logical volume.
@@ -538,7 +541,11 @@ fn segment_of(row: &Map<String, Value>) -> Option<Segment> {
             }
         }
     }
-    (kind.is_some() || !devices.is_empty()).then_some(Segment { kind, devices })
+    (kind.is_some() || !devices.is_empty()).then_some(Segment {
+        kind,
+        devices,
+        cache_mode: text(row, "cache_mode"),
+    })
 }
 
 /// A size: `4194304B`, `4194304`, `4.00m`, `<3.64t`; small letters count in 1,024, large ones in 1,000.

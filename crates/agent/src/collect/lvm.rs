@@ -46,8 +46,44 @@ const FAILED: i32 = 5;
 /// Longest chain of volumes that lie on one another: thin on cache on RAID and so on.
 const LAYERS_MAX: usize = 16;
 
-/// Forms of the report, best first: without waiting for the lock of another command (2.03), and with it.
-const FORMS: [&[&str]; 2] = [
+/// Forms of the report, best first: only the fields that are used, a quarter of all, which is what lets the report of some
+/// 3,500 volumes, inner ones included, stay within what is taken of a program's output; every field, for releases that do
+/// not know one of these; and, before 2.03, waiting for the lock of another command (lvmreport(7)).
+const FORMS: [&[&str]; 3] = [
+    &[
+        "fullreport",
+        "--all",
+        "--reportformat",
+        "json",
+        "--units",
+        "b",
+        "--nosuffix",
+        "--nolocking",
+        "--configreport",
+        "vg",
+        "-o",
+        "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,pv_count,vg_missing_pv_count,lv_count,snap_count,vg_attr",
+        "--configreport",
+        "pv",
+        "-o",
+        "pv_name,pv_uuid,pv_size,pv_free,pv_major,pv_minor,pv_attr,pv_missing,pv_duplicate",
+        "--configreport",
+        "lv",
+        "-o",
+        "lv_uuid,lv_name,lv_attr,lv_layout,lv_role,lv_size,lv_metadata_size,data_percent,metadata_percent,snap_percent,\
+         copy_percent,sync_percent,lv_health_status,raid_mismatch_count,raid_sync_action,integritymismatches,\
+         cache_total_blocks,cache_used_blocks,cache_dirty_blocks,writecache_total_blocks,writecache_free_blocks,\
+         writecache_error,vdo_operating_mode,vdo_saving_percent,origin,pool_lv,lv_when_full,lv_path,lv_dm_path,lv_check_needed,\
+         lv_merge_failed,lv_snapshot_invalid",
+        "--configreport",
+        "seg",
+        "-o",
+        "lv_uuid,segtype,devices,metadata_devices,cache_mode",
+        "--configreport",
+        "pvseg",
+        "-o",
+        "pvseg_start",
+    ],
     &[
         "fullreport",
         "--all",
@@ -69,6 +105,13 @@ const FORMS: [&[&str]; 2] = [
     ],
 ];
 
+/// What LVM says of a field that it does not know, or not in this part of the report (lib/report of LVM, libdm-report.c).
+const NOT_A_FIELD: [&str; 3] = [
+    "Unrecognised field",
+    "Unrecognized field",
+    "change of report type",
+];
+
 struct Lvm {
     shared: Arc<Shared>,
     /// Which form the installed release understands.
@@ -82,13 +125,7 @@ impl Collector for Lvm {
         let Some(parsed) = self.ask(host).await? else {
             return Ok(Outcome::absent("lvm is not installed: apt install lvm2"));
         };
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         let report = &parsed.value;
         if report.pvs.is_empty()
             && report.vgs.is_empty()
@@ -116,14 +153,16 @@ impl Lvm {
                 Err(ProgramError::NotInstalled { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            if output.status == Some(USAGE) && self.form + 1 < FORMS.len() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let lacks_field =
+                output.status != Some(0) && NOT_A_FIELD.iter().any(|words| stderr.contains(words));
+            if (lacks_field || output.status == Some(USAGE)) && self.form + 1 < FORMS.len() {
                 self.form += 1;
                 continue;
             }
             let text = String::from_utf8_lossy(&output.stdout);
             if text.trim().is_empty() {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let said: String = said.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+                let said: String = stderr.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
                 let status = output
                     .status
                     .map_or("a signal".to_owned(), |status| status.to_string());
@@ -135,7 +174,6 @@ impl Lvm {
             let mut parsed = lvm::parse(&text);
             let report = &parsed.value;
             let is_empty = report.pvs.is_empty() && report.vgs.is_empty() && report.lvs.is_empty();
-            let stderr = String::from_utf8_lossy(&output.stderr);
             let is_refused = stderr.contains("non-root user") || stderr.contains("ermission denied");
             // Without rights LVM sees no disk, and calls that nothing.
             if is_empty && is_refused {

@@ -462,5 +462,92 @@ async fn a_release_without_an_option_is_asked_without_it() {
         };
         assert_eq!(find(&facts, "vg0").shown_health(), Health::Healthy);
     }
+    assert_eq!(lvm.form, 2);
+}
+
+#[tokio::test]
+async fn a_release_without_one_of_the_fields_is_asked_for_all_it_has() {
+    let root = Root::new();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *lv_snapshot_invalid*) echo '{{\"report\":[{{}}]}}'; \
+         echo '  Unrecognised field: lv_snapshot_invalid' >&2; exit 5;; esac\ncat {FIXTURES}/bookworm-healthy.json\n"
+    );
+    root.write("bin/lvm", script);
+    let folder = Utf8PathBuf::from_path_buf(root.path().join("bin")).unwrap();
+    fs::set_permissions(folder.join("lvm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let host = root.host().with_programs_in(vec![folder]);
+    let mut lvm = Lvm {
+        shared: Arc::default(),
+        form: 0,
+    };
+    let Outcome::Facts(facts) = lvm.collect(&host).await.unwrap() else {
+        panic!("no facts")
+    };
+    assert_eq!(find(&facts, "vg0").shown_health(), Health::Healthy);
     assert_eq!(lvm.form, 1);
+}
+
+/// A report of 1,900 volumes, nearly as many resources as a collector may tell of, as `lvm fullreport` prints it, with the fields that are asked for.
+#[tokio::test]
+async fn as_many_volumes_as_may_be_told_of_fit_into_what_is_taken_of_a_program() {
+    let root = Root::new();
+    let fields: Vec<&str> = FORMS[0]
+        .iter()
+        .find(|fields| fields.starts_with("lv_uuid,lv_name"))
+        .unwrap()
+        .split(',')
+        .collect();
+    let value = |field: &str, number: usize| match field {
+        "lv_uuid" => format!("zkN7OE-62yz-fAed-QFjN-VRWQ-yKAK-{number:06}"),
+        "lv_name" => format!("volume-{number:05}"),
+        "lv_attr" => "-wi-a-----".to_owned(),
+        "lv_layout" => "linear".to_owned(),
+        "lv_role" => "public".to_owned(),
+        "lv_size" => "134217728".to_owned(),
+        "lv_path" => format!("/dev/vg0/volume-{number:05}"),
+        _ => String::new(),
+    };
+    let rows: Vec<String> = (0..1_900)
+        .map(|number| {
+            let cells = fields
+                .iter()
+                .map(|field| format!("\"{field}\":\"{}\"", value(field, number)));
+            format!("                  {{{}}}", cells.collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    let segments: Vec<String> = (0..1_900)
+        .map(|number| {
+            let uuid = value("lv_uuid", number);
+            format!(
+                "                  {{\"lv_uuid\":\"{uuid}\", \"segtype\":\"linear\", \
+                 \"devices\":\"/dev/sda1({number})\", \"metadata_devices\":\"\", \"cache_mode\":\"\"}}"
+            )
+        })
+        .collect();
+    let text = format!(
+        "{{\"report\":[{{\"vg\":[{{\"vg_name\":\"vg0\",\"vg_attr\":\"wz--n-\",\"pv_count\":\"1\",\
+         \"vg_missing_pv_count\":\"0\"}}],\"lv\":[\n{}\n],\"seg\":[\n{}\n]}}]}}",
+        rows.join(",\n"),
+        segments.join(",\n")
+    );
+    println!("{} bytes", text.len());
+    root.write("report.json", &text);
+    let script = format!("#!/bin/sh\ncat {}\n", root.path().join("report.json").display());
+    root.write("bin/lvm", script);
+    let folder = Utf8PathBuf::from_path_buf(root.path().join("bin")).unwrap();
+    fs::set_permissions(folder.join("lvm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let host = root.host().with_programs_in(vec![folder]);
+    let mut lvm = Lvm {
+        shared: Arc::default(),
+        form: 0,
+    };
+    let Outcome::Facts(facts) = lvm.collect(&host).await.unwrap() else {
+        panic!("no facts")
+    };
+    let volumes = facts
+        .resources
+        .iter()
+        .filter(|found| found.kind == ResourceKind::Volume);
+    assert_eq!(volumes.count(), 1_900);
+    assert!(facts.problems.is_empty(), "{:?}", facts.problems);
 }

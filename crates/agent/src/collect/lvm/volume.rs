@@ -86,9 +86,12 @@ fn resource(volume: &LogicalVolume, key: &ResourceKey, report: &Indexed<'_>) -> 
     let text = |field: &str| volume.text(field).map(str::to_owned);
     let kind = volume_type(volume);
     let (health, reasons) = judge(volume, &kind, report);
-    let path = text("lv_path").or_else(|| text("lv_dm_path"));
+    // As the block collector has it.
+    let path = text("lv_dm_path").or_else(|| text("lv_path"));
     resource
         .set("volume_type", Some(kind))
+        .set("volume_manager", Some("lvm"))
+        .set("lv_path", text("lv_path"))
         .set("vg_name", Some(volume.vg_name.clone()))
         .set("lv_name", Some(volume.name.clone()))
         .set("lv_uuid", volume.uuid.clone())
@@ -111,7 +114,7 @@ fn resource(volume: &LogicalVolume, key: &ResourceKey, report: &Indexed<'_>) -> 
         .set("origin", text("origin"))
         .set("pool_lv", text("pool_lv"))
         .set("when_full", text("lv_when_full"))
-        .set("cache_mode", text("cache_mode"))
+        .set("cache_mode", cache_mode(volume))
         .set("cache_used_blocks", volume.count("cache_used_blocks"))
         .set("cache_dirty_blocks", volume.count("cache_dirty_blocks"))
         .set("cache_total_blocks", volume.count("cache_total_blocks"))
@@ -123,6 +126,17 @@ fn resource(volume: &LogicalVolume, key: &ResourceKey, report: &Indexed<'_>) -> 
     resource.health = Some(health);
     resource.health_reasons = reasons;
     resource
+}
+
+/// How its cache treats writes, which is told of its pieces.
+fn cache_mode(volume: &LogicalVolume) -> Option<String> {
+    let of_segment = volume
+        .segments
+        .iter()
+        .find_map(|segment| segment.cache_mode.as_deref());
+    of_segment
+        .or_else(|| volume.text("cache_mode"))
+        .map(str::to_owned)
 }
 
 /// How much of a pool, or of what a thin volume shows, is taken. What a snapshot has taken is its own field.
