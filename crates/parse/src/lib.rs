@@ -8,6 +8,7 @@
 pub mod arp;
 pub mod btrfs_scrub;
 pub mod btrfs_stats;
+pub mod btrfs_usage;
 pub mod cgroup;
 pub mod conntrack;
 pub mod diskstats;

@@ -1,8 +1,9 @@
 //! BTRFS filesystems over all their devices: what is allocated, missing devices, error counters, scrubs.
 //!
 //! `/sys/fs/btrfs` tells nearly all of it to everybody. `btrfs device stats` says which device is which and, on kernels
-//! before 5.14, is the only one to count errors; `btrfs scrub status` alone knows of scrubs. Both can wait behind
-//! work on the disk, so that each has its deadline and neither is needed for the rest.
+//! before 5.14, is the only one to count errors; `btrfs scrub status` alone knows of scrubs, and `btrfs device usage` of
+//! what is left of each of several devices. All can wait behind work on the disk, so that each has its deadline and
+//! none is needed for the rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use jiff::tz::TimeZone;
 use muster_parse::btrfs_scrub::{self, ScrubStatus};
 use muster_parse::btrfs_stats::{self, DeviceStats};
+use muster_parse::btrfs_usage::{self, DeviceUsage};
 use muster_parse::mounts::{self, Mount};
 use muster_parse::{Parsed, Problem};
 
@@ -57,13 +59,7 @@ struct Btrfs {
 impl Collector for Btrfs {
     async fn collect(&mut self, host: &Host) -> Result<Outcome, CollectError> {
         let mut draft = Draft::new(DESCRIPTOR.name);
-        let inventory = match self.shared.current(host).await {
-            Ok(inventory) => inventory,
-            Err(error) => {
-                draft.error("block devices", &error);
-                Arc::default()
-            }
-        };
+        let inventory = self.shared.known(host, &mut draft).await.unwrap_or_default();
         let (shown, zone, mounts) = host.blocking("btrfs", read).await??;
         let unmounted = unmounted(&inventory, &shown);
         if shown.is_empty() && unmounted.is_empty() {
@@ -73,7 +69,7 @@ impl Collector for Btrfs {
         let asked = shown.iter().take(ASKED_MAX).map(|shown| {
             let mount_point = place(shown);
             let is_without_json = self.is_without_json;
-            async move { ask(host, &shown.fsid, mount_point, is_without_json).await }
+            async move { ask(host, shown, mount_point, is_without_json).await }
         });
         let mut answers = futures::future::join_all(asked).await.into_iter();
         for shown in shown {
@@ -85,6 +81,7 @@ impl Collector for Btrfs {
             let known = Known {
                 stats: answer.stats,
                 scrub: answer.scrub,
+                usage: answer.usage,
                 zone: &zone,
                 now_ms: host.now_ms(),
             };
@@ -152,6 +149,7 @@ fn mount_of<'a>(shown: &sysfs::Shown, mounts: &'a [Mount], inventory: &Inventory
 struct Answer {
     stats: Option<Vec<DeviceStats>>,
     scrub: Option<ScrubStatus>,
+    usage: Vec<DeviceUsage>,
     is_without_json: bool,
     problems: Vec<(String, Problem)>,
 }
@@ -172,8 +170,9 @@ impl Answer {
     }
 }
 
-async fn ask(host: &Host, fsid: &str, mount_point: Option<&str>, is_without_json: bool) -> Answer {
+async fn ask(host: &Host, shown: &sysfs::Shown, mount_point: Option<&str>, is_without_json: bool) -> Answer {
     let mut answer = Answer::default();
+    let fsid = &shown.fsid;
     // Recorded output needs no place to ask at.
     let Some(place) = mount_point.or((!host.is_system()).then_some("/")) else {
         return answer;
@@ -202,6 +201,14 @@ async fn ask(host: &Host, fsid: &str, mount_point: Option<&str>, is_without_json
     .await
     {
         answer.scrub = Some(answer.note(&record, btrfs_scrub::parse(&text)));
+    }
+    // Of a single device sysfs tells it.
+    if 1 < shown.devices.len() {
+        let record = format!("btrfs/usage-{fsid}");
+        let args = vec!["device", "usage", "--raw", place];
+        if let Some(text) = run(host, &record, args, &mut answer).await {
+            answer.usage = answer.note(&record, btrfs_usage::parse(&text));
+        }
     }
     answer
 }

@@ -14,6 +14,7 @@ use muster_catalogue::{
 use muster_model::{Attribute, Facts, Health, Resource, ResourceKey, ResourceKind};
 use muster_parse::btrfs_scrub::{self, Scrub, ScrubStatus, Status};
 use muster_parse::btrfs_stats::{self, DeviceStats};
+use muster_parse::btrfs_usage::DeviceUsage;
 
 use super::judge::{Picture, judge, judge_scrub};
 use super::sysfs::Shown;
@@ -24,6 +25,8 @@ use crate::collect::draft::{Draft, bounded_key};
 pub(super) struct Known<'a> {
     pub(super) stats: Option<Vec<DeviceStats>>,
     pub(super) scrub: Option<ScrubStatus>,
+    /// How each device is taken; empty if that was not asked or not answered.
+    pub(super) usage: Vec<DeviceUsage>,
     /// The zone that `btrfs` tells times in.
     pub(super) zone: &'a TimeZone,
     pub(super) now_ms: i64,
@@ -77,7 +80,7 @@ pub(super) fn describe(draft: &mut Draft, shown: &Shown, known: &Known<'_>, inve
             draft.rests_on(&key, below);
         }
     }
-    samples(draft, shown, &key, inventory);
+    samples(draft, shown, &known.usage, &key, inventory);
     error_samples(draft, shown, known, &key, inventory);
     let labels = [("uuid", shown.fsid.as_str())];
     draft.sample_of(
@@ -282,7 +285,13 @@ fn progress(scrub: &Scrub) -> Option<f64> {
     (scrub.status != Status::Finished && 0 < total).then(|| done as f64 / total as f64)
 }
 
-fn samples(draft: &mut Draft, shown: &Shown, key: &ResourceKey, inventory: &Inventory) {
+fn samples(
+    draft: &mut Draft,
+    shown: &Shown,
+    usage: &[DeviceUsage],
+    key: &ResourceKey,
+    inventory: &Inventory,
+) {
     let uuid = ("uuid", shown.fsid.as_str());
     let label = ("label", shown.label.as_deref().unwrap_or_default());
     draft.sample_of(Some(key), &NODE_BTRFS_INFO, &[uuid, label], 1.0);
@@ -343,10 +352,25 @@ fn samples(draft: &mut Draft, shown: &Shown, key: &ResourceKey, inventory: &Inve
         if let Some(bytes) = device.size_bytes {
             draft.sample_of(Some(key), &NODE_BTRFS_DEVICE_SIZE_BYTES, &labels, bytes as f64);
         }
-        if let (1, Some(bytes)) = (shown.devices.len(), unallocated_bytes(shown)) {
+        let alone = (shown.devices.len() == 1)
+            .then(|| unallocated_bytes(shown))
+            .flatten();
+        if let Some(bytes) = unused(usage, &device.name, inventory).or(alone) {
             draft.sample_of(Some(key), &NODE_BTRFS_DEVICE_UNUSED_BYTES, &labels, bytes as f64);
         }
     }
+}
+
+/// What no block group has of a device, as `btrfs` tells it by path.
+fn unused(usage: &[DeviceUsage], name: &str, inventory: &Inventory) -> Option<u64> {
+    let is_it = |device: &&DeviceUsage| {
+        let path = device.device.as_str();
+        inventory
+            .name_of_path(path)
+            .unwrap_or_else(|| path.trim_start_matches("/dev/"))
+            == name
+    };
+    usage.iter().find(is_it)?.unallocated_bytes
 }
 
 /// `uuid`, `device` and, where udev read it, the device's own id.

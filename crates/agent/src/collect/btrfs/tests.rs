@@ -150,6 +150,30 @@ async fn sysfs_alone_tells_devices_allocation_and_errors() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_each_device_is_told_by_the_tool_where_there_are_several() {
+    let lab = Lab::new("raid1");
+    lab.0.write(
+        &format!("muster/run/btrfs/usage-{FSID}"),
+        "/dev/sda, ID: 1\n   Device size:           536870912\n   Device slack:                  0\n   \
+         Data,RAID1:            184549376\n   Unallocated:           256704512\n\n\
+         /dev/sdb, ID: 2\n   Device size:           536870912\n   Unallocated:           265093120\n",
+    );
+    let facts = lab.facts().await;
+    assert!(facts.problems.is_empty(), "{:?}", facts.problems);
+    for (device, bytes) in [("sda", 256_704_512.0), ("sdb", 265_093_120.0)] {
+        let labels = [("uuid", FSID), ("device", device)];
+        assert_eq!(
+            value(&facts, "node_btrfs_device_unused_bytes", &labels),
+            Some(bytes)
+        );
+    }
+    assert_eq!(
+        value(&facts, "node_btrfs_global_rsv_size_bytes", &[("uuid", FSID)]),
+        Some(5_767_168.0)
+    );
+}
+
+#[tokio::test]
 async fn a_missing_device_is_critical_and_failed_where_no_copy_is_left() {
     for (mode, health) in [
         ("raid1", Health::Critical),
