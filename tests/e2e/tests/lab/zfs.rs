@@ -122,7 +122,7 @@ fn a_device_that_is_offline_and_its_resilver_are_told() -> Result<()> {
         );
     }
     lab.fault(&["disk-slow", "zfs1", "0"])?;
-    lab.until(PATIENCE, "zpool status tank | grep -q resilvered")?;
+    lab.until(PATIENCE, "zpool status tank | grep -q 'scan: resilvered'")?;
     assert_health(compared(&lab)?.pool("zfs", "tank")?, &["healthy"])
 }
 
