@@ -28,12 +28,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "muster-proto",
         ],
     ),
+    ("muster-alert", &["muster-catalogue", "muster-model"]),
     ("muster-base", &[]),
     ("muster-catalogue", &["muster-model"]),
     ("muster-cli", &["muster-base"]),
     (
         "muster-controller",
         &[
+            "muster-alert",
             "muster-base",
             "muster-catalogue",
             "muster-migrations",
