@@ -19,7 +19,11 @@ struct Boundary {
     reason: &'static str,
 }
 
-const PURE: &[&str] = &["crates/alert/src/", "crates/parse/src/", "crates/smartmontools-parse/src/"];
+const PURE: &[&str] = &[
+    "crates/alert/src/",
+    "crates/parse/src/",
+    "crates/smartmontools-parse/src/",
+];
 
 const BOUNDARIES: &[Boundary] = &[
     Boundary {
