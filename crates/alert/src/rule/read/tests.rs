@@ -54,7 +54,7 @@ fn each_problem_names_its_field() {
         (json!({"name": "x".repeat(201)}), "name"),
         (json!({"kind": "expression"}), "kind"),
         (json!({"kind": "magic"}), "kind"),
-        (json!({"metric_name": "temperature_celcius"}), "metric_name"),
+        (json!({"metric_name": "temperature_celsiu"}), "metric_name"),
         (json!({"metric_name": null}), "metric_name"),
         (json!({"resource_type": "host"}), "resource_type"),
         (json!({"resource_type": "pool"}), "resource_type"),
