@@ -29,8 +29,8 @@ const GUEST_PROGRAMS: &[(&str, &str)] = &[
 /// The same, of programs without which a test says that it has to do with less.
 const WELCOME: &[(&str, &str)] = &[("ip", "iproute2"), ("iptables", "iptables")];
 
-/// Python packages used as oracles.
-const PYTHON: &[&str] = &["prometheus-client"];
+/// Python packages used as oracles and as other sides.
+const PYTHON: &[&str] = &["aiosmtpd", "prometheus-client"];
 
 /// Installs what is missing; whether everything is there now.
 pub(crate) fn run(root: &Utf8Path) -> anyhow::Result<bool> {

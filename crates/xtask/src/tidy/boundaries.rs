@@ -94,6 +94,13 @@ const BOUNDARIES: &[Boundary] = &[
         reason: "the intake and the sample store have files of their own; everything else goes through store",
     },
     Boundary {
+        names: r"\blettre\b",
+        within: &[],
+        home: &["crates/notify/src/smtp.rs", "crates/notify/src/kind/email.rs"],
+        covers_tests: true,
+        reason: "only the mail channel knows how mail is written and sent",
+    },
+    Boundary {
         names: r"\bCommand::new\b|\bstd::process::Command\b|\btokio::process\b",
         within: &[],
         home: &[
