@@ -19,7 +19,11 @@ pub struct Heartbeat {
 
 impl fmt::Debug for Heartbeat {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Heartbeat({})", self.url.host_str().unwrap_or_default())
+        write!(
+            formatter,
+            "Heartbeat({})",
+            self.url.host_str().unwrap_or_default()
+        )
     }
 }
 
