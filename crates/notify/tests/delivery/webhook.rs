@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, Issuer, KeyPair};
 use ring::hmac;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::sink::Sink;
 use super::{NOW_MS, channel, courier, courier_with, deliver, firing, http, secrets};
@@ -163,11 +163,10 @@ async fn a_server_that_never_answers_is_given_up_on() {
 
 #[tokio::test]
 async fn a_port_nobody_listens_on_is_a_passing_failure_that_names_no_secret() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = held.local_addr().unwrap();
     let began = Instant::now();
     let attempt = deliver(&webhook(&http(free, "/canary-path")), &[firing()]).await;
     assert!(
