@@ -36,6 +36,9 @@ pub const TTL_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Longest name or version an agent may state, in bytes.
 const STATED_BYTES_MAX: usize = 255;
 
+/// The action of entries about enrolment.
+const ENROL: &str = "agent.enrol";
+
 /// What a token is wanted for.
 #[derive(Debug, Clone)]
 pub struct NewToken {
@@ -220,12 +223,9 @@ impl App {
                     peer = %peer,
                     "agent enrolled"
                 );
-                let entry = Entry::allowed(Actor::Nobody, "agent.enrol", enrolled.agent.to_string());
-                let server = format!("server {}", enrolled.server);
-                self.audit.note(entry.from_peer(peer).with_detail(server)).await;
             }
             Err(error) => {
-                self.turned_away("agent.enrol", error.code(), peer).await;
+                self.turned_away(ENROL, error.code(), peer).await;
                 tracing::warn!(code = error.code(), peer = %peer, "enrolment refused");
             }
         }
@@ -283,7 +283,16 @@ impl App {
             server: ServerFields::named(&request.hostname),
             now_ms: self.clock.now_ms(),
         };
-        let (server, generation, token_used_up, revoked) = match self.store.redeem(redeem).await? {
+        let entry = Entry::allowed(Actor::Nobody, ENROL, agent.to_string()).from_peer(request.peer);
+        let begun = self.audit.begin(&entry).await;
+        let redeemed = self.store.redeem(redeem).await;
+        if let Ok(Redeemed::Done { server, .. }) = &redeemed {
+            let entry = entry.with_detail(format!("server {server}"));
+            self.audit.conclude(Some(begun), entry).await;
+        } else {
+            self.audit.end(begun).await;
+        }
+        let (server, generation, token_used_up, revoked) = match redeemed? {
             Redeemed::Done {
                 server,
                 generation,

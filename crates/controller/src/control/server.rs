@@ -169,15 +169,18 @@ async fn send_backup(stream: UnixStream, parts: &Parts) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(STALLED_MAX))?;
     let data_dir = parts.data_dir.clone();
+    let entry = Entry::allowed(actor, "backup.make", "data folder");
+    let begun = parts.app.audit().begin(&entry).await;
     tracing::info!("backup begun");
     let made = tokio::task::spawn_blocking(move || make_backup(&data_dir, stream, now_ms, held)).await;
     match made.map_err(io::Error::other)? {
         Ok(()) => {
             tracing::info!("backup made");
-            let entry = Entry::allowed(actor, "backup.make", "data folder");
-            parts.app.audit().record(entry).await.map_err(io::Error::other)
+            parts.app.audit().conclude(Some(begun), entry).await;
+            Ok(())
         }
         Err(error) => {
+            parts.app.audit().end(begun).await;
             tracing::warn!(error = error, "backup failed");
             Ok(())
         }

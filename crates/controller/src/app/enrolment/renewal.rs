@@ -13,6 +13,9 @@ use crate::app::audit::{Actor, Entry};
 use crate::identity::{AgentKey, IdentityError, PeerCertificate};
 use crate::store::{IdentityRow, Renewal, RenewalOutcome, StoreError};
 
+/// The action of entries about renewal.
+const RENEW: &str = "agent.renew";
+
 /// Why an identity is in quarantine of which two certificates were renewed.
 const FORKED: &str = "a certificate that had been replaced asked for renewal: two hold its key";
 
@@ -97,12 +100,9 @@ impl App {
                     is_again,
                     "agent certificate renewed"
                 );
-                let entry = Entry::allowed(Actor::Agent(peer.agent), "agent.renew", peer.agent.to_string());
-                let generation = format!("generation {}", renewed.generation);
-                self.audit.note(entry.with_detail(generation)).await;
             }
             Err(error) => {
-                self.refused("agent.renew", error.code(), peer.agent).await;
+                self.refused(RENEW, error.code(), peer.agent).await;
                 tracing::warn!(agent.id = %peer.agent, code = error.code(), "renewal refused");
             }
         }
@@ -141,7 +141,7 @@ impl App {
                 not_after_ms: issued.not_after_ms,
                 roots_sha256: &roots_sha256,
             };
-            match self.store.renew(&renewal).await? {
+            match self.renew_told(&renewal).await? {
                 RenewalOutcome::Done { generation, is_again } if generation == expected => {
                     let renewed = Renewed {
                         certificate_chain: issued.chain,
@@ -160,6 +160,21 @@ impl App {
                 RenewalOutcome::NotActive => identity = self.renewable(peer).await?,
             }
         }
+    }
+
+    /// Renews, with its entry in the audit log.
+    async fn renew_told(&self, renewal: &Renewal<'_>) -> Result<RenewalOutcome, StoreError> {
+        let agent = renewal.agent;
+        let entry = Entry::allowed(Actor::Agent(agent), RENEW, agent.to_string());
+        let begun = self.audit.begin(&entry).await;
+        let outcome = self.store.renew(renewal).await;
+        if let Ok(RenewalOutcome::Done { generation, .. }) = &outcome {
+            let entry = entry.with_detail(format!("generation {generation}"));
+            self.audit.conclude(Some(begun), entry).await;
+        } else {
+            self.audit.end(begun).await;
+        }
+        outcome
     }
 
     /// The identity behind a certificate, if it may be renewed.

@@ -1,10 +1,13 @@
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use rcgen::{CertificateParams, KeyPair};
 use uuid::Uuid;
 
 use super::*;
+use crate::app::audit::{Audit, AuditFilter, KEY_PURPOSE};
 use crate::app::servers::NewServer;
 use crate::app::tests::TestApp;
 use crate::app::{PageRequest, Settings, servers::ServerFilter};
@@ -386,4 +389,77 @@ async fn expired_and_unknown_certificates_are_not_admitted() {
         ..peer
     };
     assert!(matches!(test.app.admit(&stranger).await, Err(AdmitError::Held)));
+}
+
+/// Whether it came to its end, or was given up after this many polls.
+async fn polled<T>(work: impl Future<Output = T>, polls: usize) -> bool {
+    let mut work = Box::pin(work);
+    let mut left = polls;
+    poll_fn(|context| {
+        if work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        left -= 1;
+        if left == 0 { Poll::Ready(false) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// How many entries of an action were written, and how many of it the next start tells of.
+async fn told(test: &TestApp, action: &str) -> (usize, usize) {
+    let key = test.app.identity().mac_key(KEY_PURPOSE);
+    let opened = Audit::open(test.app.store().clone(), test.clock.clone(), key, &test.folder);
+    let audit = opened.await.unwrap();
+    let page = PageRequest {
+        limit: Some(1_000),
+        ..PageRequest::default()
+    };
+    let entries = audit.list(AuditFilter::default(), page).await.unwrap().items;
+    let done = entries.iter().filter(|entry| entry.action == action).count();
+    let interrupted = entries
+        .iter()
+        .filter(|entry| entry.action == "audit.interrupted" && entry.target.starts_with(action))
+        .count();
+    (done, interrupted)
+}
+
+/// S27
+#[tokio::test]
+async fn no_identity_is_made_without_an_entry_wherever_its_making_is_given_up() {
+    let test = unlimited().await;
+    let mut given_up = 0;
+    for polls in 1.. {
+        let token = free_token(&test, 1).await;
+        if polled(test.app.enrol(request(&token, &key())), polls).await {
+            break;
+        }
+        given_up += 1;
+    }
+    let (done, interrupted) = told(&test, "agent.enrol").await;
+    let made = usize::try_from(server_count(&test).await).unwrap();
+    assert!(0 < given_up && 0 < interrupted, "{given_up} given up, {interrupted} told");
+    assert!(done <= made, "{done} entries of {made} identities");
+    assert!(made <= done + interrupted, "{made} made, {done} + {interrupted} told");
+}
+
+/// S27
+#[tokio::test]
+async fn no_identity_is_renewed_without_an_entry_wherever_that_is_given_up() {
+    let test = unlimited().await;
+    let token = free_token(&test, 1).await;
+    let enrolled = test.app.enrol(request(&token, &key())).await.unwrap();
+    let peer = PeerCertificate::parse(&enrolled.certificate_chain[0], test.clock.now_ms()).unwrap();
+    // The same key again and again, as of an agent whose answers are lost.
+    let wanted = request(&token, &key()).certificate_request;
+    let mut given_up = 0;
+    for polls in 1.. {
+        test.pass(60_000);
+        if polled(test.app.renew(&peer, &wanted), polls).await {
+            break;
+        }
+        given_up += 1;
+    }
+    let (done, interrupted) = told(&test, "agent.renew").await;
+    assert!(0 < interrupted && 0 < given_up, "{given_up} given up, {interrupted} told");
+    assert!(0 < done, "the last one came to its end");
 }
