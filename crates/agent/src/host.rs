@@ -2,8 +2,8 @@
 //!
 //! [`Host::system`] is this machine; [`Host::under`] is a folder that looks like one, and then no program runs and
 //! no system call asks about this machine (but for the time of day). Everything here may hang on a sick server, so
-//! every call is bounded, and what hangs is not tried again until it answers: the outstanding list keeps the
-//! number of stuck threads bounded, and a collector that is given up leaves at most one behind.
+//! every call is bounded, and what hangs is not tried again until it answers: the outstanding list and the readers keep
+//! the number of stuck threads bounded, and a collector that is given up leaves at most one behind.
 //!
 //! Nothing else in the agent may open a file of the server, start a program or ask for the time.
 
@@ -20,6 +20,7 @@ mod files;
 mod machine;
 mod outstanding;
 mod program;
+mod readers;
 mod statfs;
 mod timex;
 
@@ -31,12 +32,13 @@ pub use timex::Timex;
 
 use outstanding::Outstanding;
 use program::Programs;
+use readers::{Readers, Unread};
 use statfs::StatfsWorkers;
 
 /// A read that has not answered for this long counts as stuck, and is not tried a second time.
 const READ_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Most reads that may be outstanding at once.
-const READS_MAX: usize = 64;
+const READS_MAX: usize = 256;
 
 /// Why the server could not be read.
 #[derive(Debug, Error)]
@@ -99,6 +101,7 @@ struct Inner {
     programs: Programs,
     statfs: StatfsWorkers,
     reads: Outstanding,
+    readers: Readers,
     clock: WallClock,
     is_system: bool,
 }
@@ -112,6 +115,7 @@ impl Host {
             programs: Programs::system(),
             statfs: StatfsWorkers::system(),
             reads: Outstanding::new(READS_MAX),
+            readers: Readers::default(),
             clock: WallClock::system(),
             is_system: true,
         })
@@ -129,6 +133,7 @@ impl Host {
             files,
             statfs,
             reads: Outstanding::new(READS_MAX),
+            readers: Readers::default(),
             clock: WallClock::system(),
             is_system: false,
         }))
@@ -185,7 +190,8 @@ impl Host {
     /// Does file work on a thread that may block. Work of the same name is refused while an earlier one hangs.
     ///
     /// # Errors
-    /// [`HostError::Stuck`] if it hangs, [`HostError::Broken`] if the work panics.
+    /// [`HostError::Stuck`] if it hangs, [`HostError::Broken`] if the work panics, [`HostError::Read`] if there is no
+    /// thread for it.
     pub async fn blocking<T: Send + 'static>(
         &self,
         what: &str,
@@ -197,13 +203,19 @@ impl Host {
             });
         };
         let files = self.inner.files.clone();
-        let worker = tokio::task::spawn_blocking(move || {
+        let reading = self.inner.readers.run(move || {
             let answer = work(&files);
             drop(entered);
             answer
         });
-        worker.await.map_err(|_| HostError::Broken {
-            what: what.to_owned(),
+        reading.await.map_err(|unread| match unread {
+            Unread::Panicked => HostError::Broken {
+                what: what.to_owned(),
+            },
+            Unread::NoThread(source) => HostError::Read {
+                path: what.to_owned(),
+                source,
+            },
         })
     }
 

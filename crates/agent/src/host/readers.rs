@@ -1,0 +1,207 @@
+//! Threads that read files: one while nothing hangs, more while something does.
+//!
+//! Collectors are due together and their reads are short, so that one thread does them one after the other without
+//! being woken for each; the runtime's own pool would start a thread for every read that comes while others are under
+//! way. A read may hang, though: whoever has waited for [`PATIENCE`] asks for relief, and gets a further thread if
+//! all that there are have been at one read for that long. Threads beyond the first end when there is nothing to do.
+//! With [`THREADS_MAX`] of them hanging no further read is done; the caller's list of what is outstanding bounds the
+//! queue. Nobody waits for these threads when the agent ends.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+/// How long a read may take before another thread does what waits behind it.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Most threads, all but one of them hanging or about to end.
+const THREADS_MAX: usize = 64;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Readers(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    /// When work was last taken from the queue.
+    taken: Option<Instant>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The work panicked.
+    Panicked,
+    /// There is no thread, and none could be started.
+    NoThread(io::Error),
+}
+
+impl Readers {
+    /// Does work on one of the threads and waits for it.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unread> {
+        let (answer_tx, mut answer_rx) = oneshot::channel();
+        self.submit(Box::new(move || {
+            // Nobody waits any more for what took too long.
+            let _ = answer_tx.send(work());
+        }))
+        .map_err(Unread::NoThread)?;
+        loop {
+            match tokio::time::timeout(PATIENCE, &mut answer_rx).await {
+                Ok(answer) => return answer.map_err(|_| Unread::Panicked),
+                Err(_) => self.relieve(),
+            }
+        }
+    }
+
+    fn submit(&self, job: Job) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.threads == 0 {
+            self.start(&mut state)?;
+        }
+        state.queue.push_back(job);
+        if 0 < state.idle {
+            self.0.came.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Starts a further thread if work waits and no thread has come back for some.
+    fn relieve(&self) {
+        let mut state = self.0.lock();
+        let is_stalled = state.taken.is_some_and(|taken| PATIENCE <= taken.elapsed());
+        if state.queue.is_empty() || 0 < state.idle || !is_stalled || THREADS_MAX <= state.threads {
+            return;
+        }
+        // If there can be none, the next one who has waited asks again.
+        if let Err(error) = self.start(&mut state) {
+            tracing::warn!(error = %error, "no further thread to read files");
+        }
+    }
+
+    fn start(&self, state: &mut State) -> io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || shared.work())?;
+        state.threads += 1;
+        // Others are not started before this one had its time.
+        state.taken = Some(Instant::now());
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// A thread's life.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            while let Some(job) = state.queue.pop_front() {
+                state.taken = Some(Instant::now());
+                drop(state);
+                // Whoever waits for it is told, for its channel is dropped.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                state = self.lock();
+            }
+            if 0 < state.idle {
+                state.threads -= 1;
+                return;
+            }
+            state.idle += 1;
+            state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing can panic while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.lock();
+        f.debug_struct("Readers")
+            .field("threads", &state.threads)
+            .field("waiting", &state.queue.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_thread_does_what_does_not_hang() {
+        let readers = Readers::default();
+        let reads = (0..200).map(|_| readers.run(|| std::thread::current().id()));
+        let answers = futures::future::join_all(reads).await;
+        let threads: HashSet<_> = answers.into_iter().map(Result::unwrap).collect();
+        // A machine that stands still for a tenth of a second may take a second one.
+        assert!(threads.len() < 20, "{threads:?}");
+    }
+
+    #[tokio::test]
+    async fn what_hangs_holds_up_nothing_else() {
+        let readers = Readers::default();
+        let mut hanging = Vec::new();
+        let mut release = Vec::new();
+        for _ in 0..3 {
+            let (let_go_tx, let_go_rx) = mpsc::channel::<()>();
+            let readers = readers.clone();
+            hanging.push(tokio::spawn(async move {
+                readers.run(move || let_go_rx.recv().is_err()).await
+            }));
+            release.push(let_go_tx);
+        }
+        // One hangs, and two wait behind it.
+        while readers.0.lock().queue.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let answers = (0..20).map(|number| readers.run(move || number));
+        let answers: Vec<i32> = futures::future::join_all(answers)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(answers, (0..20).collect::<Vec<_>>());
+        drop(release);
+        for read in hanging {
+            assert!(read.await.unwrap().unwrap(), "it comes back when it is let go");
+        }
+        // Those that came for relief end; one stays.
+        while 1 < readers.0.lock().threads {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_ends_nothing() {
+        let readers = Readers::default();
+        let answer = readers.run(|| panic!("on purpose")).await;
+        assert!(matches!(answer, Err::<(), _>(Unread::Panicked)));
+        assert_eq!(readers.run(|| 7).await.ok(), Some(7));
+    }
+}
