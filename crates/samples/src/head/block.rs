@@ -1,7 +1,8 @@
 //! Rows of the same series, one after another.
 //!
 //! The latest rows are plain numbers, so that appending is a copy. Every [`PACK_ROWS`] rows are turned into
-//! columns and encoded ([`crate::codec`], without `zstd`), which takes a quarter of the memory.
+//! columns and encoded ([`crate::codec`], without `zstd`), and every [`MERGED_PACKS`] such packs become one. Plain rows
+//! take most of the memory, so there are few; short packs have much beside the numbers, so they are merged.
 
 use std::sync::Arc;
 
@@ -11,7 +12,11 @@ use crate::run::Run;
 use crate::series::SeriesRef;
 
 /// Rows that are packed together.
-const PACK_ROWS: usize = 32;
+const PACK_ROWS: usize = 8;
+/// Packs that are merged into one.
+const MERGED_PACKS: usize = 4;
+/// Rows of a merged pack.
+const MERGED_ROWS: usize = MERGED_PACKS * PACK_ROWS;
 /// Rows of a block, so that looking for a time among rows out of order stays cheap.
 const ROWS_MAX: usize = 4_096;
 
@@ -22,6 +27,7 @@ pub(crate) struct RowBlock {
     /// The time of each row, in the order of acceptance.
     times_ms: Vec<i64>,
     is_ascending: bool,
+    /// Merged packs, and then fewer than [`MERGED_PACKS`] that are not.
     packs: Vec<Box<[u8]>>,
     /// The values of the rows that are not packed, those of one row together.
     tail: Vec<f64>,
@@ -93,6 +99,35 @@ impl RowBlock {
         }
         self.packs.push(bytes.into());
         self.tail.clear();
+        if self.times_ms.len().is_multiple_of(MERGED_ROWS) {
+            self.merge();
+        }
+    }
+
+    /// Makes one of the packs that are not merged.
+    fn merge(&mut self) {
+        let parts = self.packs.split_off(self.packs.len() - MERGED_PACKS);
+        let mut columns: Vec<_> = parts.iter().map(|pack| Columns::of(pack, PACK_ROWS)).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|pack| pack.len()).sum());
+        let mut scratch = codec::Scratch::default();
+        let mut column = Vec::with_capacity(MERGED_ROWS);
+        let mut encoded = Vec::new();
+        for _ in 0..self.series.len() {
+            column.clear();
+            columns
+                .iter_mut()
+                .for_each(|columns| column.extend(columns.next()));
+            encoded.clear();
+            codec::encode(&column, &mut scratch, &mut encoded);
+            put_varint(&mut bytes, encoded.len() as u64);
+            bytes.extend_from_slice(&encoded);
+        }
+        self.packs.push(bytes.into());
+    }
+
+    /// How many packs are merged ones.
+    const fn merged_count(&self) -> usize {
+        self.times_ms.len() / MERGED_ROWS
     }
 
     /// Appends a run for each series of `wanted` (ascending; `None`: for all), with all rows from `start_ms` on and
@@ -108,11 +143,15 @@ impl RowBlock {
             return;
         }
         let first_pack = self.first_pack(start_ms);
-        for pack in &self.packs[first_pack..] {
-            unpack(pack, &mut columns);
+        let merged = self.merged_count();
+        for (index, pack) in self.packs.iter().enumerate().skip(first_pack) {
+            let rows = if index < merged { MERGED_ROWS } else { PACK_ROWS };
+            unpack(Columns::of(pack, rows), &mut columns);
         }
         let width = self.series.len();
-        let times_ms: Arc<[i64]> = self.times_ms[first_pack * PACK_ROWS..].into();
+        let merged_before = first_pack.min(merged);
+        let first_row = merged_before * MERGED_ROWS + (first_pack - merged_before) * PACK_ROWS;
+        let times_ms: Arc<[i64]> = self.times_ms[first_row..].into();
         for (index, mut values) in columns {
             values.extend(self.tail.iter().skip(index).step_by(width));
             runs.push(Run {
@@ -129,7 +168,11 @@ impl RowBlock {
             return 0;
         }
         let first_row = self.times_ms.partition_point(|time| *time < start_ms);
-        (first_row / PACK_ROWS).min(self.packs.len())
+        let merged = self.merged_count();
+        match first_row.checked_sub(merged * MERGED_ROWS) {
+            Some(after) => (merged + after / PACK_ROWS).min(self.packs.len()),
+            None => first_row / MERGED_ROWS,
+        }
     }
 
     /// How many samples it holds.
@@ -144,19 +187,46 @@ impl RowBlock {
     }
 }
 
+/// Reads the columns of a pack one after another.
+struct Columns<'a> {
+    cursor: Cursor<'a>,
+    rows: usize,
+}
+
+impl<'a> Columns<'a> {
+    const fn of(pack: &'a [u8], rows: usize) -> Self {
+        Self {
+            cursor: Cursor::new(pack),
+            rows,
+        }
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        let length = self.cursor.length();
+        length
+            .and_then(|length| self.cursor.take(length))
+            .expect("a pack holds a column for each series")
+    }
+
+    fn skip(&mut self, count: usize) {
+        for _ in 0..count {
+            self.bytes();
+        }
+    }
+
+    fn next(&mut self) -> Vec<f64> {
+        let bytes = self.bytes();
+        codec::decode(bytes, self.rows).expect("a pack holds full columns")
+    }
+}
+
 /// Appends the values of the wanted columns, which stand in ascending order.
-fn unpack(pack: &[u8], columns: &mut [(usize, Vec<f64>)]) {
-    let mut cursor = Cursor::new(pack);
+fn unpack(mut pack: Columns<'_>, columns: &mut [(usize, Vec<f64>)]) {
     let mut next = 0;
     for (index, values) in columns {
-        let mut bytes = None;
-        while next <= *index {
-            let length = cursor.length().expect("a pack holds a length for each series");
-            bytes = cursor.take(length);
-            next += 1;
-        }
-        let column = bytes.and_then(|bytes| codec::decode(bytes, PACK_ROWS));
-        values.extend(column.expect("a pack holds a full column for each series"));
+        pack.skip(*index - next);
+        values.extend(pack.next());
+        next = *index + 1;
     }
 }
 
@@ -175,7 +245,15 @@ mod tests {
 
     #[test]
     fn packed_and_plain_rows_read_alike() {
-        for rows in [0, 1, PACK_ROWS - 1, PACK_ROWS, PACK_ROWS + 1, 3 * PACK_ROWS + 5] {
+        for rows in [
+            0,
+            1,
+            PACK_ROWS - 1,
+            PACK_ROWS,
+            3 * PACK_ROWS + 5,
+            MERGED_ROWS,
+            2 * MERGED_ROWS + PACK_ROWS + 1,
+        ] {
             let block = filled(rows, 7);
             let mut runs = Vec::new();
             block.read(Some(&[0, 3, 6, 99]), i64::MIN, &mut runs);
@@ -188,13 +266,16 @@ mod tests {
 
     #[test]
     fn rows_long_before_the_start_are_not_unpacked() {
-        let block = filled(3 * PACK_ROWS + 5, 2);
+        let block = filled(2 * MERGED_ROWS + PACK_ROWS + 5, 2);
+        let after_merged = 2 * MERGED_ROWS;
         for (start_row, first_row) in [
             (0, 0),
-            (PACK_ROWS, PACK_ROWS),
-            (70, 2 * PACK_ROWS),
-            (99, 96),
-            (500, 96),
+            (MERGED_ROWS - 1, 0),
+            (MERGED_ROWS, MERGED_ROWS),
+            (after_merged - 1, MERGED_ROWS),
+            (after_merged, after_merged),
+            (after_merged + PACK_ROWS, after_merged + PACK_ROWS),
+            (5_000, after_merged + PACK_ROWS),
         ] {
             let mut runs = Vec::new();
             block.read(None, start_row as i64 * 15_000, &mut runs);
