@@ -8,6 +8,8 @@ use muster_proto::v1::agent_link_server::AgentLink;
 use muster_proto::v1::{AgentFrame, ControllerFrame, agent_frame};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -51,9 +53,13 @@ impl LinkService {
     }
 }
 
+/// What goes out on a stream.
+type Frames =
+    Map<ReceiverStream<Box<ControllerFrame>>, fn(Box<ControllerFrame>) -> Result<ControllerFrame, Status>>;
+
 #[tonic::async_trait]
 impl AgentLink for LinkService {
-    type ConnectStream = ReceiverStream<Result<ControllerFrame, Status>>;
+    type ConnectStream = Frames;
 
     async fn connect(
         &self,
@@ -92,7 +98,7 @@ impl AgentLink for LinkService {
             frame_tx,
         );
         tokio::spawn(session.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(frames)))
+        Ok(Response::new(ReceiverStream::new(frames).map(|frame| Ok(*frame))))
     }
 }
 

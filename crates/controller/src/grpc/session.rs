@@ -30,7 +30,7 @@ use muster_proto::v1::{
     AgentFrame, Close, CloseReason, ControllerFrame, EpochState, Hello, Interval, Welcome, agent_frame,
 };
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 use tracing::Instrument as _;
 
 use self::conversation::Conversation;
@@ -92,7 +92,8 @@ enum End {
     Gone(&'static str),
 }
 
-type FrameTx = mpsc::Sender<Result<ControllerFrame, Status>>;
+/// Boxed, because a channel has room for 32 of them from the start.
+type FrameTx = mpsc::Sender<Box<ControllerFrame>>;
 
 pub(super) struct Session {
     context: Arc<Context>,
@@ -323,8 +324,8 @@ impl Session {
 }
 
 async fn send(frame_tx: &FrameTx, body: Body) -> Result<(), End> {
-    let frame = ControllerFrame { body: Some(body) };
-    match frame_tx.send_timeout(Ok(frame), SEND_TIMEOUT).await {
+    let frame = Box::new(ControllerFrame { body: Some(body) });
+    match frame_tx.send_timeout(frame, SEND_TIMEOUT).await {
         Ok(()) => Ok(()),
         Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(End::Gone("it does not read")),
         Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(End::Gone("connection lost")),

@@ -400,7 +400,11 @@ async fn polled<T>(work: impl Future<Output = T>, polls: usize) -> bool {
             return Poll::Ready(true);
         }
         left -= 1;
-        if left == 0 { Poll::Ready(false) } else { Poll::Pending }
+        if left == 0 {
+            Poll::Ready(false)
+        } else {
+            Poll::Pending
+        }
     })
     .await
 }
@@ -437,9 +441,15 @@ async fn no_identity_is_made_without_an_entry_wherever_its_making_is_given_up() 
     }
     let (done, interrupted) = told(&test, "agent.enrol").await;
     let made = usize::try_from(server_count(&test).await).unwrap();
-    assert!(0 < given_up && 0 < interrupted, "{given_up} given up, {interrupted} told");
+    assert!(
+        0 < given_up && 0 < interrupted,
+        "{given_up} given up, {interrupted} told"
+    );
     assert!(done <= made, "{done} entries of {made} identities");
-    assert!(made <= done + interrupted, "{made} made, {done} + {interrupted} told");
+    assert!(
+        made <= done + interrupted,
+        "{made} made, {done} + {interrupted} told"
+    );
 }
 
 /// S27
@@ -460,6 +470,9 @@ async fn no_identity_is_renewed_without_an_entry_wherever_that_is_given_up() {
         given_up += 1;
     }
     let (done, interrupted) = told(&test, "agent.renew").await;
-    assert!(0 < interrupted && 0 < given_up, "{given_up} given up, {interrupted} told");
+    assert!(
+        0 < interrupted && 0 < given_up,
+        "{given_up} given up, {interrupted} told"
+    );
     assert!(0 < done, "the last one came to its end");
 }

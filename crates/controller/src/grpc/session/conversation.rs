@@ -92,7 +92,7 @@ impl<'a> Conversation<'a> {
                 biased;
                 () = stop.cancelled() => Err(shutdown()),
                 ending = ending(&mut registration.ending) => Err(ending),
-                event = events.recv() => self.attend(event.unwrap_or(Event::End(End::Gone("reading ended")))).await,
+                event = events.recv() => self.attend(event.unwrap_or_else(|| Event::End(Box::new(End::Gone("reading ended"))))).await,
                 _ = answers.recv_many(&mut answered, ANSWERS_MAX), if !answers.is_closed() => self.answer(&mut answered).await,
                 Some(challenge) = registration.challenges.recv() => self.prove(challenge).await,
                 Some(request) = registration.requests.recv() => self.ask(request).await,
@@ -142,7 +142,7 @@ impl<'a> Conversation<'a> {
                 self.grant().await
             }
             Event::CollectDone(done) => {
-                self.collected(done);
+                self.collected(*done);
                 Ok(())
             }
             Event::Pong(id) => {
@@ -152,7 +152,7 @@ impl<'a> Conversation<'a> {
                 }
                 Ok(())
             }
-            Event::End(end) => Err(end),
+            Event::End(end) => Err(*end),
         }
     }
 

@@ -33,17 +33,17 @@ pub(super) const EVENTS_MAX: usize = 16;
 /// How often the answering half is told that there is backlog.
 const BACKLOG_TOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// What the answering half is told.
+/// What the answering half is told. Kept small, because a channel has room for 32 of them from the start.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A collection that was asked for is over.
-    CollectDone(CollectDone),
+    CollectDone(Box<CollectDone>),
     /// Backlog comes.
     Backlog,
     /// A ping was answered.
     Pong(u64),
     /// Nothing more will be read.
-    End(End),
+    End(Box<End>),
 }
 
 /// When the last answer to a ping came, and whether we are the ones who do not read.
@@ -134,7 +134,7 @@ impl Reader {
             }
         };
         // If the other half is gone, so is the stream.
-        let _ = self.event_tx.send(Event::End(end)).await;
+        let _ = self.event_tx.send(Event::End(Box::new(end))).await;
     }
 
     async fn take(&mut self, frame: AgentFrame, joiner: &mut Joiner) -> Result<(), End> {
@@ -204,7 +204,7 @@ impl Reader {
             Some(MessageBody::Report(report)) => self.report(report, joined.plain, lane, sequence).await,
             Some(MessageBody::Definitions(definitions)) => self.definitions(definitions, joined.plain).await,
             Some(MessageBody::CollectDone(done)) => {
-                let told = self.event_tx.send(Event::CollectDone(done)).await;
+                let told = self.event_tx.send(Event::CollectDone(Box::new(done))).await;
                 told.map_err(|_| End::Gone("already closed"))
             }
             // Nothing is commanded yet, so there is nothing to have a status; and kinds of a newer agent are
