@@ -1,11 +1,11 @@
 //! Threads that read files: one while nothing hangs, more while something does.
 //!
 //! Collectors are due together and their reads are short, so that one thread does them one after the other without
-//! being woken for each; the runtime's own pool would start a thread for every read that comes while others are under
-//! way. A read may hang, though: whoever has waited for [`PATIENCE`] asks for relief, and gets a further thread if
-//! all that there are have been at one read for that long. Threads beyond the first end when there is nothing to do.
-//! With [`THREADS_MAX`] of them hanging no further read is done; the caller's list of what is outstanding bounds the
-//! queue. Nobody waits for these threads when the agent ends.
+//! being woken for each, and tells answers together; the runtime's own pool would start a thread for every read that
+//! comes while others are under way. A read may hang, though: whoever has waited for [`PATIENCE`] asks for relief, is
+//! told what is known, and gets a further thread if all that there are have been at one read for that long. Threads
+//! beyond the first end when there is nothing to do. With [`THREADS_MAX`] of them hanging no further read is done; the
+//! caller's list of what is outstanding bounds the queue. Nobody waits for these threads when the agent ends.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,8 +20,12 @@ use tokio::sync::oneshot;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Most threads, all but one of them hanging or about to end.
 const THREADS_MAX: usize = 64;
+/// Answers that are told together: whoever waits is woken for all of them at once.
+const TOLD_TOGETHER: usize = 16;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Work, which gives back how its answer is told.
+type Job = Box<dyn FnOnce() -> Telling + Send>;
+type Telling = Box<dyn FnOnce() + Send>;
 
 /// The threads. Clones share them.
 #[derive(Clone, Default)]
@@ -36,6 +40,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
+    /// Answers that are not told yet.
+    answers: Vec<Telling>,
     threads: usize,
     idle: usize,
     /// When work was last taken from the queue.
@@ -59,8 +65,11 @@ impl Readers {
     ) -> Result<T, Unread> {
         let (answer_tx, mut answer_rx) = oneshot::channel();
         self.submit(Box::new(move || {
-            // Nobody waits any more for what took too long.
-            let _ = answer_tx.send(work());
+            let answer = work();
+            Box::new(move || {
+                // Nobody waits any more for what took too long.
+                let _ = answer_tx.send(answer);
+            })
         }))
         .map_err(Unread::NoThread)?;
         loop {
@@ -83,9 +92,9 @@ impl Readers {
         Ok(())
     }
 
-    /// Starts a further thread if work waits and no thread has come back for some.
+    /// Tells what is known, and starts a further thread if work waits and no thread has come back for some.
     fn relieve(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.tell(self.0.lock());
         let is_stalled = state.taken.is_some_and(|taken| PATIENCE <= taken.elapsed());
         if state.queue.is_empty() || 0 < state.idle || !is_stalled || THREADS_MAX <= state.threads {
             return;
@@ -116,9 +125,17 @@ impl Shared {
             while let Some(job) = state.queue.pop_front() {
                 state.taken = Some(Instant::now());
                 drop(state);
-                // Whoever waits for it is told, for its channel is dropped.
-                let _ = catch_unwind(AssertUnwindSafe(job));
+                // Whoever waits for one that panics is told, for its channel is dropped.
+                let telling = catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
+                state.answers.extend(telling);
+                if TOLD_TOGETHER <= state.answers.len() {
+                    state = self.tell(state);
+                }
+            }
+            state = self.tell(state);
+            if !state.queue.is_empty() {
+                continue;
             }
             if 0 < state.idle {
                 state.threads -= 1;
@@ -128,6 +145,17 @@ impl Shared {
             state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
+    }
+
+    /// Tells the answers, without holding the lock meanwhile.
+    fn tell<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if state.answers.is_empty() {
+            return state;
+        }
+        let answers = std::mem::take(&mut state.answers);
+        drop(state);
+        answers.into_iter().for_each(|telling| telling());
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

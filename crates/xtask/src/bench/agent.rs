@@ -1,5 +1,6 @@
 //! The agent of this machine, beside Prometheus's node exporter.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -16,12 +17,80 @@ const SETTLING: Duration = Duration::from_secs(20);
 /// How long its processor time is counted.
 const COUNTING: Duration = Duration::from_secs(45);
 
+/// How often both are asked where they collect the same.
+const SAME_EVERY: Duration = Duration::from_secs(5);
+/// How many collections of the same are counted.
+const SAME_COLLECTIONS: u32 = 16;
+/// Our names for what `node_exporter` collects by default.
+const SAME: [&str; 41] = [
+    "arp",
+    "bonding",
+    "btrfs",
+    "conntrack",
+    "cpu",
+    "cpufreq",
+    "diskstats",
+    "dmi",
+    "edac",
+    "entropy",
+    "filefd",
+    "filesystem",
+    "hwmon",
+    "infiniband",
+    "load",
+    "mdadm",
+    "memory",
+    "netclass",
+    "netdev",
+    "netstat",
+    "nfs",
+    "nfsd",
+    "nvme",
+    "os",
+    "powersupplyclass",
+    "pressure",
+    "rapl",
+    "schedstat",
+    "selinux",
+    "sockstat",
+    "softnet",
+    "stat",
+    "textfile",
+    "thermal_zone",
+    "time",
+    "timex",
+    "udp_queues",
+    "vmstat",
+    "watchdog",
+    "xfs",
+    "zfs_kstat",
+];
+/// What we collect besides.
+const BEYOND: [&str; 14] = [
+    "block",
+    "container",
+    "drm",
+    "interrupts",
+    "kernel_hung",
+    "lvm",
+    "process",
+    "processes",
+    "smart",
+    "swap",
+    "systemd",
+    "tcpstat",
+    "ups",
+    "zfs",
+];
+
 /// What was measured.
 pub(super) struct Agent {
     /// Proportional set size, summed over its processes.
     pub(super) pss_bytes: u64,
     /// Share of a core at default intervals.
     pub(super) cpu_share: f64,
+    /// Processor time of a collection of what `node_exporter` collects by default, delivery included.
+    pub(super) same_collection: Duration,
     /// Size of the program.
     pub(super) program_bytes: u64,
     pub(super) node_exporter: Option<NodeExporter>,
@@ -31,8 +100,8 @@ pub(super) struct Agent {
 pub(super) struct NodeExporter {
     pub(super) rss_bytes: u64,
     pub(super) pss_bytes: u64,
-    /// Share of a core when it is asked every 15 s.
-    pub(super) cpu_share: f64,
+    /// Processor time of a scrape.
+    pub(super) scrape: Duration,
 }
 
 /// A process that ends with this value.
@@ -71,11 +140,32 @@ pub(super) fn measure(root: &Utf8Path) -> anyhow::Result<Agent> {
     Ok(Agent {
         pss_bytes,
         cpu_share,
+        same_collection: same_collection(root)?,
         program_bytes: fs::metadata(&agent)
             .with_context(|| format!("look at {agent}"))?
             .len(),
         node_exporter: node_exporter(root)?,
     })
+}
+
+fn same_collection(root: &Utf8Path) -> anyhow::Result<Duration> {
+    let folder = empty_folder(root)?;
+    let mut controller = Controller::start(root, &folder)?;
+    let token = controller.token(root, 1)?;
+    let mut text = format!("[collect]\ndisabled = {BEYOND:?}\n\n[collect.intervals]\n");
+    for name in SAME {
+        writeln!(text, "{name} = \"{}s\"", SAME_EVERY.as_secs())?;
+    }
+    let settings = folder.join("same.toml");
+    fs::write(&settings, text).with_context(|| format!("write {settings}"))?;
+    let running = start(root, &folder, &controller, &token, Some(&settings))?;
+    std::thread::sleep(SETTLING);
+    let before = tree_cpu_s(running.id())?;
+    std::thread::sleep(SAME_EVERY * SAME_COLLECTIONS);
+    let taken_s = tree_cpu_s(running.id())? - before;
+    drop(running);
+    controller.stop(root)?;
+    Ok(Duration::from_secs_f64(taken_s / f64::from(SAME_COLLECTIONS)))
 }
 
 /// Enrols an agent and starts it.
@@ -108,8 +198,6 @@ pub(super) fn start(
 }
 
 fn node_exporter(root: &Utf8Path) -> anyhow::Result<Option<NodeExporter>> {
-    /// As many as the agent's collectors have had ticks when its memory is looked at.
-    const SCRAPES: u32 = 5;
     let Some(path) = process::find("prometheus-node-exporter") else {
         println!(
             "bench: prometheus-node-exporter is not installed (apt-get install prometheus-node-exporter)"
@@ -132,15 +220,15 @@ fn node_exporter(root: &Utf8Path) -> anyhow::Result<Option<NodeExporter>> {
         std::thread::sleep(Duration::from_millis(100));
     }
     let before = cpu_s_of(id)?;
-    for _ in 0..SCRAPES {
+    for _ in 0..SAME_COLLECTIONS {
         http::request(&address, "GET", "/metrics", None, "")?;
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(SAME_EVERY);
     }
-    let cpu_share = (cpu_s_of(id)? - before) / f64::from(SCRAPES) / 15.0;
+    let taken_s = cpu_s_of(id)? - before;
     Ok(Some(NodeExporter {
         rss_bytes: memory_bytes_of(id, "VmRSS:")?,
         pss_bytes: tree_pss_bytes(id)?,
-        cpu_share,
+        scrape: Duration::from_secs_f64(taken_s / f64::from(SAME_COLLECTIONS)),
     }))
 }
 

@@ -25,6 +25,9 @@ const WHY_MILLION: &str = "Samples of up to half an hour are in memory, some thr
     index of series and what each agent's stream needs. Names and labels of series held once would help.";
 const WHY_AGENT: &str = "The agent's own program, TLS and the async runtime are most of it; what is resident grows \
     with the number of resources. Fewer runtime threads and a smaller allocator arena would help.";
+const WHY_SAME: &str = "Both spend most of it in the kernel, which opens and fills the same files for both; the agent \
+    also keeps its reports on disk until they are acknowledged, compresses, encrypts and sends them, which a scrape \
+    does not have to. Fewer and longer reports, and keeping folders of /sys open, would help.";
 const WHY_READ: &str = "Decoding is most of it; several threads would help, as it is one now.";
 const WHY_WIRE: &str = "Each report decodes alone, since reports may come in any order and from before a restart: a \
     tick's values are sent whole and not as differences from the tick before. Setting the values' bytes apart by place \
@@ -188,6 +191,15 @@ fn agent(figures: &Figures) -> Vec<Line> {
                 " times",
                 (1.0, "≤ 1.0"),
                 WHY_AGENT,
+            ));
+        }
+        if let Some(peer) = &agent.node_exporter {
+            lines.push(at_most(
+                "agent: processor time of a collection of the same, of a scrape of node_exporter",
+                agent.same_collection.as_secs_f64() / peer.scrape.as_secs_f64(),
+                " times",
+                (0.5, "≤ 0.5"),
+                WHY_SAME,
             ));
         }
         let cpu = agent.cpu_share * 100.0;

@@ -1,6 +1,7 @@
 //! The figures as a document.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::Figures;
 use super::budgets;
@@ -149,9 +150,14 @@ fn agent(text: &mut String, figures: &Figures) {
     if let Some(peer) = &one.node_exporter {
         rows.push(("node_exporter: RSS", mib(peer.rss_bytes)));
         rows.push(("node_exporter: PSS", mib(peer.pss_bytes)));
+        let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1_000.0);
         rows.push((
-            "node_exporter: processor time, asked every 15 s",
-            share(peer.cpu_share),
+            "processor time of a collection of what node_exporter collects by default, with its delivery",
+            ms(one.same_collection),
+        ));
+        rows.push((
+            "node_exporter: processor time of a scrape, as often",
+            ms(peer.scrape),
         ));
     }
     rows.iter().for_each(|(name, value)| line(text, &[name, value]));
