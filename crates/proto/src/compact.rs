@@ -10,6 +10,8 @@
 use std::io;
 use std::ops::Range;
 
+use crate::packing;
+
 const ZSTD_LEVEL: i32 = 3;
 /// Decimal places that are tried.
 const PLACES_MAX: u8 = 4;
@@ -62,7 +64,7 @@ pub fn pack(message: &[u8]) -> io::Result<Vec<u8>> {
     for block in &blocks {
         pack_values(message, *block, &mut plain);
     }
-    zstd::bulk::compress(&plain, ZSTD_LEVEL)
+    packing::compress(&plain, ZSTD_LEVEL)
 }
 
 /// Unpacks what [`pack`] made of a message of `message_bytes`. `None` if it is anything else.
@@ -70,7 +72,7 @@ pub fn pack(message: &[u8]) -> io::Result<Vec<u8>> {
 pub fn unpack(packed: &[u8], message_bytes: usize) -> Option<Vec<u8>> {
     // A double becomes at most ten bytes, and a block's head and a column's form are a few more.
     let plain_max = message_bytes.checked_mul(2)?.checked_add(1024)?;
-    let plain = zstd::bulk::decompress(packed, plain_max).ok()?;
+    let plain = packing::decompress(packed, plain_max).ok()?;
     let mut reader = Reader { bytes: &plain };
     let count = usize::try_from(reader.number()?).ok()?;
     let (mut blocks, mut values_bytes) = (Vec::new(), 0_usize);

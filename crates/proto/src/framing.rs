@@ -5,18 +5,16 @@
 //! stream and us nothing.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::io::Read as _;
 
 use muster_model::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use muster_model::{Report, SampleBlock, SeriesDef};
 use prost::Message as _;
 use thiserror::Error;
-use zstd::bulk::{Compressor, Decompressor};
 
 use crate::v1::agent_message::Body;
 use crate::v1::{AgentMessage, Compression, Fragment, Lane};
-use crate::{convert, v1};
+use crate::{convert, packing, v1};
 
 /// Messages below this size gain nothing from compression.
 const COMPRESS_FROM_BYTES: usize = 256;
@@ -172,9 +170,7 @@ fn pack(plain: &[u8]) -> Result<(Cow<'_, [u8]>, Compression), FramingError> {
     if plain.len() < COMPRESS_FROM_BYTES {
         return Ok((plain.into(), Compression::None));
     }
-    let packed = CONTEXTS
-        .with_borrow_mut(|contexts| contexts.packer()?.compress(plain))
-        .map_err(FramingError::Compress)?;
+    let packed = packing::compress(plain, ZSTD_LEVEL).map_err(FramingError::Compress)?;
     if packed.len() < plain.len() {
         return Ok((packed.into(), Compression::Zstd));
     }
@@ -249,7 +245,8 @@ fn unpack(bytes: Vec<u8>, compression: Compression) -> Result<Vec<u8>, FramingEr
     if compression != Compression::Zstd {
         return Ok(bytes);
     }
-    if let Some(plain) = unpack_whole(&bytes) {
+    // What `cut` makes.
+    if let Some(plain) = packing::decompress_whole(&bytes, MESSAGE_BYTES_MAX) {
         return Ok(plain);
     }
     let decoder =
@@ -264,48 +261,6 @@ fn unpack(bytes: Vec<u8>, compression: Compression) -> Result<Vec<u8>, FramingEr
         return Err(FramingError::MessageTooLong { bytes: plain.len() });
     }
     Ok(plain)
-}
-
-/// The short way for what [`cut`] makes: one frame of zstd that says how long it is. `None` for anything else.
-fn unpack_whole(bytes: &[u8]) -> Option<Vec<u8>> {
-    let length = zstd::zstd_safe::get_frame_content_size(bytes).ok()??;
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= MESSAGE_BYTES_MAX)?;
-    CONTEXTS
-        .with_borrow_mut(|contexts| contexts.unpacker()?.decompress(bytes, length))
-        .ok()
-        .filter(|plain| plain.len() == length)
-}
-
-/// What zstd works with. Making it takes longer than most messages, and the memory of one for each stream would be
-/// many times that of the messages.
-#[derive(Default)]
-struct Contexts {
-    packer: Option<Compressor<'static>>,
-    unpacker: Option<Decompressor<'static>>,
-}
-
-thread_local! {
-    static CONTEXTS: RefCell<Contexts> = RefCell::default();
-}
-
-impl Contexts {
-    fn packer(&mut self) -> std::io::Result<&mut Compressor<'static>> {
-        let packer = match self.packer.take() {
-            Some(packer) => packer,
-            None => Compressor::new(ZSTD_LEVEL)?,
-        };
-        Ok(self.packer.insert(packer))
-    }
-
-    fn unpacker(&mut self) -> std::io::Result<&mut Decompressor<'static>> {
-        let unpacker = match self.unpacker.take() {
-            Some(unpacker) => unpacker,
-            None => Decompressor::new()?,
-        };
-        Ok(self.unpacker.insert(unpacker))
-    }
 }
 
 #[cfg(test)]

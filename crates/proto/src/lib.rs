@@ -1,8 +1,9 @@
 //! The wire: protobuf types, made at build time, and their conversion to and from the model.
 //!
-//! [`codec`] is how little a waiting stream keeps. Generated types end in [`convert`]: nothing else in the project builds or reads them field by field, except the
-//! session loops that own a stream. [`compact`] makes a report small for keeping. [`framing`] cuts messages into frames and joins them again under the limits of
-//! [`muster_model::limits`]. [`token`] is the text form of an enrolment token.
+//! [`codec`] is how little a waiting stream keeps. Generated types end in [`convert`]: nothing else in the project builds
+//! or reads them field by field, except the session loops that own a stream. [`compact`] makes a report small for
+//! keeping. [`framing`] cuts messages into frames and joins them again under the limits of [`muster_model::limits`].
+//! [`packing`] is zstd with what it works with used again. [`token`] is the text form of an enrolment token.
 
 /// Package `muster.v1`, as generated.
 #[allow(
@@ -24,6 +25,7 @@ pub mod codec;
 pub mod compact;
 pub mod convert;
 pub mod framing;
+pub mod packing;
 pub mod token;
 
 /// The version of the protocol this build speaks.

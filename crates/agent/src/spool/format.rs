@@ -8,7 +8,7 @@
 
 use camino::Utf8PathBuf;
 use muster_base::id::AgentId;
-use muster_proto::compact;
+use muster_proto::{compact, packing};
 
 /// Records begin at multiples of this.
 pub(super) const ALIGN: usize = 64;
@@ -184,7 +184,7 @@ fn checksums(id: FileId, head: &[u8], payload: &[u8]) -> (u32, u32) {
 pub(super) fn encode(id: FileId, mut head: Head, plain: &[u8]) -> std::io::Result<(Head, Vec<u8>)> {
     let payload = match head.kind {
         Kind::Report => compact::pack(plain)?,
-        Kind::Definitions => zstd::bulk::compress(plain, 3)?,
+        Kind::Definitions => packing::compress(plain, 3)?,
     };
     head.payload_bytes = u32::try_from(payload.len()).map_err(std::io::Error::other)?;
     head.plain_bytes = u32::try_from(plain.len()).map_err(std::io::Error::other)?;
@@ -229,7 +229,7 @@ fn payload(id: FileId, head: Head, bytes: &[u8]) -> Option<Vec<u8>> {
     let plain_bytes = head.plain_bytes as usize;
     let plain = match head.kind {
         Kind::Report => compact::unpack(packed, plain_bytes)?,
-        Kind::Definitions => zstd::bulk::decompress(packed, plain_bytes).ok()?,
+        Kind::Definitions => packing::decompress(packed, plain_bytes).ok()?,
     };
     (plain.len() == plain_bytes).then_some(plain)
 }

@@ -7,6 +7,7 @@ use std::io::Read as _;
 use muster_model::limits::MESSAGE_BYTES_MAX;
 use muster_model::{Report, SeriesDef};
 use muster_proto::convert::{self, ConvertError};
+use muster_proto::packing;
 use muster_proto::v1::{AgentMessage, Definitions, agent_message::Body};
 use prost::Message as _;
 use thiserror::Error;
@@ -100,6 +101,16 @@ fn one_by_one(wire: Definitions) -> Vec<Option<SeriesDef>> {
 }
 
 fn unpack(payload: &[u8]) -> Result<Body, CodecError> {
+    let plain = match packing::decompress_whole(payload, PLAIN_BYTES_MAX) {
+        Some(plain) => plain,
+        None => unpack_slowly(payload)?,
+    };
+    let message = AgentMessage::decode(plain.as_slice()).map_err(CodecError::Decode)?;
+    message.body.ok_or(CodecError::OtherMessage)
+}
+
+/// For what does not say how long it is, and to say what is wrong with what cannot be read.
+fn unpack_slowly(payload: &[u8]) -> Result<Vec<u8>, CodecError> {
     let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(CodecError::Decompress)?;
     let mut plain = Vec::new();
     decoder
@@ -109,6 +120,5 @@ fn unpack(payload: &[u8]) -> Result<Body, CodecError> {
     if PLAIN_BYTES_MAX < plain.len() {
         return Err(CodecError::TooLong);
     }
-    let message = AgentMessage::decode(plain.as_slice()).map_err(CodecError::Decode)?;
-    message.body.ok_or(CodecError::OtherMessage)
+    Ok(plain)
 }
