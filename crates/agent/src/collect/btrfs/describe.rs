@@ -17,7 +17,7 @@ use muster_parse::btrfs_stats::{self, DeviceStats};
 use muster_parse::btrfs_usage::DeviceUsage;
 
 use super::judge::{Picture, judge, judge_scrub};
-use super::sysfs::Shown;
+use super::sysfs::{Group, Profile, Shown};
 use crate::collect::block::Inventory;
 use crate::collect::draft::{Draft, bounded_key};
 
@@ -67,7 +67,7 @@ pub(super) fn describe(draft: &mut Draft, shown: &Shown, known: &Known<'_>, inve
         .set("members", Some(Attribute::List(names)))
         .set("exclusive_operation", shown.exclusive_operation.clone())
         .set("checksum", shown.checksum.clone());
-    set_space(&mut resource, shown);
+    set_space(&mut resource, shown, &known.usage);
     set_errors(&mut resource, &picture);
     if let Some(scrub) = known.scrub.as_ref().and_then(|status| status.scrubs.first()) {
         set_scrub(&mut resource, scrub, Some(known.zone));
@@ -187,21 +187,27 @@ fn errors(shown: &Shown, known: &Known<'_>) -> Option<Vec<(String, String, u64)>
     Some(all)
 }
 
-fn set_space(resource: &mut Resource, shown: &Shown) {
-    let sum = |of: fn(&super::sysfs::Group) -> Option<u64>| {
-        let mut each = shown.groups.iter().map(of);
+fn set_space(resource: &mut Resource, shown: &Shown, usage: &[DeviceUsage]) {
+    let sum = |of: fn(&Profile) -> u64| {
+        let mut each = shown.groups.iter().map(|group| on_disk(shown, group, of));
         each.try_fold(0_u64, |sum, bytes| sum.checked_add(bytes?))
     };
     let total = total_bytes(shown);
-    let allocated = sum(|group| group.disk_total_bytes);
-    let unallocated = unallocated_bytes(shown);
+    let unallocated = unallocated_bytes(shown, usage);
+    let allocated = match usage.is_empty() {
+        true => sum(|profile| profile.total_bytes),
+        false => total
+            .zip(unallocated)
+            .and_then(|(total, free)| total.checked_sub(free)),
+    };
     let data = shown
         .groups
         .iter()
         .find(|group| matches!(group.kind.as_str(), "data" | "mixed"));
     // As `btrfs filesystem usage` estimates: what is free in data's block groups, and what more of them would fit.
     let available = data.and_then(|data| {
-        let (used, held, on_disk) = (data.used_bytes?, data.total_bytes?, data.disk_total_bytes?);
+        let (used, held) = (data.used_bytes?, data.total_bytes?);
+        let on_disk = on_disk(shown, data, |profile| profile.total_bytes)?;
         let ratio = if 0 < held {
             on_disk as f64 / held as f64
         } else {
@@ -214,10 +220,22 @@ fn set_space(resource: &mut Resource, shown: &Shown) {
     });
     resource
         .set("total_size_bytes", total)
-        .set("used_size_bytes", sum(|group| group.disk_used_bytes))
+        .set("used_size_bytes", sum(|profile| profile.used_bytes))
         .set("available_size_bytes", available)
         .set("allocated_bytes", allocated)
         .set("unallocated_bytes", unallocated);
+}
+
+/// What a type of block groups takes on all devices. The kernel's `disk_total` leaves parity out (fs/btrfs/volumes.c,
+/// `btrfs_bg_type_to_factor`).
+fn on_disk(shown: &Shown, group: &Group, of: fn(&Profile) -> u64) -> Option<u64> {
+    let each = group.profiles.iter().map(|profile| {
+        let ratio = ratio(&profile.mode, shown.devices.len())?;
+        Some((of(profile) as f64 * ratio).round() as u64)
+    });
+    let mut each = each.peekable();
+    each.peek()?;
+    each.try_fold(0_u64, |sum, bytes| sum.checked_add(bytes?))
 }
 
 fn total_bytes(shown: &Shown) -> Option<u64> {
@@ -226,9 +244,16 @@ fn total_bytes(shown: &Shown) -> Option<u64> {
     total.filter(|total| 0 < *total)
 }
 
-fn unallocated_bytes(shown: &Shown) -> Option<u64> {
-    let mut on_disk = shown.groups.iter().map(|group| group.disk_total_bytes);
-    let allocated = on_disk.try_fold(0_u64, |sum, bytes| sum.checked_add(bytes?))?;
+/// As `btrfs` says for each device; without it worked out, which is exact unless block groups with parity span fewer
+/// devices than there are.
+fn unallocated_bytes(shown: &Shown, usage: &[DeviceUsage]) -> Option<u64> {
+    if !usage.is_empty() && usage.len() == shown.devices.len() {
+        let mut each = usage.iter().map(|device| device.unallocated_bytes);
+        return each.try_fold(0_u64, |sum, bytes| sum.checked_add(bytes?));
+    }
+    let each = shown.groups.iter();
+    let mut each = each.map(|group| on_disk(shown, group, |profile| profile.total_bytes));
+    let allocated = each.try_fold(0_u64, |sum, bytes| sum.checked_add(bytes?))?;
     (0 < allocated).then_some(())?;
     total_bytes(shown)?.checked_sub(allocated)
 }
@@ -306,7 +331,7 @@ fn samples(
     );
     add(
         &MUSTER_BTRFS_UNALLOCATED_BYTES,
-        unallocated_bytes(shown).map(|bytes| bytes as f64),
+        unallocated_bytes(shown, usage).map(|bytes| bytes as f64),
     );
     let seconds =
         |of: fn(&super::sysfs::Commits) -> u64| shown.commits.as_ref().map(|all| of(all) as f64 / 1000.0);
@@ -353,7 +378,7 @@ fn samples(
             draft.sample_of(Some(key), &NODE_BTRFS_DEVICE_SIZE_BYTES, &labels, bytes as f64);
         }
         let alone = (shown.devices.len() == 1)
-            .then(|| unallocated_bytes(shown))
+            .then(|| unallocated_bytes(shown, usage))
             .flatten();
         if let Some(bytes) = unused(usage, &device.name, inventory).or(alone) {
             draft.sample_of(Some(key), &NODE_BTRFS_DEVICE_UNUSED_BYTES, &labels, bytes as f64);

@@ -48,9 +48,6 @@ pub(super) struct Group {
     pub(super) used_bytes: Option<u64>,
     pub(super) total_bytes: Option<u64>,
     pub(super) reserved_bytes: Option<u64>,
-    /// Bytes on all devices.
-    pub(super) disk_total_bytes: Option<u64>,
-    pub(super) disk_used_bytes: Option<u64>,
     pub(super) profiles: Vec<Profile>,
 }
 
@@ -188,8 +185,6 @@ fn read_group(files: &Files, base: &str, kind: &str) -> Option<Group> {
         used_bytes: number("bytes_used"),
         total_bytes: number("total_bytes"),
         reserved_bytes: number("bytes_reserved"),
-        disk_total_bytes: number("disk_total"),
-        disk_used_bytes: number("disk_used"),
         profiles: profiles.collect(),
     })
 }

@@ -149,6 +149,30 @@ async fn sysfs_alone_tells_devices_allocation_and_errors() {
     );
 }
 
+/// The kernel's `disk_total` leaves parity out: two devices of RAID 5 would seem to have room that is taken.
+#[tokio::test]
+async fn parity_counts_as_taken() {
+    let lab = Lab::new("raid5");
+    for (kind, total) in [
+        ("data", "184549376"),
+        ("metadata", "53673984"),
+        ("system", "33554432"),
+    ] {
+        lab.set(&format!("allocation/{kind}/disk_total"), total);
+    }
+    let facts = lab.facts().await;
+    let pool = &facts.resources[0];
+    assert_eq!(pool.attributes["allocated_bytes"], 543_555_584_u64.into());
+    assert_eq!(pool.attributes["unallocated_bytes"], 530_186_240_u64.into());
+    // What the tool says of each device is exact, and goes before.
+    lab.0.write(
+        &format!("muster/run/btrfs/usage-{FSID}"),
+        "/dev/sda, ID: 1\n   Unallocated: 100\n/dev/sdb, ID: 2\n   Unallocated: 200\n",
+    );
+    let facts = lab.facts().await;
+    assert_eq!(facts.resources[0].attributes["unallocated_bytes"], 300_u64.into());
+}
+
 #[tokio::test]
 async fn what_is_left_of_each_device_is_told_by_the_tool_where_there_are_several() {
     let lab = Lab::new("raid1");
