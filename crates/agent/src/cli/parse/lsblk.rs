@@ -100,6 +100,8 @@ fn pool_of(device: &BlockDevice) -> Option<(&'static str, ResourceKey)> {
 
 /// Filesystems and swap areas by where they are mounted, with what carries them.
 fn mounted(draft: &mut Draft, forest: &[BlockDevice], inventory: &Inventory) {
+    // A filesystem over several devices is mounted once, and lsblk says so at each of them.
+    let mut told = BTreeSet::new();
     for (device, _) in lsblk::unique(forest) {
         let Some(carrier) = inventory.key_of(&device.key().replace('/', "!")) else {
             continue;
@@ -121,6 +123,10 @@ fn mounted(draft: &mut Draft, forest: &[BlockDevice], inventory: &Inventory) {
                     Resource::new(ResourceKind::Filesystem, key, point.clone())
                 }
             };
+            let is_again = !told.insert(resource.key.clone());
+            if is_again && pool_of(device).is_some() {
+                continue;
+            }
             resource.health = Some(Health::Unknown);
             resource
                 .health_reasons
@@ -189,6 +195,20 @@ mod tests {
             ]
         );
         assert!(facts.problems.is_empty(), "{:?}", facts.problems);
+    }
+
+    #[test]
+    fn a_filesystem_over_two_devices_is_one_and_no_problem() {
+        let text = r#"{"blockdevices":[
+            {"name":"sda","type":"disk","serial":"S1","model":"M","fstype":"btrfs","uuid":"c74b","mountpoints":["/srv"]},
+            {"name":"sdb","type":"disk","serial":"S2","model":"M","fstype":"btrfs","uuid":"c74b","mountpoints":["/srv"]}]}"#;
+        let facts = parse(Utf8Path::new("x"), text);
+        assert!(facts.problems.is_empty(), "{:?}", facts.problems);
+        let filesystems = facts
+            .resources
+            .iter()
+            .filter(|found| found.kind == ResourceKind::Filesystem);
+        assert_eq!(filesystems.count(), 1);
     }
 
     #[test]

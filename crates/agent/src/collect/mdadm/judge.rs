@@ -412,7 +412,10 @@ fn judge_mismatches(array: &Picture, verdict: &mut Verdict) {
 
 /// What mdadm itself thinks.
 fn judge_states(array: &Picture, verdict: &mut Verdict) {
-    const KNOWN: [&str; 17] = [
+    const KNOWN: [&str; 19] = [
+        // Of mdadm 1.
+        "dirty",
+        "no-errors",
         "clean",
         "active",
         "resyncing",

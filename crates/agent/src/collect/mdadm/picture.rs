@@ -380,7 +380,8 @@ impl Picture {
             .or_else(|| md_uuid(detail.get("UUID", "MD_UUID")?));
         let given = detail
             .get("Name", "MD_NAME")
-            .and_then(|name| name.split_whitespace().next());
+            // "lab:with space  (local to host lab)".
+            .map(|name| name.split("  (").next().unwrap_or(name).trim());
         self.given_name = given.map(str::to_owned).or(self.given_name.take());
         self.states = detail.states().map(str::to_owned).collect();
     }

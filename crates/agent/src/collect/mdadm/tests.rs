@@ -659,3 +659,17 @@ async fn servers_restored_from_the_lab_are_judged_as_mdadm_calls_them() {
     println!("{count} arrays of restored servers are judged as mdadm calls them");
     assert!(20 < count);
 }
+
+#[test]
+fn a_name_with_a_blank_is_told_whole() {
+    let text = "/dev/md7:\n        Raid Level : raid1\n      Raid Devices : 2\n             State : clean \n              \
+                Name : lab:with space  (local to host lab)\n\n    Number   Major   Minor   RaidDevice State\n       \
+                0       8        1        0      active sync   /dev/sda1\n       \
+                1       8       17        1      active sync   /dev/sdb1\n";
+    let facts = describe_recorded_detail(text, "x");
+    assert_eq!(
+        facts.resources[0].attributes["array_name"],
+        "lab:with space".into()
+    );
+    assert_eq!(facts.resources[0].shown_health(), Health::Healthy);
+}
