@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attributes, Health, ResourceKey, ResourceKind};
-use sea_orm::sea_query::{Expr, Func, LikeExpr};
+use sea_orm::sea_query::{BinOper, Expr, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
@@ -25,7 +25,7 @@ impl Store {
         limit: u64,
     ) -> Result<(Vec<ResourceView>, u64), StoreError> {
         const DOING: &str = "list resources";
-        let wanted = select(filter);
+        let wanted = select(filter, self.reader.get_database_backend());
         let total = wanted.clone().count(&self.reader).await.doing(DOING)?;
         let rows = wanted
             .select_only()
@@ -54,7 +54,7 @@ impl Store {
         };
         let mut views = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(ROWS_PER_STATEMENT) {
-            let rows = select(&everything)
+            let rows = select(&everything, self.reader.get_database_backend())
                 .filter(resource::Column::Id.is_in(chunk.iter().map(|id| id.0)))
                 .select_only()
                 .columns(without_raw())
@@ -76,7 +76,7 @@ impl Store {
         servers: Option<&[ServerId]>,
         kinds: &[ResourceKind],
     ) -> Result<HashMap<(ServerId, ResourceKind), u64>, StoreError> {
-        let mut wanted = select(&ResourceFilter::default())
+        let mut wanted = select(&ResourceFilter::default(), self.reader.get_database_backend())
             .select_only()
             .column(resource::Column::ServerId)
             .column(resource::Column::Kind)
@@ -136,7 +136,7 @@ pub(super) async fn find(
         include_gone: true,
         ..ResourceFilter::default()
     };
-    let found = select(&everything)
+    let found = select(&everything, connection.get_database_backend())
         .filter(resource::Column::Id.eq(id.0))
         .select_only()
         .columns(without_raw())
@@ -190,7 +190,7 @@ fn without_raw() -> [resource::Column; 11] {
     ]
 }
 
-fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
+fn select(filter: &ResourceFilter, backend: DbBackend) -> Select<resource::Entity> {
     let deleted = server::Entity::find()
         .select_only()
         .column(server::Column::Id)
@@ -217,15 +217,15 @@ fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
             wanted.filter(resource::Column::ServerId.in_subquery(sea_orm::QueryTrait::into_query(named)));
     }
     if let Some(word) = &filter.pool_type {
-        wanted = wanted.filter(attribute_text("pool_type").eq(word.as_str()));
+        wanted = wanted.filter(attribute_text(backend, "pool_type").eq(word.as_str()));
     }
     if let Some(word) = &filter.device_type {
-        let text = attribute_text("device_type");
+        let text = attribute_text(backend, "device_type");
         wanted = wanted.filter(Expr::expr(Func::coalesce([text, Expr::value("unknown")])).eq(word.as_str()));
     }
     for (name, part) in [("model", &filter.model), ("serial_number", &filter.serial)] {
         if let Some(part) = part {
-            let text = Expr::expr(Func::lower(attribute_text(name)));
+            let text = Expr::expr(Func::lower(attribute_text(backend, name)));
             wanted = wanted.filter(text.like(LikeExpr::new(contains(&part.to_lowercase())).escape('\\')));
         }
     }
@@ -235,13 +235,14 @@ fn select(filter: &ResourceFilter) -> Select<resource::Entity> {
     wanted
 }
 
-/// The text of an attribute, as SQLite takes it out of the document.
-fn attribute_text(name: &'static str) -> Expr {
-    let path = format!("$.{name}");
-    Expr::expr(Func::cust("json_extract").args([
-        Expr::col((resource::Entity, resource::Column::Attributes)),
-        Expr::value(path),
-    ]))
+/// The text of an attribute, as the database takes it out of the document.
+fn attribute_text(backend: DbBackend, name: &'static str) -> Expr {
+    let document = Expr::col((resource::Entity, resource::Column::Attributes));
+    match backend {
+        // `->>` (PostgreSQL 9.3, SQLite 3.38) gives text on PostgreSQL, whatever the value is.
+        DbBackend::Postgres => document.binary(BinOper::Custom("->>"), Expr::value(name)),
+        _ => Expr::expr(Func::cust("json_extract").args([document, Expr::value(format!("$.{name}"))])),
+    }
 }
 
 /// A pattern for texts that have this part somewhere.
@@ -287,4 +288,34 @@ fn attributes(json: serde_json::Value) -> Attributes {
         .into_iter()
         .filter_map(|(name, value)| Some((name, serde_json::from_value(value).ok()?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::QueryTrait as _;
+
+    use super::*;
+
+    #[test]
+    fn both_databases_are_asked_in_their_own_words_for_attributes() {
+        let filter = ResourceFilter {
+            device_type: Some("ssd".to_owned()),
+            model: Some("50%".to_owned()),
+            ..ResourceFilter::default()
+        };
+        for (backend, words) in [
+            (
+                DbBackend::Sqlite,
+                r#"LOWER(json_extract("resource"."attributes", '$.model')) LIKE '%50\%%' ESCAPE '\'"#,
+            ),
+            (
+                DbBackend::Postgres,
+                r#"LOWER("resource"."attributes" ->> 'model') LIKE E'%50\\%%' ESCAPE E'\\'"#,
+            ),
+        ] {
+            let asked = select(&filter, backend).build(backend).to_string();
+            assert!(asked.contains(words), "{asked}");
+            assert!(asked.contains("COALESCE("), "{asked}");
+        }
+    }
 }

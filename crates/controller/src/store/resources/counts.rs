@@ -20,19 +20,20 @@ impl Store {
         });
         let is_device = resource::Column::Kind.eq(ResourceKind::Device.as_str());
         let counts = Condition::any().add(is_device.not()).add(is_disk);
-        let rows: Vec<(String, String, i64)> = select(&ResourceFilter::default())
-            .select_only()
-            .column(resource::Column::Kind)
-            .column(resource::Column::Health)
-            .column_as(resource::Column::Id.count(), "count")
-            .filter(resource::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())))
-            .filter(counts)
-            .group_by(resource::Column::Kind)
-            .group_by(resource::Column::Health)
-            .into_tuple()
-            .all(&self.reader)
-            .await
-            .doing("count resources by health")?;
+        let rows: Vec<(String, String, i64)> =
+            select(&ResourceFilter::default(), self.reader.get_database_backend())
+                .select_only()
+                .column(resource::Column::Kind)
+                .column(resource::Column::Health)
+                .column_as(resource::Column::Id.count(), "count")
+                .filter(resource::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())))
+                .filter(counts)
+                .group_by(resource::Column::Kind)
+                .group_by(resource::Column::Health)
+                .into_tuple()
+                .all(&self.reader)
+                .await
+                .doing("count resources by health")?;
         rows.into_iter()
             .map(|(word, health, count)| {
                 let known = Health::from_word(&health).ok_or_else(|| corrupt("resource.health", health))?;
