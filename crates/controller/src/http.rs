@@ -13,6 +13,7 @@ mod client;
 mod collect;
 mod collectors;
 mod devices;
+mod enrolment_tokens;
 mod error;
 mod exposition;
 mod extract;
@@ -169,22 +170,8 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(targets::of_server))
         .add(Access::Metrics, routes!(targets::of_resource))
         .add(Access::Metrics, routes!(targets::discover))
-        .add(Access::Metrics, routes!(metrics::metrics))
-        .add(administer, routes!(audit::list))
-        .add(look, routes!(users::me))
-        .change(
-            look,
-            "user.change_own_password",
-            routes!(users::change_own_password),
-        )
-        .add(administer, routes!(users::list))
-        .change(administer, "user.create", routes!(users::create))
-        .add(administer, routes!(users::get))
-        .change(administer, "user.change", routes!(users::put))
-        .change(administer, "user.delete", routes!(users::delete))
-        .add(look, routes!(tokens::list))
-        .change(look, "api_token.create", routes!(tokens::create))
-        .change(look, "api_token.delete", routes!(tokens::delete));
+        .add(Access::Metrics, routes!(metrics::metrics));
+    let routes = people(routes);
     let (router, openapi, table) = pages(calls(storage(routes), &state)).build();
     let document = openapi
         .to_json()
@@ -212,6 +199,39 @@ fn storage(routes: Routes) -> Routes {
         .add(look, routes!(topology::impact))
 }
 
+/// Who did what; accounts and tokens.
+fn people(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let administer = Access::Needs(Role::Admin);
+    routes
+        .add(administer, routes!(audit::list))
+        .add(look, routes!(users::me))
+        .change(
+            look,
+            "user.change_own_password",
+            routes!(users::change_own_password),
+        )
+        .add(administer, routes!(users::list))
+        .change(administer, "user.create", routes!(users::create))
+        .add(administer, routes!(users::get))
+        .change(administer, "user.change", routes!(users::put))
+        .change(administer, "user.delete", routes!(users::delete))
+        .add(administer, routes!(enrolment_tokens::list))
+        .change(
+            administer,
+            "enrolment_token.create",
+            routes!(enrolment_tokens::create),
+        )
+        .change(
+            administer,
+            "enrolment_token.end",
+            routes!(enrolment_tokens::delete),
+        )
+        .add(look, routes!(tokens::list))
+        .change(look, "api_token.create", routes!(tokens::create))
+        .change(look, "api_token.delete", routes!(tokens::delete))
+}
+
 /// What programs call over gRPC.
 fn calls(routes: Routes, state: &HttpState) -> Routes {
     let look = Access::Needs(Role::Viewer);
@@ -224,11 +244,11 @@ fn calls(routes: Routes, state: &HttpState) -> Routes {
 
 /// What people see.
 fn pages(routes: Routes) -> Routes {
-    routes
+    let routes = routes
         .page(Access::Public, Method::GET, "/login", page::login_form)
         .page(Access::Public, Method::POST, "/login", page::login)
         .page(Access::Public, Method::GET, "/static/style.css", page::style)
-        .page(Access::Page(Role::Viewer), Method::POST, "/logout", page::logout)
+        .form(Access::Page(Role::Viewer), "auth.logout", "/logout", page::logout)
         .page(Access::Page(Role::Viewer), Method::GET, "/", page::fleet)
         .page(
             Access::Page(Role::Viewer),
@@ -248,7 +268,49 @@ fn pages(routes: Routes) -> Routes {
             "/resources/{id}",
             page::resource,
         )
-        .page(Access::Page(Role::Viewer), Method::GET, "/api/docs", page::docs)
+        .page(Access::Page(Role::Viewer), Method::GET, "/api/docs", page::docs);
+    accounts(routes)
+}
+
+/// The page of accounts and tokens, and what its forms post to.
+fn accounts(routes: Routes) -> Routes {
+    use page::accounts;
+    let admin = Access::Page(Role::Admin);
+    let path = |rest: &str| format!("{}{rest}", accounts::PATH);
+    routes
+        .page(admin, Method::GET, accounts::PATH, accounts::show)
+        .form(admin, "user.create", &path("/users"), accounts::add_user)
+        .form(
+            admin,
+            "user.delete",
+            &path("/users/{id}/delete"),
+            accounts::delete_user,
+        )
+        .form(
+            admin,
+            "user.change",
+            &path("/users/{id}/{way}"),
+            accounts::switch_user,
+        )
+        .form(admin, "api_token.create", &path("/tokens"), accounts::add_token)
+        .form(
+            admin,
+            "api_token.delete",
+            &path("/tokens/{id}/delete"),
+            accounts::delete_token,
+        )
+        .form(
+            admin,
+            "enrolment_token.create",
+            &path("/enrolment"),
+            accounts::add_enrolment,
+        )
+        .form(
+            admin,
+            "enrolment_token.end",
+            &path("/enrolment/{id}/end"),
+            accounts::end_enrolment,
+        )
 }
 
 impl From<AppError> for Problem {

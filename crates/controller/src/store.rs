@@ -38,8 +38,8 @@ use thiserror::Error;
 
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use identities::{
-    AdoptOutcome, Adoption, AgentRow, CaughtUp, HeldRow, IdentityRow, NewIdentity, QUARANTINED, REVOKED,
-    Redeem, Redeemed, Renewal, RenewalOutcome, Standing, TokenRow,
+    AdoptOutcome, Adoption, AgentRow, CaughtUp, HeldRow, IdentityRow, ListedToken, NewIdentity, QUARANTINED,
+    REVOKED, Redeem, Redeemed, Renewal, RenewalOutcome, Standing, TokenRow,
 };
 pub(crate) use people::{AccountChange, AccountRow, Changed, NewSession};
 pub(crate) use restored::{Renewed, describe};

@@ -7,6 +7,7 @@ mod admission;
 mod refusals;
 mod renewal;
 mod standing;
+mod tokens;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use self::refusals::Refusals;
 pub use self::renewal::{RenewError, Renewed};
 pub(in crate::app) use self::standing::Revoked;
 pub use self::standing::{AgentStatus, AgentView, Change, StandingError};
+pub use self::tokens::{EnrolmentTokenView, TokenState};
 use super::App;
 use super::audit::{Actor, Entry};
 use crate::identity::revocations::RevocationsError;

@@ -139,16 +139,37 @@ impl Routes {
         self
     }
 
-    /// Adds a route that is for people, and so is not in the OpenAPI document.
-    pub(super) fn page<H, T>(mut self, access: Access, method: Method, path: &str, handler: H) -> Self
+    /// Adds a route that is for people, and so is not in the OpenAPI document; it changes nothing, or is a login.
+    pub(super) fn page<H, T>(self, access: Access, method: Method, path: &str, handler: H) -> Self
+    where
+        H: Handler<T, HttpState>,
+        T: 'static,
+    {
+        self.for_people(access, None, method, path, handler)
+    }
+
+    /// Adds what a form of a page posts to: each call has an entry in the audit log under this action.
+    pub(super) fn form<H, T>(self, access: Access, action: &'static str, path: &str, handler: H) -> Self
+    where
+        H: Handler<T, HttpState>,
+        T: 'static,
+    {
+        self.for_people(access, Some(action), Method::POST, path, handler)
+    }
+
+    fn for_people<H, T>(
+        mut self,
+        access: Access,
+        action: Option<&'static str>,
+        method: Method,
+        path: &str,
+        handler: H,
+    ) -> Self
     where
         H: Handler<T, HttpState>,
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).expect("pages are read or posted to");
-        // The only thing that a page changes and that is no login is the end of a session.
-        let is_change = method != Method::GET && access != Access::Public;
-        let action = is_change.then_some("auth.logout");
         let guard = from_fn_with_state((self.state.clone(), access, action), check);
         self.inner = self.inner.route(path, on(filter, handler).route_layer(guard));
         self.table.push(Declared {
@@ -306,6 +327,10 @@ async fn checked(
     let caller = match identify(state, request.method(), &path, request.headers(), peer).await {
         Ok(caller) => caller,
         Err(problem) if problem.code == Code::Unauthenticated && matches!(access, Access::Page(_)) => {
+            if let Some(action) = action {
+                let entry = Entry::refused(Actor::Nobody, action, path, problem.code.as_str());
+                state.app.audit().note(entry.from_peer(peer)).await;
+            }
             return Redirect::to("/login").into_response();
         }
         Err(problem) => {

@@ -3,6 +3,7 @@
 //! Each page is read into a view first (`load`) and drawn from it after, so that drawing is pure. Markup escapes every
 //! text by itself; nothing here writes HTML as a string.
 
+pub(super) mod accounts;
 mod chart;
 mod device;
 mod docs;

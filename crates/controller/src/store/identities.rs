@@ -6,6 +6,7 @@ mod list;
 mod redeem;
 mod renew;
 mod revoke;
+mod tokens;
 
 use muster_base::id::{AgentId, ServerId};
 use sea_orm::sea_query::Expr;
@@ -18,6 +19,7 @@ pub(crate) use self::held::{AdoptOutcome, Adoption, HeldRow};
 pub(crate) use self::list::AgentRow;
 pub(crate) use self::redeem::{NewIdentity, Redeem, Redeemed};
 pub(crate) use self::renew::{CaughtUp, Renewal, RenewalOutcome};
+pub(crate) use self::tokens::ListedToken;
 use super::entity::{agent_identity, enrolment_token};
 use super::servers;
 use super::{Doing as _, Store, StoreError, commit, corrupt};

@@ -51,7 +51,7 @@ fn body(user: &str, content: &Markup, note: &str) -> Markup {
             }
         }
         main { (content) }
-        footer { "Muster " (env!("CARGO_PKG_VERSION")) (note) " · " a href="/api/docs" { "API reference" } }
+        footer { "Muster " (env!("CARGO_PKG_VERSION")) (note) " · " a href="/accounts" { "Accounts and tokens" } " · " a href="/api/docs" { "API reference" } }
     }
 }
 

@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 use muster_model::Labels;
 
-use super::harness::{NOW, TestApp};
+use super::harness::{NOW, TestApp, request};
+use crate::app::auth::Role;
 
 const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
 
@@ -104,4 +105,112 @@ async fn logging_out_ends_the_session_and_the_cookie() {
     let mut home = app.bare("GET", "/");
     home.headers_mut().insert("cookie", cookie.parse().unwrap());
     assert_eq!(app.send(home).await.header("location"), "/login");
+}
+
+/// What a browser posts from a form of our own page.
+fn posted(cookie: &str, uri: &str, form: &str) -> axum::http::Request<axum::body::Body> {
+    let mut posted = request("POST", uri, "application/x-www-form-urlencoded", form.to_owned());
+    let headers = posted.headers_mut();
+    headers.insert("cookie", format!("muster_session={cookie}").parse().unwrap());
+    headers.insert("sec-fetch-site", "same-origin".parse().unwrap());
+    headers.insert("accept", "text/html".parse().unwrap());
+    posted
+}
+
+/// The secret on a page that shows one.
+fn secret(page: &str) -> String {
+    let (_, rest) = page.split_once("<pre class=\"wrap\">").unwrap();
+    rest.split_once("</pre>").unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn accounts_are_made_disabled_and_deleted_on_the_page() {
+    let app = TestApp::start().await;
+    let admin = app.login().await;
+    let post = async |uri: &str, form: &str| app.send(posted(&admin, uri, form)).await;
+    let made = post(
+        "/accounts/users",
+        "username=eve&password=long+enough+for+all&role=viewer",
+    )
+    .await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text());
+    assert_eq!(made.header("location"), "/accounts");
+    for odd in [
+        "username=mallory&password=short&role=viewer",
+        "username=mallory&password=long+enough+for+all&role=root",
+    ] {
+        let refused = post("/accounts/users", odd).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{odd}");
+    }
+    assert!(app.browse("/accounts").await.text().contains("eve"));
+    let users = app.get("/api/users").await.json();
+    let users = users["items"].as_array().unwrap();
+    let eve = users.iter().find(|user| user["username"] == "eve").unwrap();
+    let id = &eve["id"];
+    post(&format!("/accounts/users/{id}/disable"), "").await;
+    let user = app.get(&format!("/api/users/{id}")).await.json();
+    assert_eq!(user["disabled"], true);
+    post(&format!("/accounts/users/{id}/delete"), "").await;
+    let user = app.get(&format!("/api/users/{id}")).await;
+    assert_eq!(user.code(), "user_not_found");
+    let audit = app.get("/api/audit?limit=100").await.text().to_owned();
+    for action in ["user.create", "user.change", "user.delete"] {
+        assert!(audit.contains(action), "{action}");
+    }
+    assert!(!audit.contains("long enough"), "no password in the log");
+}
+
+#[tokio::test]
+async fn tokens_are_shown_once_when_they_are_made_on_the_page_and_end_there() {
+    let app = TestApp::start().await;
+    let admin = app.login().await;
+    let post = async |uri: &str, form: &str| app.send(posted(&admin, uri, form)).await;
+    let token = post("/accounts/tokens", "name=grafana&scope=read&days=30").await;
+    assert_eq!(token.status, StatusCode::OK, "{}", token.text());
+    let enrolment = post("/accounts/enrolment", "uses=2&minutes=10").await;
+    assert_eq!(enrolment.status, StatusCode::OK, "{}", enrolment.text());
+    let (token, enrolment) = (secret(token.text()), secret(enrolment.text()));
+    let page = app.browse("/accounts").await;
+    for part in ["grafana", "2 of 2", "usable"] {
+        assert!(page.text().contains(part), "{part}");
+    }
+    assert!(!page.text().contains(&token) && !page.text().contains(&enrolment));
+    assert!(is_harmless(page.text()));
+    let me = async || {
+        app.send(app.as_bearer("GET", "/api/auth/me", &token))
+            .await
+            .status
+    };
+    assert_eq!(me().await, StatusCode::OK);
+    let tokens = app.get("/api/tokens").await.json();
+    let id = &tokens["items"][0]["id"];
+    post(&format!("/accounts/tokens/{id}/delete"), "").await;
+    assert_eq!(me().await, StatusCode::UNAUTHORIZED);
+    let listed = async || app.get("/api/enrolment-tokens").await.json()["items"][0].clone();
+    assert_eq!(listed().await["state"], "usable");
+    let id = listed().await["id"].as_str().unwrap().to_owned();
+    post(&format!("/accounts/enrolment/{id}/end"), "").await;
+    assert_eq!(listed().await["state"], "ended");
+}
+
+#[tokio::test]
+async fn the_page_of_accounts_is_for_admins_and_its_forms_for_our_own_page() {
+    let app = TestApp::start().await;
+    let viewer = app.token_of(Role::Viewer).await;
+    let seen = app.send(app.as_bearer("GET", "/accounts", &viewer)).await;
+    assert_eq!(seen.status, StatusCode::FORBIDDEN);
+    let admin = app.login().await;
+    let mut foreign = posted(&admin, "/accounts/enrolment", "uses=1&minutes=10");
+    foreign
+        .headers_mut()
+        .insert("sec-fetch-site", "cross-site".parse().unwrap());
+    let answer = app.send(foreign).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let as_viewer = posted(
+        &viewer,
+        "/accounts/users",
+        "username=a&password=long+enough+for+all&role=admin",
+    );
+    assert_eq!(app.send(as_viewer).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(app.get("/api/enrolment-tokens").await.json()["total"], 0);
 }
