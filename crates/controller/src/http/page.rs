@@ -4,6 +4,7 @@
 //! text by itself; nothing here writes HTML as a string.
 
 pub(super) mod accounts;
+mod attributes;
 mod chart;
 mod device;
 mod docs;

@@ -6,7 +6,7 @@ use smartmontools_parse::trend::WearOut;
 
 use super::chart::{Line, start_ms};
 use super::load::{DAY_MS, DevicePage, number, text, whole};
-use super::{format, layout, resource, smart};
+use super::{attributes, format, layout, resource, smart};
 use crate::app::resources::ResourceView;
 
 /// Temperatures farther apart than this are not joined: a bit more than two of the usual half hours.
@@ -24,9 +24,11 @@ pub(super) fn draw(view: &DevicePage) -> Markup {
         (verdict(device))
         (decisions(view))
         (vitals(device))
-        (temperature(view))
+        (temperature(view, &view.temperature, DAY_MS, GAP_MS))
+        (temperature(view, &view.trend.celsius, attributes::SPAN_MS, DAY_MS))
         (wear(view))
         (resource::impact(&view.impact))
+        (attributes::draw(&view.attributes, view.now_ms))
         (facts(device))
         @if let Some(raw) = &raw { (smart::draw(raw)) }
     }
@@ -129,7 +131,7 @@ fn wear(view: &DevicePage) -> Markup {
                     (line.chart("Endurance used"))
                     div class="times" {
                         @for end in [start_ms, view.now_ms] {
-                            span { (format::time(end).chars().take(10).collect::<String>()) }
+                            span { (format::day(end)) }
                         }
                     }
                 }
@@ -164,31 +166,34 @@ fn vitals(device: &ResourceView) -> Markup {
     }
 }
 
-fn temperature(view: &DevicePage) -> Markup {
+/// One chart over at most `most_ms`; none over a longer time than the readings span by much.
+fn temperature(view: &DevicePage, points: &[(i64, f64)], most_ms: i64, gap_ms: i64) -> Markup {
     let values = || {
-        view.temperature
+        points
             .iter()
             .map(|point| point.1)
             .filter(|value| value.is_finite())
     };
-    let start_ms = start_ms(&view.temperature, view.now_ms, DAY_MS);
+    let start_ms = start_ms(points, view.now_ms, most_ms);
     let span_ms = view.now_ms - start_ms;
     #[expect(clippy::cast_precision_loss, reason = "shown to the minute")]
     let since = format!("last {}", format::duration(span_ms as f64 / 1_000.0));
     let low = values().fold(f64::INFINITY, f64::min);
     let high = values().fold(f64::NEG_INFINITY, f64::max);
+    // A month's chart of a day would be the day's chart again.
+    let is_worth_it = most_ms <= DAY_MS || DAY_MS < span_ms;
     html! {
-        @if low <= high && 1 < view.temperature.len() {
+        @if low <= high && 1 < points.len() && is_worth_it {
             // Room around the line, and never a frame so narrow that one degree looks like a fire.
             @let low = ((low - 3.0) / 5.0).floor() * 5.0;
             @let high = (((high + 3.0) / 5.0).ceil() * 5.0).max(low + 15.0);
             @let line = Line {
-                points: &view.temperature,
+                points,
                 start_ms,
                 end_ms: view.now_ms,
                 low,
                 high,
-                gap_ms: GAP_MS,
+                gap_ms,
             };
             section class="card" {
                 header { h2 { "Temperature" } span class="soft" { (since) ", UTC" } }
@@ -201,7 +206,8 @@ fn temperature(view: &DevicePage) -> Markup {
                     (line.chart("Temperature"))
                     div class="times" {
                         @for quarter in 0..=4_i64 {
-                            span { (format::clock(start_ms + span_ms / 4 * quarter)) }
+                            @let at_ms = start_ms + span_ms / 4 * quarter;
+                            span { @if span_ms <= DAY_MS { (format::clock(at_ms)) } @else { (format::day(at_ms)) } }
                         }
                     }
                 }

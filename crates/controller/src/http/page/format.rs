@@ -120,6 +120,11 @@ pub(super) fn time_of(text: &str) -> String {
     }
 }
 
+/// The day of a time, UTC.
+pub(super) fn day(ms: i64) -> String {
+    time(ms).chars().take("2026-01-31".len()).collect()
+}
+
 /// The hour and minute of a time, UTC.
 pub(super) fn clock(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)

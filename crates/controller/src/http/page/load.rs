@@ -17,7 +17,7 @@ use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::topology::{Impact, Topology};
 use crate::app::{AppError, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
-use crate::http::devices::history::{self, Trend};
+use crate::http::devices::history::{self, AttributeHistory, Trend};
 use crate::http::error::Problem;
 
 /// How much history a disk's temperature chart shows.
@@ -101,6 +101,8 @@ pub(super) struct DevicePage {
     pub(super) judgement: Judgement,
     /// How it wears, and how warm it has been.
     pub(super) trend: Trend,
+    /// How its own figures went.
+    pub(super) attributes: Vec<AttributeHistory>,
     /// Now, Unix ms.
     pub(super) now_ms: i64,
 }
@@ -206,11 +208,13 @@ pub(super) async fn device(state: &HttpState, device: ResourceView) -> Result<De
         .collect();
     temperature.sort_by_key(|point| point.0);
     let trend = history::trend(state, &device).await?;
+    let attributes = history::attributes(state, &device).await?;
     let judgement = state.app.judged_device(device.id).await?.judgement;
     let impact = state.app.impact(device.id).await?;
     Ok(DevicePage {
         impact,
         trend,
+        attributes,
         judgement,
         device,
         hostname: server.hostname,

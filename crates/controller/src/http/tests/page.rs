@@ -107,6 +107,63 @@ async fn logging_out_ends_the_session_and_the_cookie() {
     assert_eq!(app.send(home).await.header("location"), "/login");
 }
 
+#[tokio::test]
+async fn a_disks_page_charts_what_changed_over_the_month() {
+    const DAY: i64 = 86_400_000;
+    let app = TestApp::start().await;
+    let (server, device) = app.furnished("web").await;
+    let attribute = |kind: &'static str| {
+        Labels::of(&[
+            ("device", "sda"),
+            ("attribute_id", "197"),
+            ("attribute_name", "Current_Pending_Sector"),
+            ("attribute_value_type", kind),
+        ])
+    };
+    // Read a minute before the hours that are charted.
+    let last = NOW - NOW.rem_euclid(DAY / 4) - 60_000;
+    let days = |from: i64, value: f64| {
+        (0..4)
+            .map(|day| (last - DAY * (from - day), value))
+            .collect::<Vec<_>>()
+    };
+    for (kind, value) in [("raw", 8.0), ("value", 100.0)] {
+        app.put(
+            server,
+            device,
+            "smartctl_device_attribute",
+            &attribute(kind),
+            &days(6, value),
+        );
+    }
+    let later: Vec<(i64, f64)> = vec![(last, 11.0)];
+    app.put(
+        server,
+        device,
+        "smartctl_device_attribute",
+        &attribute("raw"),
+        &later,
+    );
+    let celsius = Labels::of(&[("device", "sda"), ("temperature_type", "current")]);
+    app.put(
+        server,
+        device,
+        "smartctl_device_temperature",
+        &celsius,
+        &days(6, 33.0),
+    );
+    let page = app.browse(&format!("/devices/{device}")).await;
+    for part in [
+        "Over the last month",
+        "197 Current Pending Sector",
+        "+3",
+        "Temperature",
+    ] {
+        assert!(page.text().contains(part), "{part}");
+    }
+    assert!(is_harmless(page.text()));
+}
+
 /// What a browser posts from a form of our own page.
 fn posted(cookie: &str, uri: &str, form: &str) -> axum::http::Request<axum::body::Body> {
     let mut posted = request("POST", uri, "application/x-www-form-urlencoded", form.to_owned());
