@@ -1,5 +1,7 @@
 //! Resources as the API shows them.
 
+use std::collections::HashSet;
+
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attributes, Health, ResourceKind};
 
@@ -85,6 +87,14 @@ impl App {
             .resources(&filter, wanted.after()?, u64::from(limit) + 1)
             .await?;
         Ok(page(rows, limit, total, |row| row.id.to_string()))
+    }
+
+    /// The ids of all resources that are gone, of servers that are not deleted.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn gone_resources(&self) -> Result<HashSet<ResourceId>, AppError> {
+        Ok(self.store.gone_resources().await?)
     }
 
     /// One resource with its raw documents, gone or not.

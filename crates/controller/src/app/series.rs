@@ -10,15 +10,17 @@ mod read;
 mod source;
 mod step;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::join::JOBS;
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::MetricType;
 use muster_samples::Matcher;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 
 use super::servers::ServerName;
 
@@ -98,11 +100,21 @@ pub struct Latest {
     pub value: f64,
 }
 
+/// Where there are series: a server, a scrape job, and a resource.
+pub type Place = (ServerId, &'static str, ResourceId);
+
+/// A list of places, and when it was made.
+type KeptPlaces = (Instant, Arc<BTreeSet<Place>>);
+
+/// How long a list of places is good enough.
+const PLACES_AGE_MAX: Duration = Duration::from_secs(30);
+
 /// Reads series. Cheap to clone.
 #[derive(Clone)]
 pub struct Series {
     store: Arc<muster_samples::Store>,
     reads: Arc<Semaphore>,
+    places: Arc<Mutex<Option<KeptPlaces>>>,
 }
 
 impl Series {
@@ -112,7 +124,26 @@ impl Series {
         Self {
             store,
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            places: Arc::default(),
         }
+    }
+
+    /// Where there are series, whether they have a value now or not. Looks at no sample, and at the series once in half
+    /// a minute at most, however often it is asked.
+    ///
+    /// # Errors
+    /// [`SeriesError`] if reading was interrupted.
+    pub async fn places(&self) -> Result<Arc<BTreeSet<Place>>, SeriesError> {
+        // Held meanwhile: whoever asks at the same time gets the same list.
+        let mut kept = self.places.lock().await;
+        if let Some((at, places)) = &*kept
+            && at.elapsed() < PLACES_AGE_MAX
+        {
+            return Ok(Arc::clone(places));
+        }
+        let places = Arc::new(self.read(|store| read::places(&store.snapshot())).await?);
+        *kept = Some((Instant::now(), Arc::clone(&places)));
+        Ok(places)
     }
 
     /// The latest values of all series that at least one of `selectors` takes, by name and labels.

@@ -4,29 +4,30 @@
 //! A family is a scrape job. `job` and `instance` come from the list, so a scrape needs no `honor_labels`; on the pages
 //! there is neither, and no time: the page shows what holds now, so a value is left out when its metric is stale.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::MetricType;
-use muster_samples::{MatchOp, Matcher};
-use serde::Serialize;
+use muster_samples::Matcher;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::HttpState;
 use super::error::{Code, Problem, ProblemBody};
 use super::exposition::{self, Row};
-use super::extract::{Json, Path, id_or};
+use super::extract::{Json, Path, Query, id_or};
 use super::federate::head;
+use super::serve::Peer;
 use super::servers::server_id;
 use crate::app::series::{JOBS, Latest};
-use crate::app::servers::ServerFilter;
+use crate::app::servers::{ServerFilter, ServerName};
 use crate::app::status::ServerStatus;
 
 /// The family that every server has.
@@ -157,9 +158,20 @@ pub(super) struct TargetGroup {
     labels: BTreeMap<String, String>,
 }
 
-/// Every page of metrics: `node` of each monitored server, and each other family that has values, for `http_sd_configs` of Prometheus.
+/// Which pages are listed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DiscoverQuery {
+    per: Option<String>,
+}
+
+/// Every page of metrics: `node` of each monitored server, and each other family that has series, for `http_sd_configs` of Prometheus.
+///
+/// With `per=resource`, the families other than `node` are listed by resource: a page for each disk, pool, database and
+/// so on that is not gone, with the label `resource_id`. The two hold the same series, so a Prometheus is given one of them.
 #[utoipa::path(
     get, path = "/api/prometheus/sd", tag = "metrics",
+    params(("per" = Option<String>, Query, description = "family (if not given) or resource")),
     responses(
         (status = 200, body = Vec<TargetGroup>),
         (status = "default", body = ProblemBody, content_type = "application/problem+json"),
@@ -167,8 +179,15 @@ pub(super) struct TargetGroup {
 )]
 pub(super) async fn discover(
     State(state): State<HttpState>,
+    Query(query): Query<DiscoverQuery>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<TargetGroup>>, Problem> {
+    let is_per_resource = match query.per.as_deref() {
+        None | Some("family") => false,
+        Some("resource") => true,
+        Some(_) => return Err(Problem::parameter("per", "it is family or resource")),
+    };
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
@@ -180,18 +199,19 @@ pub(super) async fn discover(
             )
         })?;
     let names = state.app.server_names().await?;
-    let every = Matcher::new(muster_samples::NAME_LABEL, MatchOp::Re, ".+")
-        .map_err(|error| Problem::internal(&error))?;
-    let now_ms = state.app.clock().now_ms();
-    let latest = state
-        .series
-        .latest(Arc::clone(&names), vec![vec![every]], now_ms)
-        .await?;
-    let mut pages: BTreeSet<(ServerId, String)> = latest
-        .into_iter()
-        .filter_map(|series| {
-            let job = series.labels.into_iter().find(|(name, _)| name == "job")?;
-            Some((series.server, job.1))
+    let places = state.series.places().await?;
+    let gone = if is_per_resource {
+        state.app.gone_resources().await?
+    } else {
+        HashSet::new()
+    };
+    let mut pages: BTreeSet<Page> = places
+        .iter()
+        .filter(|(.., resource)| !gone.contains(resource))
+        .map(|&(server, family, resource)| Page {
+            server,
+            family,
+            resource: Some(resource).filter(|_| is_per_resource && family != NODE),
         })
         .collect();
     let monitored = ServerFilter {
@@ -199,29 +219,54 @@ pub(super) async fn discover(
     };
     // One that is silent stays on the list, so that Prometheus says it is down.
     for server in state.all_servers(monitored).await? {
-        pages.insert((server.id, NODE.to_owned()));
+        pages.insert(Page {
+            server: server.id,
+            family: NODE,
+            resource: None,
+        });
     }
-    let group = |(server, family): (ServerId, String)| {
-        let name = names.get(&server)?;
+    let groups = pages
+        .into_iter()
+        .filter_map(|page| Some(page.group((host, peer.is_tls), names.get(&page.server)?)));
+    Ok(Json(groups.collect()))
+}
+
+/// A page of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Page {
+    server: ServerId,
+    family: &'static str,
+    resource: Option<ResourceId>,
+}
+
+impl Page {
+    fn group(self, (host, is_tls): (&str, bool), server: &ServerName) -> TargetGroup {
+        let Self {
+            server: id,
+            family,
+            resource,
+        } = self;
+        let mut path = format!("/metrics/servers/{id}/{family}");
         let mut labels = BTreeMap::from([
-            (
-                "__metrics_path__".to_owned(),
-                format!("/metrics/servers/{server}/{family}"),
-            ),
-            ("instance".to_owned(), name.hostname.clone()),
-            ("job".to_owned(), family),
-            ("server_id".to_owned(), server.to_string()),
+            ("instance".to_owned(), server.hostname.clone()),
+            ("job".to_owned(), family.to_owned()),
+            ("server_id".to_owned(), id.to_string()),
         ]);
-        if !name.tags.is_empty() {
-            labels.insert(
-                "__meta_muster_tags".to_owned(),
-                format!(",{},", name.tags.join(",")),
-            );
+        if let Some(resource) = resource {
+            path = format!("{path}/{resource}");
+            labels.insert("resource_id".to_owned(), resource.to_string());
         }
-        Some(TargetGroup {
+        labels.insert("__metrics_path__".to_owned(), path);
+        if is_tls {
+            labels.insert("__scheme__".to_owned(), "https".to_owned());
+        }
+        if !server.tags.is_empty() {
+            let tags = format!(",{},", server.tags.join(","));
+            labels.insert("__meta_muster_tags".to_owned(), tags);
+        }
+        TargetGroup {
             targets: vec![host.to_owned()],
             labels,
-        })
-    };
-    Ok(Json(pages.into_iter().filter_map(group).collect()))
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 mod counts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attributes, Health, ResourceKey, ResourceKind};
@@ -100,6 +100,23 @@ impl Store {
                 ))
             })
             .collect()
+    }
+
+    /// The ids of all resources that are gone, of servers that are there.
+    pub(crate) async fn gone_resources(&self) -> Result<HashSet<ResourceId>, StoreError> {
+        let everything = ResourceFilter {
+            include_gone: true,
+            ..ResourceFilter::default()
+        };
+        let ids: Vec<i64> = select(&everything, self.reader.get_database_backend())
+            .filter(resource::Column::GoneMs.is_not_null())
+            .select_only()
+            .column(resource::Column::Id)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .doing("read which resources are gone")?;
+        Ok(ids.into_iter().map(ResourceId).collect())
     }
 
     /// The ids of all resources of a server that were described, by key, gone ones included.

@@ -96,7 +96,7 @@ impl Joined {
 }
 
 /// The scrape job of a metric.
-fn job(metric: &str) -> &'static str {
+pub(super) fn job(metric: &str) -> &'static str {
     let found = PREFIXES
         .into_iter()
         .find(|(prefix, _)| metric.starts_with(prefix));

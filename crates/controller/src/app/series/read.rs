@@ -4,17 +4,17 @@
 //! end. A range is read in slices of time. One that holds more samples than may be in memory at once is cut in two, so that
 //! memory is bounded whatever is asked, and what an answer leaves out is its latest part.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use muster_base::id::ServerId;
 use muster_model::is_stale;
 use muster_samples::{Filter, Matcher, Reader, Select, Selected, SeriesData, SeriesMeta, SeriesRef};
 
-use super::join::{Joined, labels};
+use super::join::{Joined, job, labels};
 use super::source::{Source, plan};
 use super::step::at_steps;
-use super::{Latest, POINTS_MAX, Range, RangeQuery, RangeSeries};
+use super::{Latest, POINTS_MAX, Place, Range, RangeQuery, RangeSeries};
 use crate::app::servers::ServerName;
 
 /// Most samples in memory for one slice of an answer in steps.
@@ -62,6 +62,15 @@ pub(super) fn latest(
     let mut all: Vec<Latest> = found.into_values().collect();
     all.sort_unstable_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
     all
+}
+
+/// Where there are series.
+pub(super) fn places(reader: &Reader) -> BTreeSet<Place> {
+    let (metas, _) = reader.series(&Filter::new(&[]));
+    metas
+        .iter()
+        .map(|meta| (meta.server, job(&meta.name), meta.resource))
+        .collect()
 }
 
 /// The samples or points of what a query takes.

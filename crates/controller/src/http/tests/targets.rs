@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use muster_model::{Labels, Resource, ResourceKey, ResourceKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::harness::{NOW, TestApp};
 use crate::app::auth::Role;
@@ -120,6 +120,32 @@ async fn the_list_names_every_page_and_a_token_for_metrics_alone_reads_both() {
         let page = app.send(app.as_bearer("GET", path, token)).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
     }
+    // By resource: the same series, each on the page of what it belongs to.
+    let mut request = app.as_bearer("GET", "/api/prometheus/sd?per=resource", token);
+    request
+        .headers_mut()
+        .insert("host", "muster:8480".parse().unwrap());
+    let list = app.send(request).await.json();
+    let by_resource: Vec<&Value> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| &group["labels"])
+        .filter(|labels| labels["job"] == "smartctl")
+        .collect();
+    assert!(!by_resource.is_empty());
+    for labels in by_resource {
+        let path = labels["__metrics_path__"].as_str().unwrap();
+        let resource = labels["resource_id"].as_str().unwrap();
+        assert_eq!(path, format!("/metrics/servers/{web}/smartctl/{resource}"));
+        let page = app.send(app.as_bearer("GET", path, token)).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(page.text().contains("smartctl_"), "{path}");
+    }
+    let odd = app
+        .send(app.as_bearer("GET", "/api/prometheus/sd?per=moon", token))
+        .await;
+    assert_eq!(odd.code(), "invalid_parameter");
     let servers = app
         .send(app.as_bearer("GET", "/api/infrastructure/servers", token))
         .await;
