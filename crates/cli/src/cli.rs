@@ -62,8 +62,8 @@ pub(crate) struct UpArgs {
     /// else $XDG_DATA_HOME/muster or ~/.local/share/muster].
     #[arg(long, value_name = "DIR", env = "MUSTER_DATA_DIR")]
     data_dir: Option<Utf8PathBuf>,
-    /// Where the controller answers HTTP; port 0 takes any free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8480")]
+    /// Where the controller answers HTTP, on loopback; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8480", value_parser = loopback)]
     http: SocketAddr,
     /// Where the controller answers agents; port 0 takes any free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8481")]
@@ -144,6 +144,17 @@ fn absolute(path: Utf8PathBuf) -> Utf8PathBuf {
     camino::absolute_utf8(&path).unwrap_or(path)
 }
 
+/// `up` watches its controller over plain HTTP, which there is on loopback only.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not an address and port"))?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err("`up` is for one machine: to be reached from others, run muster-controller and muster-agent as services".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +221,7 @@ mod tests {
     #[test]
     fn a_port_alone_is_not_an_address() {
         assert!(parse(&["--http", "8480"]).is_err());
+        assert!(parse(&["--http", "0.0.0.0:8480"]).is_err());
         assert!(parse(&["--log-format", "xml"]).is_err());
     }
 

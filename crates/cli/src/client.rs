@@ -7,6 +7,7 @@ pub(crate) mod context;
 mod error;
 pub(crate) mod login;
 mod options;
+pub(crate) mod pin;
 mod tls;
 pub(crate) mod url;
 

@@ -109,7 +109,7 @@ struct BackupFile {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Where people and programs connect; loopback [default: 127.0.0.1:8480].
+    /// Where people and programs connect; with TLS unless it is loopback [default: 127.0.0.1:8480].
     #[arg(long, env = "MUSTER_HTTP", value_name = "ADDR")]
     http: Option<SocketAddr>,
     /// Where agents connect [default: 0.0.0.0:8481].

@@ -27,7 +27,7 @@ pub use self::auth::Auth;
 pub use self::enrolment::Enrolment;
 pub use self::intake::Intake;
 pub use self::log::Log;
-pub use self::network::{Agents, Http};
+pub use self::network::{Agents, Http, HttpTls};
 pub use self::proxies::Network;
 pub use self::samples::Samples;
 

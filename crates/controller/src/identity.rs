@@ -18,7 +18,7 @@ mod tls;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -38,7 +38,7 @@ pub use self::request::{AgentKey, RequestError};
 use self::rotation::Authorities;
 pub use self::rotation::{Changes, Phase, Step, StepError};
 pub use self::seal::Seal;
-pub use self::tls::CONTROLLER_NAME;
+pub use self::tls::{CONTROLLER_NAME, http_config};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -190,6 +190,8 @@ pub struct Identity {
     authorities: RwLock<Arc<Authorities>>,
     command_key: Vec<u8>,
     server: Arc<tls::CurrentCertificate>,
+    /// That of the port for people, if it shows one of ours.
+    http: OnceLock<Arc<tls::CurrentCertificate>>,
     verifier: Arc<tls::AgentVerifier>,
     tls: Arc<rustls::ServerConfig>,
 }
@@ -225,7 +227,11 @@ impl Identity {
             .public_key()
             .as_ref()
             .to_vec();
-        let server = Arc::new(tls::CurrentCertificate::issue(&authorities, now_ms)?);
+        let server = Arc::new(tls::CurrentCertificate::issue(
+            &authorities,
+            vec![CONTROLLER_NAME.to_owned()],
+            now_ms,
+        )?);
         let verifier = Arc::new(tls::AgentVerifier::new(authorities.taken(), installation.uuid)?);
         let tls = tls::server_config(Arc::clone(&verifier), Arc::clone(&server), clock.clone())?;
         let identity = Self {
@@ -235,6 +241,7 @@ impl Identity {
             authorities: RwLock::new(Arc::new(authorities)),
             command_key,
             server,
+            http: OnceLock::new(),
             verifier,
             tls,
         };
@@ -258,6 +265,10 @@ impl Identity {
         if self.server.is_half_over(now_ms) {
             self.server.renew(&self.authorities(), now_ms)?;
             tracing::info!("controller certificate renewed");
+        }
+        if let Some(http) = self.http.get().filter(|http| http.is_half_over(now_ms)) {
+            http.renew(&self.authorities(), now_ms)?;
+            tracing::info!("HTTP certificate renewed");
         }
         Ok(fresh)
     }
@@ -308,6 +319,9 @@ impl Identity {
         // First who is taken, so that nobody is refused between the two.
         self.verifier.take(authorities.taken())?;
         self.server.renew(&authorities, now_ms)?;
+        if let Some(http) = self.http.get() {
+            http.renew(&authorities, now_ms)?;
+        }
         *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authorities);
         Ok(())
     }
@@ -393,6 +407,18 @@ impl Identity {
     #[must_use]
     pub fn server_tls_config(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.tls)
+    }
+
+    /// TLS of the port for people and programs, with a certificate of ours for these DNS names and addresses. It
+    /// follows [`Identity::renew`] and every replacement of the root. There is one such certificate: what was asked
+    /// for first stays.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if it cannot be issued.
+    pub fn http_tls_config(&self, names: Vec<String>) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+        let issued = tls::CurrentCertificate::issue(&self.authorities(), names, self.clock.now_ms())?;
+        let certificate = Arc::clone(self.http.get_or_init(|| Arc::new(issued)));
+        http_config(certificate)
     }
 
     fn authorities(&self) -> Arc<Authorities> {

@@ -10,6 +10,7 @@ mod data;
 mod password;
 mod readiness;
 mod serving;
+mod tls;
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use self::data::Data;
 use self::readiness::Replay;
 use self::serving::Serving;
+pub use self::tls::HttpTlsError;
 use crate::app::auth::{AuthError, HashCost};
 use crate::app::{KeepError, Settings};
 use crate::backup::{self, BackupError};
@@ -92,6 +94,9 @@ pub enum RunError {
     /// The control socket failed.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The HTTP port has no certificate.
+    #[error(transparent)]
+    HttpTls(#[from] HttpTlsError),
     /// The agent port failed.
     #[error(transparent)]
     Agents(#[from] grpc::ServeError),
@@ -177,7 +182,8 @@ async fn until(
 fn announce(config: &Config, serving: &Serving) -> io::Result<()> {
     let (http, agents) = (serving.http_address, serving.agents_address);
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "ready: http://{http} agents: {agents}")?;
+    let scheme = if serving.tls.is_some() { "https" } else { "http" };
+    writeln!(stdout, "ready: {scheme}://{http} agents: {agents}")?;
     let password = password::path(&config.data_dir);
     if password.exists() {
         writeln!(stdout, "admin password: {password}")?;

@@ -27,6 +27,8 @@ pub struct World {
     pub grpc: SocketAddr,
     /// The controller's settings, TOML; read at its next start.
     pub settings: String,
+    /// Whether its HTTP port speaks TLS with these settings; then only what brings its own trust can ask it.
+    pub speaks_tls: bool,
     /// The controller, while it runs.
     pub controller: Option<Process>,
 }
@@ -42,6 +44,7 @@ impl World {
             http: free_port()?,
             grpc: free_port()?,
             settings: String::new(),
+            speaks_tls: false,
             controller: None,
         })
     }
@@ -93,6 +96,11 @@ impl World {
             if !process.is_running()? {
                 // Nothing is gained by waiting on; the caller sees why in the text.
                 return Ok(false);
+            }
+            if self.speaks_tls {
+                let ready = format!("ready: https://{}", self.http);
+                ensure!(process.printed().contains(&ready), "not yet {ready}");
+                return Ok(true);
             }
             let answer = reqwest::get(&url).await?;
             ensure!(

@@ -130,6 +130,8 @@ pub(crate) enum ClientError {
         url: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("{0}")]
+    Untrusted(String),
     #[error("the answer to {path} is not understood; is the controller of this version?")]
     Unclear { path: String },
     #[error("the answer to {path} is too long; ask for less")]
@@ -157,7 +159,7 @@ impl ClientError {
             Self::Refused(refusal) => refusal.exit_code(),
             Self::NoContext | Self::NoToken(_) => exit::DENIED,
             Self::NotFound(_) => exit::NOT_FOUND,
-            Self::Unreachable { .. } => exit::UNREACHABLE,
+            Self::Unreachable { .. } | Self::Untrusted(_) => exit::UNREACHABLE,
             Self::UnderWay(_) => exit::UNDER_WAY,
             Self::UnknownContext(_)
             | Self::Exposed { .. }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,14 +24,22 @@ pub(super) fn config(ca: Option<&str>) -> Result<ClientConfig, ClientError> {
                 return Err(ClientError::NoCa);
             }
         }
-        // One that cannot be used does not spoil the others; none at all trusts nobody.
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+        None => roots = system_roots(),
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|source| ClientError::Ca { source })?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// What the system trusts. One that cannot be used does not spoil the others; none at all trusts nobody.
+pub(super) fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// The one crypto provider.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

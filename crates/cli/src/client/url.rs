@@ -41,6 +41,15 @@ impl FromStr for BaseUrl {
     }
 }
 
+impl BaseUrl {
+    /// Host and port where TLS is spoken; `None` without TLS.
+    pub(super) fn tls_peer(&self) -> Option<(String, u16)> {
+        let url = reqwest::Url::parse(&self.0).ok()?;
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
+        (url.scheme() == "https").then(|| (host.to_owned(), url.port_or_known_default().unwrap_or(443)))
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

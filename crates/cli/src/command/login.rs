@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::cli;
 use crate::client::context::Contexts;
 use crate::client::login::{Proof, log_in};
+use crate::client::pin::{self, Pin};
+use crate::client::url::BaseUrl;
 use crate::client::{Client, ClientError};
 use crate::render::say;
 
@@ -36,6 +38,10 @@ pub(crate) struct Login {
     /// File with the certificates (PEM) that alone are trusted; kept with the context.
     #[arg(long, value_name = "FILE")]
     ca: Option<Utf8PathBuf>,
+    /// The pin of the controller's root, as `muster-controller ca status` prints it: the root that has it is trusted and
+    /// kept with the context. Without it and --ca, and if the system does not know the certificate, it is asked about.
+    #[arg(long, value_name = "HEX", conflicts_with = "ca")]
+    pin: Option<Pin>,
     /// Stays logged in that long, such as 30d, with an API token in place of a session.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "token_file")]
     keep: Option<Duration>,
@@ -45,14 +51,15 @@ impl Login {
     pub(crate) async fn run(self) -> Result<(), ClientError> {
         let dir = cli::config_dir()?;
         let mut contexts = Contexts::load(&dir)?;
+        let base: BaseUrl = self.url.parse()?;
         let ca = match &self.ca {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|source| ClientError::Read {
                 path: path.clone(),
                 source,
             })?),
-            None => None,
+            None => pin::meet(&base, self.pin).await?,
         };
-        let client = Client::new(self.url.parse()?, ca.as_deref())?;
+        let client = Client::new(base, ca.as_deref())?;
         let proof = match &self.token_file {
             Some(file) => Proof::Token(file),
             None => Proof::Password {

@@ -46,6 +46,11 @@ pub(crate) enum ControllerError {
         "the controller said {line:?} where it should have said where it listens; are all programs of one version?"
     )]
     Unclear { line: String },
+    #[error(
+        "the controller's settings want TLS, and `up` watches it over plain HTTP: take `tls` and `certificate` out of \
+         [http], or run muster-controller and muster-agent as services"
+    )]
+    Tls,
     #[error("ask the controller whether it is ready")]
     Ask(#[source] ApiError),
     #[error(transparent)]
@@ -96,6 +101,7 @@ pub(super) async fn ready(child: &mut Child) -> Result<Addresses, ControllerErro
         read = lines.read_line(&mut line) => match read {
             // Nothing more will come: it ends, and why is on its standard error.
             Ok(0) => return Err(ended(child).await),
+            Ok(_) if line.starts_with("ready: https://") => return Err(ControllerError::Tls),
             Ok(_) => parse_ready(line.trim()).ok_or_else(|| ControllerError::Unclear { line: line.trim().to_owned() })?,
             Err(source) => return Err(ControllerError::Listen { source }),
         },

@@ -41,6 +41,8 @@ pub(super) struct Adopt {
 pub(super) enum Ca {
     /// Prints where the replacement of the root is, and how many agents have followed.
     Status,
+    /// Prints the certificates of the roots (PEM), for `muster login --ca FILE` and browsers.
+    Root,
     /// Makes the next root, and has agents trust both.
     Prepare,
     /// Issues agents' certificates from the next root.
@@ -80,6 +82,7 @@ impl From<Ca> for Trust {
     fn from(asked: Ca) -> Self {
         let step = match asked {
             Ca::Status => return Self::CaStatus,
+            Ca::Root => return Self::CaRoot,
             Ca::Prepare => Step::Prepare,
             Ca::Issue => Step::Issue,
             Ca::Switch => Step::Switch,

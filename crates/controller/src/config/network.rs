@@ -1,7 +1,8 @@
 //! `[http]` and `[agents]`: the two ports.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use camino::Utf8PathBuf;
 use serde::Deserialize;
 
 use super::{Network, Problems};
@@ -9,15 +10,46 @@ use super::{Network, Problems};
 /// The port for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// Where it listens; loopback.
+    /// Where it listens.
     pub address: SocketAddr,
+    /// How it is encrypted; `None` is plain HTTP, which is possible on loopback only.
+    pub tls: Option<HttpTls>,
     /// Reverse proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
 }
 
+/// Whose certificate the HTTP port shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpTls {
+    /// One of the controller's own authority.
+    Own {
+        /// DNS names and addresses under which people reach it, beside those of this machine.
+        names: Vec<String>,
+    },
+    /// One from files, PEM.
+    Files {
+        /// The certificate and what leads to its root.
+        certificate: Utf8PathBuf,
+        /// Its private key.
+        key: Utf8PathBuf,
+    },
+}
+
+impl HttpTls {
+    /// Whether a text can stand in a certificate as a DNS name or an address.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        let is_label = |label: &str| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            !label.is_empty() && label.bytes().all(is_plain)
+        };
+        text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label))
+    }
+}
+
 impl Http {
     /// Where it listens unless told otherwise.
-    pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
+    pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
 }
 
 /// The port for agents.
@@ -33,8 +65,7 @@ pub struct Agents {
 
 impl Agents {
     /// Where it listens unless told otherwise.
-    pub const ADDRESS_DEFAULT: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8481);
+    pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8481);
     /// Most open connections unless told otherwise.
     pub const CONNECTIONS_MAX_DEFAULT: usize = 20_000;
 }
@@ -43,6 +74,10 @@ impl Agents {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawHttp {
     address: Option<String>,
+    tls: Option<bool>,
+    names: Vec<String>,
+    certificate: Option<Utf8PathBuf>,
+    key: Option<Utf8PathBuf>,
     trusted_proxies: Vec<String>,
 }
 
@@ -57,9 +92,17 @@ pub(super) struct RawAgents {
 pub(super) fn default_text() -> String {
     format!(
         "[http]\n\
-         # Where people and programs connect. It speaks plain HTTP, so it has to be loopback; a reverse proxy gives it\n\
-         # TLS and an address for others.\n\
+         # Where people and programs connect. On loopback it speaks plain HTTP unless told otherwise, everywhere else\n\
+         # TLS, always.\n\
          # address = \"{}\"\n\
+         # TLS on loopback too.\n\
+         # tls = false\n\
+         # Names and addresses under which others reach it, for the certificate that it makes itself. `muster login`\n\
+         # asks whether to trust that; `muster-controller ca root` prints what to trust.\n\
+         # names = []\n\
+         # A certificate with what leads to its root, and its key, PEM; in place of that. Read anew when they change.\n\
+         # certificate = \"/etc/muster/http.crt\"\n\
+         # key = \"/etc/muster/http.key\"\n\
          # Addresses of reverse proxies, such as \"127.0.0.1\" or \"10.0.0.0/8\". Only what these write into\n\
          # X-Forwarded-For is believed; without an entry here, all who come through a proxy count as one address when\n\
          # logins are limited.\n\
@@ -78,26 +121,60 @@ pub(super) fn default_text() -> String {
 }
 
 impl RawHttp {
-    pub(super) fn validate(self, named: Option<SocketAddr>, problems: &mut Problems) -> Http {
+    pub(super) fn validate(mut self, named: Option<SocketAddr>, problems: &mut Problems) -> Http {
         const KEY: &str = "http.address";
-        let address = address(KEY, named, self.address, Http::ADDRESS_DEFAULT, problems);
-        if !address.ip().is_loopback() {
-            problems.note(
-                KEY,
-                &format!(
-                    "{address} is reachable from other machines, and this version speaks plain HTTP only: listen on \
-                     127.0.0.1:{} and let a reverse proxy with TLS pass requests on",
-                    address.port()
-                ),
-            );
-        }
+        let written = self.address.take();
+        let address = address(KEY, named, written, Http::ADDRESS_DEFAULT, problems);
+        let tls = self.tls(address, problems);
         let mut trusted_proxies = Vec::new();
         for text in self.trusted_proxies {
             trusted_proxies.extend(problems.check("http.trusted_proxies", text.parse::<Network>()));
         }
         Http {
             address,
+            tls,
             trusted_proxies,
+        }
+    }
+
+    fn tls(&mut self, address: SocketAddr, problems: &mut Problems) -> Option<HttpTls> {
+        for name in self.names.iter().filter(|name| !HttpTls::is_name(name)) {
+            problems.note(
+                "http.names",
+                &format!("{name:?} is neither a DNS name nor an address"),
+            );
+        }
+        for (key, file) in [("http.certificate", &self.certificate), ("http.key", &self.key)] {
+            if let Some(file) = file.as_ref().filter(|file| !file.is_absolute()) {
+                problems.note(key, &format!("{file} is not an absolute path"));
+            }
+        }
+        let is_reachable = !address.ip().is_loopback();
+        if is_reachable && self.tls == Some(false) {
+            problems.note(
+                "http.tls",
+                &format!(
+                    "{address} is reachable from other machines, and passwords are sent there: TLS it must be"
+                ),
+            );
+        }
+        let names = std::mem::take(&mut self.names);
+        match (self.certificate.take(), self.key.take()) {
+            (Some(certificate), Some(key)) => {
+                if !names.is_empty() {
+                    problems.note("http.names", &"the certificate of http.certificate has its own");
+                }
+                (is_reachable || self.tls != Some(false)).then_some(HttpTls::Files { certificate, key })
+            }
+            (None, None) => (is_reachable || self.tls == Some(true)).then_some(HttpTls::Own { names }),
+            (Some(_), None) => {
+                problems.note("http.key", &"is needed beside http.certificate");
+                None
+            }
+            (None, Some(_)) => {
+                problems.note("http.certificate", &"is needed beside http.key");
+                None
+            }
         }
     }
 }

@@ -78,18 +78,53 @@ fn all_mistakes_are_told_at_once_with_their_keys() {
     assert!(!message.contains("secret@"), "{message}");
 }
 
+fn tls_of(text: &str) -> Option<HttpTls> {
+    parse(text).unwrap().http.tls
+}
+
 #[test]
-fn plain_http_for_other_machines_is_refused_with_what_to_do() {
-    let overrides = Overrides {
-        http: Some("0.0.0.0:8480".parse().unwrap()),
-        ..Overrides::default()
-    };
-    let message = parse_with("", overrides).unwrap_err().to_string();
-    assert!(
-        message.contains("127.0.0.1:8480") && message.contains("reverse proxy"),
-        "{message}"
-    );
-    assert!(parse("[http]\naddress = \"[::1]:9\"\n").is_ok());
+fn plain_http_is_for_loopback_only() {
+    assert_eq!(tls_of(""), None);
+    assert_eq!(tls_of("[http]\naddress = \"[::1]:9\"\n"), None);
+    assert!(matches!(
+        tls_of("[http]\ntls = true\n"),
+        Some(HttpTls::Own { .. })
+    ));
+    for address in ["0.0.0.0:8480", "[::]:8480", "192.0.2.1:8480"] {
+        let overrides = || Overrides {
+            http: Some(address.parse().unwrap()),
+            ..Overrides::default()
+        };
+        let config = parse_with("[http]\nnames = [\"muster.example.com\"]\n", overrides()).unwrap();
+        let names = vec!["muster.example.com".to_owned()];
+        assert_eq!(config.http.tls, Some(HttpTls::Own { names }), "{address}");
+        let message = parse_with("[http]\ntls = false\n", overrides())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("http.tls: ") && message.contains(address),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_from_files_is_for_tls_and_needs_its_key() {
+    let both = "[http]\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n";
+    assert!(matches!(tls_of(both), Some(HttpTls::Files { .. })));
+    for (text, key) in [
+        ("[http]\ncertificate = \"/a.crt\"\n", "http.key"),
+        ("[http]\nkey = \"/a.key\"\n", "http.certificate"),
+        (
+            "[http]\ncertificate = \"a.crt\"\nkey = \"/a.key\"\n",
+            "http.certificate",
+        ),
+        (&format!("{both}names = [\"a\"]\n"), "http.names"),
+        ("[http]\nnames = [\"a b\"]\n", "http.names"),
+    ] {
+        let message = parse(text).unwrap_err().to_string();
+        assert!(message.contains(&format!("{key}: ")), "{text}: {message}");
+    }
 }
 
 #[test]

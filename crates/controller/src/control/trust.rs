@@ -1,5 +1,6 @@
 //! What the control socket does about agents and the certificate authority.
 
+use base64::Engine as _;
 use muster_base::ErrorChain;
 use muster_base::id::{AgentId, ServerId};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub enum Trust {
     },
     /// Where the rotation of the root is.
     CaStatus,
+    /// The certificates of the roots.
+    CaRoot,
     /// Takes a step of the rotation.
     CaStep {
         /// Which.
@@ -60,7 +63,7 @@ pub struct Told {
 pub async fn answer(app: &App, asked: Trust, uid: u32) -> Result<Told, String> {
     let by = Actor::Local { uid };
     let changed = match &asked {
-        Trust::Agents { .. } | Trust::CaStatus => return done(app, asked, by).await,
+        Trust::Agents { .. } | Trust::CaStatus | Trust::CaRoot => return done(app, asked, by).await,
         Trust::Adopt { agent, .. } => ("agent.adopt", agent.to_string()),
         Trust::Revoke { agent } => ("agent.revoke", agent.to_string()),
         Trust::CaStep { step } => ("ca.step", step.as_str().to_owned()),
@@ -90,6 +93,7 @@ async fn done(app: &App, asked: Trust, by: Actor) -> Result<Told, String> {
             .map(|()| format!("agent {agent} is revoked\n"))
             .map_err(told),
         Trust::CaStatus => app.ca_status().await.map(|status| ca_text(&status)).map_err(told),
+        Trust::CaRoot => Ok(roots(app)),
         Trust::CaStep { step } => app
             .ca_step(step, by)
             .await
@@ -156,6 +160,22 @@ fn ca_text(status: &CaStatus) -> String {
     lines.extend(status.behind.iter().map(|agent| format!("  not yet: {agent}")));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What the controller's certificates are verified with, PEM (RFC 7468).
+fn roots(app: &App) -> String {
+    let roots = app.identity().trust_bundle();
+    roots.iter().map(|root| pem("CERTIFICATE", root)).collect()
+}
+
+fn pem(what: &str, der: &[u8]) -> String {
+    const LINE: usize = 64;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines = text.as_bytes().chunks(LINE);
+    let lines: String = lines
+        .map(|line| format!("{}\n", String::from_utf8_lossy(line)))
+        .collect();
+    format!("-----BEGIN {what}-----\n{lines}-----END {what}-----\n")
 }
 
 fn root_line(what: &str, root: &Root) -> String {

@@ -100,7 +100,13 @@ async fn handle(
     let Some(acceptor) = acceptor else {
         return drive(stream, newcomer, peer, router, shutdown).await;
     };
-    match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
+    let evicted = newcomer.evicted();
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)) => accepted,
+        () = evicted.cancelled() => return,
+        () = shutdown.cancelled() => return,
+    };
+    match accepted {
         Ok(Ok(stream)) => drive(stream, newcomer, peer, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(peer = %address, error = %error, "TLS handshake failed"),
         Err(_elapsed) => tracing::debug!(peer = %address, "TLS handshake timed out"),

@@ -1,5 +1,6 @@
 //! The certificate authority: root and issuing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use muster_proto::BACKDATED_MS;
@@ -175,14 +176,17 @@ impl Authority {
     /// A certificate for the controller's server authentication.
     pub(super) fn issue_server(
         &self,
-        dns_name: &str,
+        names: &[String],
         key: &KeyPair,
         now_ms: i64,
         valid_ms: i64,
     ) -> Result<Leaf, IdentityError> {
         const DOING: &str = "issue the controller's certificate";
-        let name = dns_name.try_into().map_err(failed(DOING))?;
-        let names = vec![SanType::DnsName(name)];
+        let named = |name: &String| match name.parse::<IpAddr>() {
+            Ok(address) => Ok(SanType::IpAddress(address)),
+            Err(_) => Ok(SanType::DnsName(name.as_str().try_into().map_err(failed(DOING))?)),
+        };
+        let names = names.iter().map(named).collect::<Result<_, IdentityError>>()?;
         let purpose = ExtendedKeyUsagePurpose::ServerAuth;
         self.issue(
             subject("Muster controller"),

@@ -350,7 +350,7 @@ fn a_foreign_authority_another_installation_and_a_wrong_profile_are_refused() {
     let key = KeyPair::generate().unwrap();
     let authority = ours.issuing();
     let server = authority
-        .issue_server(CONTROLLER_NAME, &key, START_MS, DAY_MS)
+        .issue_server(&[CONTROLLER_NAME.to_owned()], &key, START_MS, DAY_MS)
         .unwrap();
     let as_client = |certificate: CertificateDer<'static>| Client {
         chain: vec![certificate.to_vec(), authority.certificate().to_vec()],

@@ -32,6 +32,7 @@ const SERVER_MS: i64 = 30 * DAY_MS;
 /// The certificate that the controller shows, which may be renewed while connections come in.
 #[derive(Debug)]
 pub(super) struct CurrentCertificate {
+    names: Vec<String>,
     current: RwLock<Current>,
 }
 
@@ -43,14 +44,20 @@ struct Current {
 }
 
 impl CurrentCertificate {
-    pub(super) fn issue(authorities: &Authorities, now_ms: i64) -> Result<Self, IdentityError> {
+    /// One for these DNS names and addresses.
+    pub(super) fn issue(
+        authorities: &Authorities,
+        names: Vec<String>,
+        now_ms: i64,
+    ) -> Result<Self, IdentityError> {
         Ok(Self {
-            current: RwLock::new(Current::issue(authorities, now_ms)?),
+            current: RwLock::new(Current::issue(authorities, &names, now_ms)?),
+            names,
         })
     }
 
     pub(super) fn renew(&self, authorities: &Authorities, now_ms: i64) -> Result<(), IdentityError> {
-        let fresh = Current::issue(authorities, now_ms)?;
+        let fresh = Current::issue(authorities, &self.names, now_ms)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -69,10 +76,10 @@ impl CurrentCertificate {
 
 impl Current {
     /// A new key with a new certificate; the key is never stored.
-    fn issue(authorities: &Authorities, now_ms: i64) -> Result<Self, IdentityError> {
+    fn issue(authorities: &Authorities, names: &[String], now_ms: i64) -> Result<Self, IdentityError> {
         let key = authority::new_key()?;
         let issuing = authorities.for_controller();
-        let leaf = issuing.issue_server(CONTROLLER_NAME, &key, now_ms, SERVER_MS)?;
+        let leaf = issuing.issue_server(names, &key, now_ms, SERVER_MS)?;
         let mut chain = vec![leaf.certificate, issuing.certificate().clone()];
         chain.extend(authorities.tail().into_iter().map(CertificateDer::from));
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -109,6 +116,21 @@ pub(super) fn server_config(
     // A resumed session would skip the check of the certificate.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(Arc::new(config))
+}
+
+/// TLS of the port for people and programs: version 1.3 only, with whatever certificate there is at the time.
+///
+/// # Errors
+/// [`IdentityError::Tls`] if the library refuses, which is a defect.
+pub fn http_config(certificate: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, IdentityError> {
+    let provider = Arc::new(provider::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(IdentityError::Tls)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

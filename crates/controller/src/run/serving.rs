@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::data::Data;
+use super::tls::Tls;
 use super::{RunError, until_deadline};
 use crate::app::collect::Collecting;
 use crate::app::ingest::{Ingest, Limits};
@@ -30,6 +31,7 @@ const STREAMS_MAX: Duration = Duration::from_secs(6);
 /// The parts that answer.
 pub(super) struct Serving {
     pub(super) http_address: SocketAddr,
+    pub(super) tls: Option<Tls>,
     pub(super) agents_address: SocketAddr,
     readiness: watch::Sender<Readiness>,
     agents: JoinHandle<Result<(), grpc::ServeError>>,
@@ -51,6 +53,10 @@ impl Serving {
     ) -> Result<Self, RunError> {
         let http_address = http.local_addr().unwrap_or(config.http.address);
         let agents_address = agents.local_addr().unwrap_or(config.agents.address);
+        let tls = config.http.tls.as_ref();
+        let tls = tls.map(|wanted| Tls::start(wanted, data.app.identity(), http_address));
+        let tls = tls.transpose()?;
+        let http_tls = tls.as_ref().map(|tls| Arc::clone(&tls.config));
         let control = ControlSocket::bind(&config.data_dir)?;
         let stop_tasks = CancellationToken::new();
         let hold = DeletionHold::default();
@@ -85,10 +91,11 @@ impl Serving {
         let stop = CancellationToken::new();
         Ok(Self {
             http_address,
+            tls,
             agents_address,
             readiness,
             agents: tokio::spawn(grpc::serve(grpc_parts, counts, stop.clone())),
-            http: tokio::spawn(http::serve(http, None, router, stop.clone())),
+            http: tokio::spawn(http::serve(http, http_tls, router, stop.clone())),
             control: tokio::spawn(control.serve(control_parts, stop.clone())),
             statuses: tasks.statuses(),
             tasks,
