@@ -8,6 +8,7 @@
 //! effect, and applying again is harmless. A record that fails twice by its own fault is set aside, counted and
 //! passed; a failure of the machine (a full disk, a locked database) is tried again for ever.
 
+mod renamed;
 mod samples;
 mod series;
 mod state;

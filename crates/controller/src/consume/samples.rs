@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use muster_model::STALE_NAN;
 use muster_samples::{AppendOutcome, Batch, SeriesRef};
 
+use super::renamed::Ended;
 use super::series::SeriesCache;
 use super::{ConsumeError, Consumer, ConsumerMetrics, SAMPLES_CONSUMER};
 use crate::intake::{Accepted, Intake};
@@ -22,10 +24,11 @@ pub(super) struct SamplesConsumer {
     metrics: Arc<ConsumerMetrics>,
 }
 
-/// A record with the series of each of its blocks.
+/// A record with the series of each of its blocks, and those that end with it.
 struct Resolved {
     record: Arc<Accepted>,
     blocks: Vec<Arc<Columns>>,
+    ended: Ended,
 }
 
 /// Which columns of a block are stored, and as which series.
@@ -56,12 +59,25 @@ impl SamplesConsumer {
     async fn append(&mut self, records: &[Arc<Accepted>]) -> Result<Appended, ConsumeError> {
         let mut resolved = Vec::with_capacity(records.len());
         for record in records.iter().filter(|record| !record.report.blocks.is_empty()) {
-            let blocks = self.series.resolve(record).await?;
+            let (blocks, may_contradict) = self.series.resolve(record).await?;
+            let ended = if may_contradict {
+                if let Appended::UnknownSeries = self.store(std::mem::take(&mut resolved)).await? {
+                    return Ok(Appended::UnknownSeries);
+                }
+                self.series.ended(record).await?
+            } else {
+                Ended::new()
+            };
             resolved.push(Resolved {
                 record: Arc::clone(record),
                 blocks,
+                ended,
             });
         }
+        self.store(resolved).await
+    }
+
+    async fn store(&self, resolved: Vec<Resolved>) -> Result<Appended, ConsumeError> {
         let samples = Arc::clone(&self.samples);
         let metrics = Arc::clone(&self.metrics);
         // Sealing may hold a lock for a while: not on a thread that others need.
@@ -127,7 +143,16 @@ impl Appended {
 
 fn append(samples: &muster_samples::Store, resolved: &[Resolved], metrics: &ConsumerMetrics) -> Appended {
     let mut unknown = 0;
-    for Resolved { record, blocks } in resolved {
+    for Resolved {
+        record,
+        blocks,
+        ended,
+    } in resolved
+    {
+        for (at_ms, series) in ended {
+            // Counted nowhere: no agent sent them.
+            append_block(samples, record, &[*at_ms], series, &vec![STALE_NAN; series.len()]);
+        }
         for (block, columns) in record.report.blocks.iter().zip(blocks) {
             let outcome = match &**columns {
                 Columns::All(series) => {

@@ -7,7 +7,7 @@
 //! samples would be stored once more elsewhere. A resource that nobody has described yet is therefore held by its key
 //! ([`Store::hold_resources`]), and described later under the same id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +15,7 @@ use muster_base::id::{AgentId, ResourceId, ServerId};
 use muster_model::{ResourceKey, SeriesDef};
 use muster_samples::{SeriesRef, SeriesSpec};
 
+use super::renamed::{self, Ended};
 use super::samples::Columns;
 use super::state::classify;
 use super::{ConsumeError, ConsumerMetrics};
@@ -66,8 +67,11 @@ impl SeriesCache {
         self.epochs.clear();
     }
 
-    /// The series of each block of a record.
-    pub(super) async fn resolve(&mut self, record: &Accepted) -> Result<Vec<Arc<Columns>>, ConsumeError> {
+    /// The series of each block of a record, and whether new ones may contradict what was said in an earlier epoch.
+    pub(super) async fn resolve(
+        &mut self,
+        record: &Accepted,
+    ) -> Result<(Vec<Arc<Columns>>, bool), ConsumeError> {
         let key = (record.agent, record.report.epoch);
         self.uses += 1;
         if EPOCHS_MAX < self.epochs.len() {
@@ -83,20 +87,41 @@ impl SeriesCache {
             .max()
             .copied()
             .unwrap_or(0);
-        if epoch.series.len() < highest as usize {
-            self.learn(key, record).await?;
-        }
+        let may_contradict = epoch.series.len() < highest as usize && self.learn(key, record).await?;
         let epoch = self.epochs.entry(key).or_default();
-        Ok(record
-            .report
-            .blocks
-            .iter()
-            .map(|block| epoch.columns(block.series()))
-            .collect())
+        let blocks = record.report.blocks.iter();
+        let blocks = blocks.map(|block| epoch.columns(block.series())).collect();
+        Ok((blocks, may_contradict))
     }
 
-    /// Looks up the definitions that came since the last time.
-    async fn learn(&mut self, key: (AgentId, u64), record: &Accepted) -> Result<(), ConsumeError> {
+    /// What the series of a record's epoch end of those before it; what came before the record has to be stored.
+    pub(super) async fn ended(&self, record: &Accepted) -> Result<Ended, ConsumeError> {
+        let times = || record.report.blocks.iter().flat_map(|block| block.times_ms());
+        let (Some(first_ms), Some(last_ms)) = (times().min().copied(), times().max().copied()) else {
+            return Ok(Ended::new());
+        };
+        let key = (record.agent, record.report.epoch);
+        let known = self.epochs.get(&key).map(|epoch| &epoch.series);
+        let current: HashSet<SeriesRef> = known.into_iter().flatten().flatten().copied().collect();
+        let (samples, server) = (Arc::clone(&self.samples), record.server);
+        // Files may be read.
+        let found = tokio::task::spawn_blocking(move || {
+            renamed::ended(&samples.snapshot(), server, &current, (first_ms, last_ms))
+        });
+        let ended = found.await.map_err(|error| ConsumeError::Record {
+            attempted: "look for series under former names",
+            source: Box::new(error),
+        })?;
+        if !ended.is_empty() {
+            let count: usize = ended.values().map(Vec::len).sum();
+            tracing::info!(server.id = %server, series = count, "series ended: what they tell of has another name now");
+        }
+        Ok(ended)
+    }
+
+    /// Looks up the definitions that came since the last time. Returns whether any may contradict what was said in an
+    /// earlier epoch.
+    async fn learn(&mut self, key: (AgentId, u64), record: &Accepted) -> Result<bool, ConsumeError> {
         let server = record.server;
         let known = self.epochs.get(&key).map_or(0, |epoch| epoch.series.len());
         let from_id = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1);
@@ -112,6 +137,10 @@ impl SeriesCache {
             .hold_resources(server, keys, record.received_ms)
             .await
             .map_err(|error| classify("look up the resources of series", error))?;
+        let may_contradict = definitions.series.iter().flatten().any(|definition| {
+            definition.resource_key != ResourceKey::server()
+                && renamed::may_contradict(&definition.name, &definition.labels)
+        });
         let mut strays = 0;
         let mut refused = 0;
         let mut series = Vec::with_capacity(definitions.series.len());
@@ -141,7 +170,7 @@ impl SeriesCache {
             .fetch_add(strays, Ordering::Relaxed);
         let epoch = self.epochs.entry(key).or_default();
         epoch.series.extend(series);
-        Ok(())
+        Ok(may_contradict)
     }
 
     /// Makes room: epochs not used lately go.

@@ -1,5 +1,7 @@
 //! What consumers are promised: everything in order, at least once, and nothing in their way.
 
+mod renamed;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 

@@ -110,12 +110,16 @@ pub(crate) fn series(name: &str) -> SeriesDef {
 }
 
 pub(crate) fn incoming_definitions(first_id: u32, series: Vec<SeriesDef>) -> IncomingDefinitions {
+    definitions_in(EPOCH, first_id, series)
+}
+
+fn definitions_in(epoch: u64, first_id: u32, series: Vec<SeriesDef>) -> IncomingDefinitions {
     let last_id = first_id + series.len() as u32 - 1;
-    let body = Some(Body::Definitions(definitions_to_wire(EPOCH, first_id, series)));
+    let body = Some(Body::Definitions(definitions_to_wire(epoch, first_id, series)));
     let plain = AgentMessage { body }.encode_to_vec();
     IncomingDefinitions {
         agent: agent(),
-        epoch: EPOCH,
+        epoch,
         first_id,
         last_id,
         plain,
@@ -133,8 +137,13 @@ pub(crate) async fn submit(intake: &Intake, report: Report) -> Answer {
 }
 
 pub(crate) async fn define(intake: &Intake, first_id: u32, series: Vec<SeriesDef>) -> Answer {
+    define_in(intake, EPOCH, first_id, series).await
+}
+
+/// The same in another epoch.
+pub(crate) async fn define_in(intake: &Intake, epoch: u64, first_id: u32, series: Vec<SeriesDef>) -> Answer {
     let (answer_tx, mut answers) = mpsc::unbounded_channel();
-    let definitions = incoming_definitions(first_id, series);
+    let definitions = definitions_in(epoch, first_id, series);
     intake
         .define(definitions, ReplyTo::new(answer_tx, None))
         .await
