@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_model::{CollectorRun, Facts, Inventory, Problem, ResourceKey, RunOutcome, limits};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::batch::Batch;
@@ -49,6 +49,7 @@ pub struct Reporter {
     resources: Resources,
     resyncs: u64,
     batch: Option<Batch>,
+    disks_changed: Arc<Notify>,
 }
 
 /// Asks the reporter loop to report every tick that is in its channel, and to answer with the highest number given.
@@ -66,7 +67,14 @@ impl Reporter {
             resources: Resources::default(),
             resyncs,
             batch: None,
+            disks_changed: Arc::default(),
         }
+    }
+
+    /// Tells when disks come, go or swap names: whoever looks at them now and then had better look now.
+    #[must_use]
+    pub fn disks_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.disks_changed)
     }
 
     /// Reports `ticks` and those that wait, in one report or, if that would be too long, in several.
@@ -225,6 +233,9 @@ impl Reporter {
         );
         self.resources
             .seen(collector, facts.resources, facts.links, problems);
+        if self.resources.take_disks_changed() {
+            self.disks_changed.notify_one();
+        }
     }
 
     fn inventories(&mut self, observed_ms: i64, problems: &mut Problems) -> Vec<Inventory> {

@@ -16,14 +16,14 @@ use muster_base::id::AgentId;
 use muster_base::shutdown::CancellationToken;
 use muster_model::Clock;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::clocks::ClockReader;
 use crate::collect::runner::{self, Handle, Plan};
-use crate::collect::{Context, Place, Summary};
+use crate::collect::{Context, Place, Summary, smart};
 use crate::epoch::{Epoch, EpochError, Teller};
 use crate::host::Host;
 use crate::identity::{Identity, IdentityDir, IdentityError, Machine};
@@ -245,6 +245,11 @@ impl Parts {
             watch.run_until_cancelled(renewer.run(usable_tx)).await;
         });
         helpers.spawn(forget_told(Arc::clone(&outbox), epoch.teller(), shutdown.clone()));
+        let reporter = Reporter::new(Arc::clone(&outbox), clocks.clone());
+        let (smart, disks_changed, watch) = (handle.clone(), reporter.disks_changed(), shutdown.clone());
+        helpers.spawn(async move {
+            watch.run_until_cancelled(follow_disks(smart, disks_changed)).await;
+        });
         helpers.spawn(control(
             control_rx,
             handle,
@@ -256,9 +261,7 @@ impl Parts {
         let (stop_uplink, stop_keeper) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self {
             keeper: keeper.map(|keeper| tokio::spawn(keeper.run(stop_keeper.clone()))),
-            reporter: tokio::spawn(
-                Reporter::new(Arc::clone(&outbox), clocks.clone()).run(ticks_rx, flushes_rx),
-            ),
+            reporter: tokio::spawn(reporter.run(ticks_rx, flushes_rx)),
             uplink: tokio::spawn(connect_when(usable, uplink, stop_uplink.clone())),
             outbox,
             clocks,
@@ -360,6 +363,18 @@ pub async fn hostname(host: &Host) -> String {
             warn!(error = %ErrorChain(&error), "host name can't be read");
             String::new()
         }
+    }
+}
+
+/// Has SMART look as soon as disks come, go or swap names, and not at its next turn, which may be half an hour away: what
+/// it said before stands under names that are wrong. A disk that comes and goes all the time gets no more looks than
+/// that collector may be set to.
+async fn follow_disks(handle: Handle, disks_changed: Arc<Notify>) {
+    let names = [smart::DESCRIPTOR.name.to_owned()];
+    loop {
+        disks_changed.notified().await;
+        handle.collect_now(&names).await;
+        tokio::time::sleep(smart::DESCRIPTOR.interval_min).await;
     }
 }
 

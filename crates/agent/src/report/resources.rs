@@ -3,10 +3,11 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_model::{Health, Inventory, Link, Resource, ResourceKey, limits};
+use muster_model::{Health, Inventory, Link, Resource, ResourceKey, ResourceKind, limits};
 
 use super::bounds::{Problems, fit_resource};
 use super::problem;
+use crate::collect::block;
 
 /// After so many failed runs in a row nobody may rely on what the collector said before.
 const FAILURES_MAX: u32 = 3;
@@ -21,6 +22,8 @@ pub(super) struct Resources {
     sets_changed: BTreeSet<&'static str>,
     /// Something changed that alerts depend on.
     is_urgent: bool,
+    /// Other disks are there than before, or under other names.
+    have_disks_changed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,13 @@ struct Seen {
 }
 
 impl Seen {
+    /// Which disk has which name.
+    fn disks(&self) -> impl Iterator<Item = (&ResourceKey, &str)> {
+        let disks = self.resources.values();
+        let disks = disks.filter(|resource| resource.kind == ResourceKind::Device);
+        disks.map(|disk| (&disk.key, disk.name.as_str()))
+    }
+
     fn is_doubtful(&self) -> bool {
         FAILURES_MAX <= self.failures
     }
@@ -61,6 +71,9 @@ impl Resources {
             }
         };
         let now = &self.collectors[collector];
+        if collector == block::DESCRIPTOR.name && !before.resources.is_empty() {
+            self.have_disks_changed |= !now.disks().eq(before.disks());
+        }
         let same_keys = now.resources.keys().eq(before.resources.keys());
         if !same_keys || now.links != before.links {
             self.sets_changed.insert(collector);
@@ -100,6 +113,11 @@ impl Resources {
                 .filter(|resource| resource.health == Some(Health::Healthy));
             self.changed.extend(doubted.map(|resource| resource.key.clone()));
         }
+    }
+
+    /// Whether disks came, went or swapped names since the last call. Those of the first look are no news.
+    pub(super) fn take_disks_changed(&mut self) -> bool {
+        std::mem::take(&mut self.have_disks_changed)
     }
 
     /// Makes everything be told again.

@@ -1,3 +1,4 @@
+use futures::FutureExt as _;
 use muster_model::{
     Attribute, Clock, Health, Labels, Link, LinkType, MetricType, RangeSet, Report, Resource, ResourceKind,
     Sample, SequenceRange, is_stale,
@@ -646,4 +647,30 @@ async fn nothing_waits_longer_than_sixteen_usual_ticks_or_across_a_step_of_the_c
     assert_eq!(outbox.stats().last_sequence, 3, "there is a stream again");
     drop(ticks_tx);
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn disks_that_swap_names_come_or_go_are_news_and_those_that_stay_are_not() {
+    let mut fixture = Fixture::new();
+    let changed = fixture.reporter.disks_changed();
+    let mut look = |names: &[(&str, &str)], health| {
+        let named = |(key, name): &(&str, &str)| Resource {
+            name: (*name).to_owned(),
+            health: Some(health),
+            ..disk(key)
+        };
+        let facts = Facts {
+            resources: names.iter().map(named).collect(),
+            ..Facts::default()
+        };
+        fixture.run_of("block", RunOutcome::Facts, Some(facts));
+        changed.notified().now_or_never().is_some()
+    };
+    let both = [("1", "sda"), ("2", "sdb")];
+    assert!(!look(&both, Health::Healthy), "the first look is no news");
+    assert!(!look(&both, Health::Failed));
+    assert!(look(&[("1", "sdb"), ("2", "sda")], Health::Failed));
+    assert!(!look(&[("1", "sdb"), ("2", "sda")], Health::Failed));
+    assert!(look(&[("2", "sda")], Health::Failed));
+    assert!(look(&both, Health::Failed));
 }
