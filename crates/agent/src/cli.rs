@@ -107,6 +107,9 @@ struct Enroll {
     /// Where identity and state are kept.
     #[arg(long, env = "MUSTER_AGENT_DATA_DIR", value_name = "DIR")]
     data_dir: Option<Utf8PathBuf>,
+    /// Takes the host name from below DIR, as `run --root` takes everything; the identity is this machine's all the same.
+    #[arg(long, value_name = "DIR")]
+    root: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -216,7 +219,7 @@ impl Run {
 
 impl Enroll {
     async fn run(self, config: &Config) -> anyhow::Result<ExitCode> {
-        let hostname = Host::system()
+        let hostname = host(self.root.as_ref())?
             .read_proc("sys/kernel/hostname")
             .await
             .context("read the host name")?;

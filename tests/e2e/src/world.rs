@@ -186,21 +186,32 @@ impl World {
     /// # Errors
     /// If the command cannot be started.
     pub fn enroll(&self, folder: &str, token_file: &Path) -> Result<std::process::Output> {
+        self.enroll_with(folder, token_file, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// If the command cannot be started.
+    pub fn enroll_with(
+        &self,
+        folder: &str,
+        token_file: &Path,
+        more: &[&str],
+    ) -> Result<std::process::Output> {
         let data = path(&self.dir().join(folder));
         let controller = self.grpc.to_string();
         let token = path(token_file);
-        run_to_end(
-            "muster-agent",
-            &[
-                "enroll",
-                "--controller",
-                &controller,
-                "--token-file",
-                &token,
-                "--data-dir",
-                &data,
-            ],
-        )
+        let words = [
+            "enroll",
+            "--controller",
+            &controller,
+            "--token-file",
+            &token,
+            "--data-dir",
+            &data,
+        ];
+        run_to_end("muster-agent", &[&words, more].concat())
     }
 
     /// Starts an enrolled agent.
