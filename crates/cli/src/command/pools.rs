@@ -46,6 +46,11 @@ enum Command {
 }
 
 impl Filter {
+    /// Whether nothing is left out.
+    const fn is_everything(&self) -> bool {
+        self.health.is_none() && self.on.is_none() && self.pool_type.is_none()
+    }
+
     fn query(self) -> Vec<(&'static str, String)> {
         given([
             ("health", self.health),
@@ -65,8 +70,19 @@ impl Pools {
     }
 }
 
+/// What is looked for, for whoever misses a pool.
+const NONE: &str = "there is no pool\n\n\
+    Agents look for MD arrays (/proc/mdstat, mdadm), ZFS pools (zpool, zfs), LVM volume groups (vgs, lvs) and BTRFS \
+    filesystems\n(btrfs); most of it needs root. If one is missing: `muster-agent collect --only mdadm,zfs,lvm,btrfs \
+    --format json` on its\nserver says under \"problems\" what could not be read, and the server's page which collectors \
+    found nothing, and why.\n";
+
 async fn list(client: &Client, output: Output, filter: Filter) -> Result<(), ClientError> {
+    let is_everything = filter.is_everything();
     let mut items = client.list(PATH, &filter.query()).await?;
+    if output == Output::Table && items.is_empty() && is_everything {
+        return print(NONE);
+    }
     if output == Output::Table {
         let servers = client.list("/api/infrastructure/servers", &[]).await?;
         for item in &mut items {
