@@ -43,6 +43,9 @@ struct Filter {
     /// Only with this in their serial number.
     #[arg(long, global = true)]
     serial: Option<String>,
+    /// Also what is no disk of its own: compressed memory, files and connections as disks, optical and floppy drives.
+    #[arg(long, global = true)]
+    all: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +80,7 @@ impl Filter {
             ("type", self.device_type),
             ("model", self.model),
             ("serial", self.serial),
+            ("virtual", self.all.then(|| "true".to_owned())),
         ])
     }
 }

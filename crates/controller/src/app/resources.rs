@@ -34,9 +34,9 @@ pub struct ResourceView {
     pub gone_ms: Option<i64>,
 }
 
-/// What kernel names of block devices begin with that are memory, files, or drives whose medium comes and goes: they are
-/// listed, as the server lists them, but are no disks whose health anybody waits for.
-pub(crate) const NO_DISKS: [&str; 5] = ["zram", "ram", "loop", "sr", "fd"];
+/// What kernel names of block devices begin with that are memory, files, connections, or drives whose medium comes and goes:
+/// they are listed where the server's own list is asked for, but are no disks whose health anybody waits for.
+pub(crate) const NO_DISKS: [&str; 6] = ["zram", "ram", "loop", "sr", "fd", "nbd"];
 
 /// Whether a device of this name counts where disks are counted by health.
 #[must_use]
@@ -53,6 +53,8 @@ pub struct ResourceFilter {
     pub kind: Option<ResourceKind>,
     /// Also those that are gone.
     pub include_gone: bool,
+    /// Of devices only those that count as disks, see [`counts_as_disk`].
+    pub disks_only: bool,
     /// Only with this health.
     pub health: Option<Health>,
     /// Only of servers of this name.

@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::response::IntoResponse;
 use muster_base::id::ResourceId;
-use muster_model::{Health, ResourceKind};
+use muster_model::ResourceKind;
 use serde::{Deserialize, Serialize};
 use smartmontools_parse::{AttributeRule, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request};
+use super::extract::{Json, List, Path, Query, flag, health, id_or, page_request, part};
 use super::resources::DeviceBody;
 use super::servers::server_id;
 use crate::app::AppError;
@@ -24,9 +24,6 @@ mod body;
 pub(super) mod history;
 
 use body::VerdictBody;
-
-/// Longest text that is looked for.
-const PART_BYTES_MAX: usize = 200;
 
 /// Which disks are listed.
 #[derive(Debug, Deserialize)]
@@ -40,18 +37,15 @@ pub(super) struct DeviceQuery {
     model: Option<String>,
     serial: Option<String>,
     include_gone: Option<String>,
+    #[serde(rename = "virtual")]
+    has_virtual: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
 impl DeviceQuery {
     fn filter(&self) -> Result<ResourceFilter, Problem> {
-        const HEALTHS: &str = "one of healthy, warning, critical, failed, unknown is needed";
         const TYPES: [&str; 4] = ["hdd", "ssd", "nvme", "unknown"];
-        let health = match &self.health {
-            None => None,
-            Some(word) => Some(Health::from_word(word).ok_or_else(|| Problem::parameter("health", HEALTHS))?),
-        };
         let device_type = self.device_type.clone();
         if device_type
             .as_ref()
@@ -62,40 +56,17 @@ impl DeviceQuery {
                 "one of hdd, ssd, nvme, unknown is needed",
             ));
         }
-        let include_gone = match self.include_gone.as_deref() {
-            None | Some("false" | "0") => false,
-            Some("true" | "1") => true,
-            Some(_) => return Err(Problem::parameter("include_gone", "true or false is needed")),
-        };
-        for (name, part) in [
-            ("server", &self.server),
-            ("model", &self.model),
-            ("serial", &self.serial),
-        ] {
-            if part
-                .as_ref()
-                .is_some_and(|part| part.is_empty() || PART_BYTES_MAX < part.len())
-            {
-                return Err(Problem::parameter(
-                    name,
-                    format!("1 to {PART_BYTES_MAX} bytes are needed"),
-                ));
-            }
-        }
-        let server = match &self.server_id {
-            None => None,
-            Some(id) => Some(server_id(id)?),
-        };
         Ok(ResourceFilter {
-            server,
+            server: self.server_id.as_deref().map(server_id).transpose()?,
             kind: Some(ResourceKind::Device),
-            include_gone,
-            health,
-            hostname: self.server.clone(),
+            include_gone: flag("include_gone", self.include_gone.as_deref())?.unwrap_or(false),
+            disks_only: !flag("virtual", self.has_virtual.as_deref())?.unwrap_or(false),
+            health: health(self.health.as_deref())?,
+            hostname: part("server", self.server.as_ref())?,
             pool_type: None,
             device_type,
-            model: self.model.clone(),
-            serial: self.serial.clone(),
+            model: part("model", self.model.as_ref())?,
+            serial: part("serial", self.serial.as_ref())?,
         })
     }
 }
@@ -111,6 +82,7 @@ impl DeviceQuery {
         ("model" = Option<String>, Query, description = "only those with this in their model, in any case"),
         ("serial" = Option<String>, Query, description = "only those with this in their serial number, in any case"),
         ("include_gone" = Option<bool>, Query, description = "also those that are gone"),
+        ("virtual" = Option<bool>, Query, description = "also what is no disk of its own: compressed memory, files and network connections as disks, optical and floppy drives"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "at most this many; 100 if not given"),
         ("cursor" = Option<String>, Query, description = "what the last answer gave in next"),
     ),

@@ -12,17 +12,9 @@ use utoipa::ToSchema;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, page_request, rfc3339};
+use super::extract::{Json, List, PartQuery, Path, Query, rfc3339};
 use crate::app::AppError;
 use crate::app::enrolment::{EnrolmentTokenView, NewToken};
-
-/// Which part of the list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
 
 /// An enrolment token, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,9 +92,9 @@ pub(super) struct CreatedEnrolmentTokenBody {
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PartQuery>,
 ) -> Result<Json<List<EnrolmentTokenBody>>, Problem> {
-    let request = page_request(query.limit.as_deref(), query.cursor.as_deref())?;
+    let request = query.request()?;
     let page = state.app.enrolment_tokens(request).await?;
     Ok(Json(List::of(page, EnrolmentTokenBody::from)))
 }

@@ -6,7 +6,8 @@
 use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
-use serde::Serialize;
+use muster_model::Health;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{Code, Problem};
@@ -79,6 +80,50 @@ pub(super) fn id_or(text: &str, not_found: Code) -> Result<i64, Problem> {
         .ok()
         .filter(|id| 0 < *id)
         .ok_or_else(|| Problem::new(not_found, "the address has no such number"))
+}
+
+/// Reads `true` or `false`; `None` if neither is said.
+pub(super) fn flag(name: &'static str, word: Option<&str>) -> Result<Option<bool>, Problem> {
+    match word {
+        None => Ok(None),
+        Some("true" | "1") => Ok(Some(true)),
+        Some("false" | "0") => Ok(Some(false)),
+        Some(_) => Err(Problem::parameter(name, "true or false is needed")),
+    }
+}
+
+/// Reads a health.
+pub(super) fn health(word: Option<&str>) -> Result<Option<Health>, Problem> {
+    let parse = |word| {
+        let expected = "one of healthy, warning, critical, failed, unknown is needed";
+        Health::from_word(word).ok_or_else(|| Problem::parameter("health", expected))
+    };
+    word.map(parse).transpose()
+}
+
+/// Checks a text that is looked for: 1 to 200 bytes.
+pub(super) fn part(name: &'static str, text: Option<&String>) -> Result<Option<String>, Problem> {
+    const BYTES_MAX: usize = 200;
+    if text.is_some_and(|text| text.is_empty() || BYTES_MAX < text.len()) {
+        let expected = format!("1 to {BYTES_MAX} bytes are needed");
+        return Err(Problem::parameter(name, expected));
+    }
+    Ok(text.cloned())
+}
+
+/// Which part of a list is wanted, and nothing else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl PartQuery {
+    /// As [`page_request`] has it.
+    pub(super) fn request(&self) -> Result<PageRequest, Problem> {
+        page_request(self.limit.as_deref(), self.cursor.as_deref())
+    }
 }
 
 /// Checks `limit` (1 to 1000, 100 if absent) and passes on `cursor` (what the last answer said in `next`).

@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use muster_base::id::ResourceId;
-use muster_model::{Health, ResourceKind};
+use muster_model::ResourceKind;
 use serde::Deserialize;
 
 use super::HttpState;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request};
+use super::extract::{Json, List, Path, Query, flag, health, id_or, page_request, part};
 use super::range::{RangeBody, span};
 use super::servers::server_id;
 use crate::app::AppError;
@@ -19,8 +19,6 @@ mod body;
 
 pub(super) use body::PoolBody;
 
-/// Longest name of a server that is looked for.
-const NAME_BYTES_MAX: usize = 200;
 /// How much of its history a pool shows if nothing is said of the start.
 const HISTORY_MS: i64 = 86_400_000;
 /// How far apart the points are then.
@@ -41,31 +39,17 @@ pub(super) struct PoolQuery {
 
 impl PoolQuery {
     fn filter(&self) -> Result<ResourceFilter, Problem> {
-        let health = self.health.as_deref().map(|word| {
-            let expected = "one of healthy, warning, critical, failed, unknown is needed";
-            Health::from_word(word).ok_or_else(|| Problem::parameter("health", expected))
-        });
         let known = |word: &String| POOL_TYPES.contains(&word.as_str());
         if self.pool_type.as_ref().is_some_and(|word| !known(word)) {
             let expected = format!("one of {} is needed", POOL_TYPES.join(", "));
             return Err(Problem::parameter("pool_type", expected));
         }
-        let fits = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
-        if self.server.as_ref().is_some_and(|name| !fits(name)) {
-            let expected = format!("1 to {NAME_BYTES_MAX} bytes are needed");
-            return Err(Problem::parameter("server", expected));
-        }
-        let include_gone = match self.include_gone.as_deref() {
-            None | Some("false" | "0") => false,
-            Some("true" | "1") => true,
-            Some(_) => return Err(Problem::parameter("include_gone", "true or false is needed")),
-        };
         Ok(ResourceFilter {
             server: self.server_id.as_deref().map(server_id).transpose()?,
             kind: Some(ResourceKind::Pool),
-            include_gone,
-            health: health.transpose()?,
-            hostname: self.server.clone(),
+            include_gone: flag("include_gone", self.include_gone.as_deref())?.unwrap_or(false),
+            health: health(self.health.as_deref())?,
+            hostname: part("server", self.server.as_ref())?,
             pool_type: self.pool_type.clone(),
             ..ResourceFilter::default()
         })

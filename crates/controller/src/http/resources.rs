@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::HttpState;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request, rfc3339};
+use super::extract::{Json, List, Path, Query, flag, id_or, page_request, rfc3339};
 use super::servers::server_id;
 use crate::app::PageRequest;
 use crate::app::resources::{ResourceFilter, ResourceView};
@@ -267,11 +267,7 @@ impl ResourceQuery {
                 Problem::parameter("kind", format!("one of {} is needed", known.join(", ")))
             })?),
         };
-        let include_gone = match self.include_gone.as_deref() {
-            None | Some("false" | "0") => false,
-            Some("true" | "1") => true,
-            Some(_) => return Err(Problem::parameter("include_gone", "true or false is needed")),
-        };
+        let include_gone = flag("include_gone", self.include_gone.as_deref())?.unwrap_or(false);
         let page = page_request(self.limit.as_deref(), self.cursor.as_deref())?;
         Ok((kind, include_gone, page))
     }

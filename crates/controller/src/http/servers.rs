@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::HttpState;
 use super::access::Caller;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request};
+use super::extract::{Json, List, Path, Query, flag, id_or, page_request};
 use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::{Page, PageRequest};
 use body::{CreatedBody, NewBody, PatchBody, ServerBody};
@@ -46,17 +46,7 @@ pub(super) async fn list(
     State(state): State<HttpState>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<List<ServerBody>>, Problem> {
-    let monitoring_enabled = match query.monitoring_enabled.as_deref() {
-        None => None,
-        Some("true" | "1") => Some(true),
-        Some("false" | "0") => Some(false),
-        Some(_) => {
-            return Err(Problem::parameter(
-                "monitoring_enabled",
-                "true or false is needed",
-            ));
-        }
-    };
+    let monitoring_enabled = flag("monitoring_enabled", query.monitoring_enabled.as_deref())?;
     if let Some(status) = &query.status
         && !STATUSES.contains(&status.as_str())
     {

@@ -11,16 +11,8 @@ use utoipa::ToSchema;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request, rfc3339};
+use super::extract::{Json, List, PartQuery, Path, Query, id_or, rfc3339};
 use crate::app::tokens::{Scope, TokenView, WantedToken};
-
-/// Which part of the list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
 
 /// An API token, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -128,9 +120,9 @@ pub(super) struct NewTokenBody {
 pub(super) async fn list(
     State(state): State<HttpState>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PartQuery>,
 ) -> Result<Json<List<TokenBody>>, Problem> {
-    let request = page_request(query.limit.as_deref(), query.cursor.as_deref())?;
+    let request = query.request()?;
     let page = state.app.api_tokens(&caller.principal, request).await?;
     Ok(Json(List::of(page, TokenBody::from)))
 }

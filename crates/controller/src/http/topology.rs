@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::HttpState;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, Path, Query, id_or, rfc3339};
+use super::extract::{Json, Path, Query, flag, id_or, rfc3339};
 use super::servers::server_id;
 use crate::app::AppError;
 use crate::app::resources::ResourceView;
@@ -178,11 +178,7 @@ pub(super) async fn of_server(
     Query(query): Query<TopologyQuery>,
 ) -> Result<Json<TopologyBody>, Problem> {
     let server = server_id(&id)?;
-    let include_gone = match query.include_gone.as_deref() {
-        None | Some("false" | "0") => false,
-        Some("true" | "1") => true,
-        Some(_) => return Err(Problem::parameter("include_gone", "true or false is needed")),
-    };
+    let include_gone = flag("include_gone", query.include_gone.as_deref())?.unwrap_or(false);
     let topology = state.app.topology(server, include_gone).await?;
     Ok(Json(TopologyBody::of(server.0, topology)))
 }

@@ -10,17 +10,9 @@ use super::HttpState;
 use super::access::{Caller, Told};
 use super::client::Client;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request, rfc3339};
+use super::extract::{Json, List, PartQuery, Path, Query, id_or, rfc3339};
 use crate::app::auth::Role;
 use crate::app::users::{NewUser, UserPatch, UserView};
-
-/// Which part of the list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
 
 /// An account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -134,9 +126,9 @@ pub(super) struct PasswordBody {
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PartQuery>,
 ) -> Result<Json<List<UserBody>>, Problem> {
-    let request = page_request(query.limit.as_deref(), query.cursor.as_deref())?;
+    let request = query.request()?;
     let page = state.app.users(request).await?;
     Ok(Json(List::of(page, UserBody::from)))
 }

@@ -8,13 +8,13 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attributes, Health, ResourceKey, ResourceKind};
 use sea_orm::sea_query::{BinOper, Expr, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::entity::{resource, server};
 use super::{Doing as _, ROWS_PER_STATEMENT, Store, StoreError, corrupt};
-use crate::app::resources::{ResourceFilter, ResourceView};
+use crate::app::resources::{NO_DISKS, ResourceFilter, ResourceView};
 
 impl Store {
     /// Resources after the given id, in order of their ids, without raw documents; and how many there are in all.
@@ -222,6 +222,9 @@ fn select(filter: &ResourceFilter, backend: DbBackend) -> Select<resource::Entit
     if let Some(kind) = filter.kind {
         wanted = wanted.filter(resource::Column::Kind.eq(kind.as_str()));
     }
+    if filter.disks_only {
+        wanted = wanted.filter(counts_as_disk());
+    }
     if let Some(health) = filter.health {
         wanted = wanted.filter(resource::Column::Health.eq(health.as_str()));
     }
@@ -250,6 +253,15 @@ fn select(filter: &ResourceFilter, backend: DbBackend) -> Select<resource::Entit
         wanted = wanted.filter(resource::Column::GoneMs.is_null());
     }
     wanted
+}
+
+/// What is no device, and devices that count as disks.
+fn counts_as_disk() -> Condition {
+    let is_device = resource::Column::Kind.eq(ResourceKind::Device.as_str());
+    let is_disk = NO_DISKS.iter().fold(Condition::all(), |all, stem| {
+        all.add(resource::Column::Name.not_like(format!("{stem}%")))
+    });
+    Condition::any().add(is_device.not()).add(is_disk)
 }
 
 /// The text of an attribute, as the database takes it out of the document.

@@ -8,7 +8,7 @@ use super::load::{ServerPage, id, number, text, used_share, whole};
 use super::vitals::HOUR_MS;
 use super::{format, layout, map, pools};
 use crate::app::collectors::CollectorView;
-use crate::app::resources::ResourceView;
+use crate::app::resources::{ResourceView, counts_as_disk};
 
 /// Samples farther apart than this are not joined in the small charts: five of the usual intervals.
 const GAP_MS: i64 = 75_000;
@@ -111,6 +111,8 @@ fn vitals(view: &ServerPage) -> Markup {
 }
 
 fn devices(devices: &[ResourceView]) -> Markup {
+    let (devices, others): (Vec<_>, Vec<_>) =
+        devices.iter().partition(|device| counts_as_disk(&device.name));
     html! {
         section class="card" {
             header { h2 { "Disks" } span class="soft" { (devices.len()) } }
@@ -130,6 +132,15 @@ fn devices(devices: &[ResourceView]) -> Markup {
                             }
                         }
                         tbody { @for device in devices { (device_line(device)) } }
+                    }
+                }
+            }
+            @if !others.is_empty() {
+                p class="soft pad" {
+                    "Not counted as disks: "
+                    @for (place, device) in others.iter().enumerate() {
+                        @if 0 < place { ", " }
+                        a href={ "/devices/" (id(device)) } { (device.name) }
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Pages for Prometheus, the list of them, bulk changes, health, and the reference page.
 
 use axum::http::StatusCode;
-use muster_model::{Labels, Resource, ResourceKey, ResourceKind};
+use muster_model::{Inventory, Labels, Resource, ResourceKey, ResourceKind};
 use serde_json::{Value, json};
 
 use super::harness::{NOW, TestApp};
@@ -142,6 +142,22 @@ async fn the_list_names_every_page_and_a_token_for_metrics_alone_reads_both() {
         assert_eq!(page.status, StatusCode::OK, "{path}");
         assert!(page.text().contains("smartctl_"), "{path}");
     }
+    // What the kernel does not show any more is not asked for.
+    app.report(web, 2, |report| {
+        report.inventories = vec![Inventory {
+            collector: "block".to_owned(),
+            observed_ms: NOW,
+            keys: Vec::new(),
+            links: Vec::new(),
+        }];
+    })
+    .await;
+    let mut request = app.as_bearer("GET", "/api/prometheus/sd?per=resource", token);
+    request
+        .headers_mut()
+        .insert("host", "muster:8480".parse().unwrap());
+    let list = app.send(request).await;
+    assert!(!list.text().contains("smartctl"), "{}", list.text());
     let odd = app
         .send(app.as_bearer("GET", "/api/prometheus/sd?per=moon", token))
         .await;
@@ -209,6 +225,14 @@ async fn detailed_health_is_never_better_than_what_is_known() {
     let devices = format!("/api/infrastructure/servers/{server}/storage/devices");
     let listed = app.get(&devices).await.json();
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+    let disks = async |query: &str| {
+        let list = app.get(&format!("/api/infrastructure/devices{query}")).await;
+        list.json()["total"].clone()
+    };
+    assert_eq!((disks("").await, disks("?virtual=true").await), (json!(1), json!(2)));
+    assert_eq!(disks("?virtual=false").await, 1);
+    let page = app.browse(&format!("/servers/{server}")).await;
+    assert!(page.text().contains("Not counted as disks: "), "{}", page.text());
     let degraded = app.get(PATH).await.json();
     assert_eq!(degraded["status"], "degraded", "{degraded}");
     assert_eq!(

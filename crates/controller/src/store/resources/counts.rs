@@ -1,13 +1,12 @@
 //! How many resources are how well.
 
 use muster_model::{Health, ResourceKind};
-use sea_orm::sea_query::ExprTrait as _;
-use sea_orm::{ColumnTrait as _, Condition, QueryFilter as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::super::entity::resource;
 use super::super::{Doing as _, Store, StoreError, corrupt};
-use super::{kind, select};
-use crate::app::resources::{NO_DISKS, ResourceFilter};
+use super::{counts_as_disk, kind, select};
+use crate::app::resources::ResourceFilter;
 
 impl Store {
     /// How many resources of these kinds, which are not gone, have which health; devices only if they are disks.
@@ -15,11 +14,6 @@ impl Store {
         &self,
         kinds: &[ResourceKind],
     ) -> Result<Vec<(ResourceKind, Health, u64)>, StoreError> {
-        let is_disk = NO_DISKS.iter().fold(Condition::all(), |all, stem| {
-            all.add(resource::Column::Name.not_like(format!("{stem}%")))
-        });
-        let is_device = resource::Column::Kind.eq(ResourceKind::Device.as_str());
-        let counts = Condition::any().add(is_device.not()).add(is_disk);
         let rows: Vec<(String, String, i64)> =
             select(&ResourceFilter::default(), self.reader.get_database_backend())
                 .select_only()
@@ -27,7 +21,7 @@ impl Store {
                 .column(resource::Column::Health)
                 .column_as(resource::Column::Id.count(), "count")
                 .filter(resource::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())))
-                .filter(counts)
+                .filter(counts_as_disk())
                 .group_by(resource::Column::Kind)
                 .group_by(resource::Column::Health)
                 .into_tuple()
