@@ -4,6 +4,7 @@
 //! text by itself; nothing here writes HTML as a string.
 
 pub(super) mod accounts;
+mod attention;
 mod attributes;
 mod chart;
 mod device;
@@ -120,7 +121,7 @@ pub(super) async fn fleet(
     let view = load::fleet(&state, query.cursor).await?;
     Ok(layout::page(
         "Servers",
-        &caller.principal.username,
+        &caller.principal,
         &fleet::draw(&view),
     ))
 }
@@ -134,7 +135,7 @@ pub(super) async fn server(
     let view = load::server(&state, servers::server_id(&id)?).await?;
     Ok(layout::page(
         &view.server.hostname,
-        &caller.principal.username,
+        &caller.principal,
         &server::draw(&view),
     ))
 }
@@ -148,7 +149,7 @@ pub(super) async fn device(
     let view = load::device(&state, resources::device_view(&state, &id).await?).await?;
     Ok(layout::page(
         &view.device.name,
-        &caller.principal.username,
+        &caller.principal,
         &device::draw(&view),
     ))
 }
@@ -166,5 +167,5 @@ pub(super) async fn resource(
     }
     let server = state.app.server(impact.resource.server).await?;
     let drawn = resource::draw(&server.hostname, &impact);
-    Ok(layout::page(&impact.resource.name, &caller.principal.username, &drawn).into_response())
+    Ok(layout::page(&impact.resource.name, &caller.principal, &drawn).into_response())
 }

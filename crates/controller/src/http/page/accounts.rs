@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{format, layout};
-use crate::app::auth::Role;
+use crate::app::auth::{Principal, Role};
 use crate::app::enrolment::{EnrolmentTokenView, NewToken, TokenState};
 use crate::app::tokens::{Scope, TokenView, WantedToken};
 use crate::app::users::{NewUser, UserPatch, UserView};
@@ -49,7 +49,7 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
     };
     Ok(layout::still(
         "Accounts and tokens",
-        &caller.principal.username,
+        &caller.principal,
         &draw(&view, caller.principal.user_id),
     ))
 }
@@ -95,7 +95,10 @@ fn users(page: &Page<UserView>, own_id: i64, now_ms: i64) -> Markup {
                                     @if user.id != own_id {
                                         @let (way, word) = if user.disabled { ("enable", "Enable") } else { ("disable", "Disable") };
                                         (button(&format!("{PATH}/users/{}/{way}", user.id), word))
-                                        (button(&format!("{PATH}/users/{}/delete", user.id), "Delete"))
+                                        details class="inline" {
+                                            summary { "Delete …" }
+                                            (button(&format!("{PATH}/users/{}/delete", user.id), "Delete for good, with its tokens"))
+                                        }
                                     }
                                 }
                             }
@@ -197,7 +200,7 @@ fn enrolment_tokens(page: &Page<EnrolmentTokenView>, now_ms: i64) -> Markup {
 }
 
 /// A secret, shown this once.
-fn secret(user: &str, title: &str, text: &str, what_for: &str) -> Markup {
+fn secret(user: &Principal, title: &str, text: &str, what_for: &str) -> Markup {
     let content = html! {
         p class="crumbs" { a href="/" { "Servers" } " / " a href=(PATH) { "Accounts and tokens" } }
         div class="head" { h1 { (title) } }
@@ -298,7 +301,7 @@ pub(in crate::http) async fn add_token(
     let made = state.app.create_api_token(&caller.principal, wanted).await?;
     let told = Told(format!("{} scopes={}", made.view.prefix, scope.as_str()));
     let page = secret(
-        &caller.principal.username,
+        &caller.principal,
         "An API token",
         &made.text,
         "To be sent as Authorization: Bearer …",
@@ -330,17 +333,16 @@ pub(in crate::http) async fn add_enrolment(
     caller: Caller,
     Form(form): Form<EnrolmentForm>,
 ) -> Result<Response, Problem> {
-    let user = caller.principal.username;
     let wanted = NewToken {
         ttl: Some(MINUTE * form.minutes),
         uses: form.uses,
         server: None,
-        created_by: user.clone(),
+        created_by: caller.principal.username.clone(),
     };
     let made = state.app.create_token(wanted).await.map_err(AppError::from)?;
     let told = Told(format!("{} uses={}", made.public_id, form.uses));
     let page = secret(
-        &user,
+        &caller.principal,
         "An enrolment token",
         &made.text,
         "To be written to a file on the server: muster-agent enroll --controller HOST:8481 --token-file FILE",

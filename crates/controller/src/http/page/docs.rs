@@ -18,7 +18,7 @@ pub(in crate::http) async fn docs(State(state): State<HttpState>, caller: Caller
     let document: Value = serde_json::from_str(text).map_err(|error| Problem::internal(&error))?;
     Ok(layout::still(
         "API reference",
-        &caller.principal.username,
+        &caller.principal,
         &reference(&document),
     ))
 }

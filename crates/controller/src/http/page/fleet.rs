@@ -1,11 +1,12 @@
 //! The first page: every server at a glance.
 
 use maud::{Markup, html};
-use muster_model::Health;
+use muster_model::{Health, ResourceKind};
 
 use super::chart::meter;
 use super::load::{FleetRow, FleetView};
-use super::{format, layout};
+use super::{attention, format, layout};
+use crate::app::collectors::HealthCounts;
 
 /// Draws the fleet.
 pub(super) fn draw(view: &FleetView) -> Markup {
@@ -15,6 +16,7 @@ pub(super) fn draw(view: &FleetView) -> Markup {
             (welcome())
         } @else {
             (tiles(view))
+            (attention::draw(&view.attention))
             section class="card" {
                 div class="scroll" {
                     table {
@@ -55,17 +57,6 @@ fn welcome() -> Markup {
 }
 
 fn tiles(view: &FleetView) -> Markup {
-    let count = |health: &[Health]| {
-        view.rows
-            .iter()
-            .flat_map(|row| &row.disks)
-            .filter(|disk| health.contains(disk))
-            .count()
-    };
-    let disks: usize = view.rows.iter().map(|row| row.disks.len()).sum();
-    let bad = count(&[Health::Critical, Health::Failed]);
-    let warned = count(&[Health::Warning]);
-    let unknown = count(&[Health::Unknown]);
     let fullest = view
         .rows
         .iter()
@@ -81,17 +72,33 @@ fn tiles(view: &FleetView) -> Markup {
                     @else { (view.total.saturating_sub(view.online)) " not online" }
                 }
             }
-            section class="card tile" {
-                h2 { "Disks" @if view.next.is_some() { " on this page" } }
-                div class="big" { (disks) }
-                div class="pills" { (disk_pills(count(&[Health::Healthy]), warned, bad, unknown)) }
-            }
+            (health_tile("Disks", &view.counts, ResourceKind::Device))
+            (health_tile("Pools", &view.counts, ResourceKind::Pool))
             @if let Some((row, name, share)) = fullest {
                 section class="card tile" {
                     h2 { "Fullest filesystem" }
                     div class="big" { (format::percent(share)) }
                     div class="note wrap" { (name) " on " (row.server.hostname) }
                 }
+            }
+        }
+    }
+}
+
+/// How many of a kind there are in the whole fleet, and how well they are; nothing if there is none.
+fn health_tile(title: &str, counts: &HealthCounts, kind: ResourceKind) -> Markup {
+    let count = |healths: &[Health]| attention::count(counts, kind, healths);
+    let healthy = count(&[Health::Healthy]);
+    let warned = count(&[Health::Warning]);
+    let bad = count(&[Health::Critical, Health::Failed]);
+    let unknown = count(&[Health::Unknown]);
+    let total = healthy + warned + bad + unknown;
+    html! {
+        @if 0 < total {
+            section class="card tile" {
+                h2 { (title) }
+                div class="big" { (total) }
+                div class="pills" { (health_pills(healthy, warned, bad, unknown)) }
             }
         }
     }
@@ -124,7 +131,7 @@ fn line(row: &FleetRow, now_ms: i64) -> Markup {
             td {
                 div class="pills" {
                     @if row.disks.is_empty() { span class="soft" { "–" } }
-                    (disk_pills(
+                    (health_pills(
                         count(&[Health::Healthy]),
                         count(&[Health::Warning]),
                         count(&[Health::Critical, Health::Failed]),
@@ -151,7 +158,7 @@ fn share(share: Option<f64>) -> Markup {
     }
 }
 
-fn disk_pills(healthy: usize, warned: usize, bad: usize, unknown: usize) -> Markup {
+fn health_pills(healthy: usize, warned: usize, bad: usize, unknown: usize) -> Markup {
     html! {
         @if 0 < bad { span class="pill bad" { (bad) " failing" } }
         @if 0 < warned { span class="pill warn" { (warned) " warning" } }

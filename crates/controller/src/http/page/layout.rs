@@ -3,6 +3,8 @@
 use maud::{DOCTYPE, Markup, html};
 use muster_model::Health;
 
+use super::accounts;
+use crate::app::auth::{Principal, Role};
 use crate::app::status::ServerStatus;
 
 /// The mark in the browser's tab, and its only image: a `data:` address, since nothing outside is ever loaded.
@@ -28,7 +30,7 @@ pub(super) fn document(title: &str, refresh: bool, body: &Markup) -> Markup {
 }
 
 /// A page for somebody who is logged in.
-pub(super) fn page(title: &str, user: &str, content: &Markup) -> Markup {
+pub(super) fn page(title: &str, user: &Principal, content: &Markup) -> Markup {
     document(
         title,
         true,
@@ -37,21 +39,22 @@ pub(super) fn page(title: &str, user: &str, content: &Markup) -> Markup {
 }
 
 /// A page for somebody who is logged in, that stays as it is.
-pub(super) fn still(title: &str, user: &str, content: &Markup) -> Markup {
+pub(super) fn still(title: &str, user: &Principal, content: &Markup) -> Markup {
     document(title, false, &body(user, content, ""))
 }
 
-fn body(user: &str, content: &Markup, note: &str) -> Markup {
+fn body(user: &Principal, content: &Markup, note: &str) -> Markup {
     html! {
         div class="bar-top" {
             div {
                 (brand())
-                span class="who" { (user) }
+                span class="who" { (user.username) }
+                @if user.may(Role::Admin) { a href=(accounts::PATH) { "Accounts" } }
                 form method="post" action="/logout" { button type="submit" { "Log out" } }
             }
         }
         main { (content) }
-        footer { "Muster " (env!("CARGO_PKG_VERSION")) (note) " · " a href="/accounts" { "Accounts and tokens" } " · " a href="/api/docs" { "API reference" } }
+        footer { "Muster " (env!("CARGO_PKG_VERSION")) (note) " · " a href="/api/docs" { "API reference" } }
     }
 }
 

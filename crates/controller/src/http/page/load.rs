@@ -8,8 +8,9 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attribute, Health, ResourceKind};
 use muster_samples::{Matcher, NAME_LABEL};
 
+use super::attention::{self, Attention};
 use super::vitals::{self, Vitals};
-use crate::app::collectors::{CollectionErrorView, CollectorView, GapView};
+use crate::app::collectors::{CollectionErrorView, CollectorView, GapView, HealthCounts};
 use crate::app::devices::Judgement;
 use crate::app::resources::{ResourceFilter, ResourceView, counts_as_disk};
 use crate::app::series::RangeQuery;
@@ -38,6 +39,10 @@ pub(super) struct FleetView {
     pub(super) online: u64,
     /// The next page.
     pub(super) next: Option<String>,
+    /// How many disks and pools of all are how well.
+    pub(super) counts: HealthCounts,
+    /// Which of them are not well.
+    pub(super) attention: Attention,
     /// Now, Unix ms.
     pub(super) now_ms: i64,
 }
@@ -130,7 +135,10 @@ pub(super) async fn fleet(state: &HttpState, cursor: Option<String>) -> Result<F
         })
         .try_collect()
         .await?;
+    let counts = state.app.health_counts().await?;
     Ok(FleetView {
+        attention: attention::load(state, &counts).await?,
+        counts,
         rows,
         total: page.total,
         online: stats.servers_online,
