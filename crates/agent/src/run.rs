@@ -248,7 +248,9 @@ impl Parts {
         let reporter = Reporter::new(Arc::clone(&outbox), clocks.clone());
         let (smart, disks_changed, watch) = (handle.clone(), reporter.disks_changed(), shutdown.clone());
         helpers.spawn(async move {
-            watch.run_until_cancelled(follow_disks(smart, disks_changed)).await;
+            watch
+                .run_until_cancelled(follow_disks(smart, disks_changed))
+                .await;
         });
         helpers.spawn(control(
             control_rx,

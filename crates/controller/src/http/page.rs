@@ -119,11 +119,7 @@ pub(super) async fn fleet(
     Query(query): Query<FleetQuery>,
 ) -> Result<Markup, Problem> {
     let view = load::fleet(&state, query.cursor).await?;
-    Ok(layout::page(
-        "Servers",
-        &caller.principal,
-        &fleet::draw(&view),
-    ))
+    Ok(layout::page("Servers", &caller.principal, &fleet::draw(&view)))
 }
 
 /// One server.

@@ -8,8 +8,8 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attributes, Health, ResourceKey, ResourceKind};
 use sea_orm::sea_query::{BinOper, Expr, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::entity::{resource, server};

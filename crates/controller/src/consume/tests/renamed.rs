@@ -249,7 +249,11 @@ async fn what_an_earlier_epoch_brings_late_does_not_hold_again() {
         servers: Some(&servers),
         ..Filter::new(&[])
     };
-    let all = fleet.whole.samples.snapshot().select(&Select::new(filter, NOW, NOW + 100_000));
+    let all = fleet
+        .whole
+        .samples
+        .snapshot()
+        .select(&Select::new(filter, NOW, NOW + 100_000));
     assert_eq!(all.series.len(), 6);
     fleet.whole.kill().await;
 }

@@ -111,8 +111,7 @@ fn vitals(view: &ServerPage) -> Markup {
 }
 
 fn devices(devices: &[ResourceView]) -> Markup {
-    let (devices, others): (Vec<_>, Vec<_>) =
-        devices.iter().partition(|device| counts_as_disk(&device.name));
+    let (devices, others): (Vec<_>, Vec<_>) = devices.iter().partition(|device| counts_as_disk(&device.name));
     html! {
         section class="card" {
             header { h2 { "Disks" } span class="soft" { (devices.len()) } }

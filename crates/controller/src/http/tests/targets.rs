@@ -229,7 +229,10 @@ async fn detailed_health_is_never_better_than_what_is_known() {
         let list = app.get(&format!("/api/infrastructure/devices{query}")).await;
         list.json()["total"].clone()
     };
-    assert_eq!((disks("").await, disks("?virtual=true").await), (json!(1), json!(2)));
+    assert_eq!(
+        (disks("").await, disks("?virtual=true").await),
+        (json!(1), json!(2))
+    );
     assert_eq!(disks("?virtual=false").await, 1);
     let page = app.browse(&format!("/servers/{server}")).await;
     assert!(page.text().contains("Not counted as disks: "), "{}", page.text());
