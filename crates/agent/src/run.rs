@@ -246,12 +246,8 @@ impl Parts {
         });
         helpers.spawn(forget_told(Arc::clone(&outbox), epoch.teller(), shutdown.clone()));
         let reporter = Reporter::new(Arc::clone(&outbox), clocks.clone());
-        let (smart, disks_changed, watch) = (handle.clone(), reporter.disks_changed(), shutdown.clone());
-        helpers.spawn(async move {
-            watch
-                .run_until_cancelled(follow_disks(smart, disks_changed))
-                .await;
-        });
+        let disks_changed = reporter.disks_changed();
+        helpers.spawn(follow_disks(handle.clone(), disks_changed, shutdown.clone()));
         helpers.spawn(control(
             control_rx,
             handle,
@@ -371,13 +367,16 @@ pub async fn hostname(host: &Host) -> String {
 /// Has SMART look as soon as disks come, go or swap names, and not at its next turn, which may be half an hour away: what
 /// it said before stands under names that are wrong. A disk that comes and goes all the time gets no more looks than
 /// that collector may be set to.
-async fn follow_disks(handle: Handle, disks_changed: Arc<Notify>) {
+async fn follow_disks(handle: Handle, disks_changed: Arc<Notify>, shutdown: CancellationToken) {
     let names = [smart::DESCRIPTOR.name.to_owned()];
-    loop {
-        disks_changed.notified().await;
-        handle.collect_now(&names).await;
-        tokio::time::sleep(smart::DESCRIPTOR.interval_min).await;
-    }
+    let follow = async {
+        loop {
+            disks_changed.notified().await;
+            handle.collect_now(&names).await;
+            tokio::time::sleep(smart::DESCRIPTOR.interval_min).await;
+        }
+    };
+    shutdown.run_until_cancelled(follow).await;
 }
 
 /// Does what the controller asks of the collectors.
