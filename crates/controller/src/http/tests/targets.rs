@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use muster_model::{Inventory, Labels, Resource, ResourceKey, ResourceKind};
 use serde_json::{Value, json};
 
-use super::harness::{NOW, TestApp};
+use super::harness::{Answer, NOW, TestApp};
 use crate::app::auth::Role;
 
 #[tokio::test]
@@ -81,6 +81,14 @@ async fn a_page_that_cannot_be_is_refused_and_a_silent_server_is_down() {
     }
 }
 
+/// The list of targets, as a Prometheus with this token asks for it.
+async fn discovered(app: &TestApp, token: &str, uri: &str) -> Answer {
+    let mut request = app.as_bearer("GET", uri, token);
+    let host = "muster:8480".parse().unwrap();
+    request.headers_mut().insert("host", host);
+    app.send(request).await
+}
+
 #[tokio::test]
 async fn the_list_names_every_page_and_a_token_for_metrics_alone_reads_both() {
     let app = TestApp::start().await;
@@ -96,11 +104,7 @@ async fn the_list_names_every_page_and_a_token_for_metrics_alone_reads_both() {
     let made = json!({"name": "prometheus", "scopes": ["metrics"]});
     let made = app.with_json("POST", "/api/tokens", &made).await.json();
     let token = made["token"].as_str().unwrap();
-    let mut request = app.as_bearer("GET", "/api/prometheus/sd", token);
-    request
-        .headers_mut()
-        .insert("host", "muster:8480".parse().unwrap());
-    let list = app.send(request).await.json();
+    let list = discovered(&app, token, "/api/prometheus/sd").await.json();
     let paths: Vec<&str> = list
         .as_array()
         .unwrap()
@@ -121,11 +125,9 @@ async fn the_list_names_every_page_and_a_token_for_metrics_alone_reads_both() {
         assert_eq!(page.status, StatusCode::OK, "{path}");
     }
     // By resource: the same series, each on the page of what it belongs to.
-    let mut request = app.as_bearer("GET", "/api/prometheus/sd?per=resource", token);
-    request
-        .headers_mut()
-        .insert("host", "muster:8480".parse().unwrap());
-    let list = app.send(request).await.json();
+    let list = discovered(&app, token, "/api/prometheus/sd?per=resource")
+        .await
+        .json();
     let by_resource: Vec<&Value> = list
         .as_array()
         .unwrap()
@@ -152,15 +154,9 @@ async fn the_list_names_every_page_and_a_token_for_metrics_alone_reads_both() {
         }];
     })
     .await;
-    let mut request = app.as_bearer("GET", "/api/prometheus/sd?per=resource", token);
-    request
-        .headers_mut()
-        .insert("host", "muster:8480".parse().unwrap());
-    let list = app.send(request).await;
+    let list = discovered(&app, token, "/api/prometheus/sd?per=resource").await;
     assert!(!list.text().contains("smartctl"), "{}", list.text());
-    let odd = app
-        .send(app.as_bearer("GET", "/api/prometheus/sd?per=moon", token))
-        .await;
+    let odd = discovered(&app, token, "/api/prometheus/sd?per=moon").await;
     assert_eq!(odd.code(), "invalid_parameter");
     let servers = app
         .send(app.as_bearer("GET", "/api/infrastructure/servers", token))
