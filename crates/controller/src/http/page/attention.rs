@@ -118,7 +118,7 @@ pub(super) fn draw(attention: &Attention) -> Markup {
             section class="card" {
                 header { h2 { "Needs attention" } span class="soft" { (attention.total) } }
                 div class="scroll" {
-                    table {
+                    table class="stack" {
                         thead { tr { th { "What" } th { "Health" } th { "Why" } th { "If it dies" } } }
                         tbody { @for trouble in &attention.troubles { (line(trouble)) } }
                     }
@@ -148,7 +148,7 @@ fn line(trouble: &Trouble) -> Markup {
                 @for reason in resource.health_reasons.iter().take(REASONS_MAX) { div { (reason) } }
                 @if resource.health_reasons.is_empty() { span class="soft" { "–" } }
             }
-            td {
+            td data-label="If it dies" {
                 @for (count, word) in &trouble.hits { div class="nowrap" { (count) " " (word) } }
                 @if trouble.hits.is_empty() { span class="soft" { "nothing known" } }
             }

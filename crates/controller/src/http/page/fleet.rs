@@ -19,7 +19,7 @@ pub(super) fn draw(view: &FleetView) -> Markup {
             (attention::draw(&view.attention))
             section class="card" {
                 div class="scroll" {
-                    table {
+                    table class="stack" {
                         thead {
                             tr {
                                 th { "Server" }
@@ -117,9 +117,9 @@ fn line(row: &FleetRow, now_ms: i64) -> Markup {
                 (layout::status(server.status))
                 @if let Some(error) = &server.last_error { div class="under" { (error) } }
             }
-            td { (share(row.cpu)) }
-            td { (share(row.memory)) }
-            td {
+            td data-label="CPU" { (share(row.cpu)) }
+            td data-label="Memory" { (share(row.memory)) }
+            td data-label="Fullest" {
                 @match &row.fullest {
                     Some((name, full)) => {
                         span class="nowrap" { (format::percent(*full)) } " " span class="soft wrap" { (name) }
@@ -128,7 +128,7 @@ fn line(row: &FleetRow, now_ms: i64) -> Markup {
                     None => { span class="soft" { "–" } }
                 }
             }
-            td {
+            td data-label="Disks" {
                 div class="pills" {
                     @if row.disks.is_empty() { span class="soft" { "–" } }
                     (health_pills(
@@ -139,7 +139,7 @@ fn line(row: &FleetRow, now_ms: i64) -> Markup {
                     ))
                 }
             }
-            td class="nowrap" {
+            td class="nowrap" data-label="Last seen" {
                 @match server.last_seen_ms {
                     Some(seen_ms) => { span title=(format::time(seen_ms)) { (format::ago(seen_ms, now_ms)) } }
                     None => { span class="soft" { "never" } }

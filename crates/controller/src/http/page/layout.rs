@@ -87,6 +87,17 @@ pub(super) const fn health_class(health: Health) -> &'static str {
     }
 }
 
+/// What is to be seen first: the smaller, the earlier.
+pub(super) const fn urgency(health: Health) -> u8 {
+    match health {
+        Health::Failed => 0,
+        Health::Critical => 1,
+        Health::Warning => 2,
+        Health::Unknown => 3,
+        Health::Healthy => 4,
+    }
+}
+
 /// A server's status as a coloured word.
 pub(super) fn status(status: ServerStatus) -> Markup {
     let class = match status {

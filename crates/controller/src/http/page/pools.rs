@@ -37,7 +37,7 @@ pub(super) fn draw(topology: &Topology) -> Markup {
             section class="card" {
                 header { h2 { "Pools" } span class="soft" { (pools.len()) } }
                 div class="scroll" {
-                    table {
+                    table class="stack" {
                         thead {
                             tr {
                                 th { "Pool" }
@@ -77,7 +77,7 @@ fn line(pool: &ResourceView, below: &Below<'_>) -> Markup {
                 (layout::health(pool.health))
                 @for reason in pool.health_reasons.iter().take(3) { div class="under" { (reason) } }
             }
-            td {
+            td data-label="Used" {
                 @match used {
                     // A volume group is there to be given away whole: that it is full means nothing.
                     Some(share) if text(pool, "pool_type").as_deref() == Some("lvm") => {
@@ -87,8 +87,8 @@ fn line(pool: &ResourceView, below: &Below<'_>) -> Markup {
                     None => { span class="soft" { "–" } }
                 }
             }
-            td class="num" { (number(pool, "total_size_bytes").map_or_else(dash, format::capacity)) }
-            td { (running(pool)) }
+            td class="num" data-label="Size" { (number(pool, "total_size_bytes").map_or_else(dash, format::capacity)) }
+            td data-label="Running" { (running(pool)) }
             td class="num hide-narrow" {
                 @match below.most_worn(pool.id) {
                     Some((disk, percent)) => {

@@ -111,14 +111,16 @@ fn vitals(view: &ServerPage) -> Markup {
 }
 
 fn devices(devices: &[ResourceView]) -> Markup {
-    let (devices, others): (Vec<_>, Vec<_>) = devices.iter().partition(|device| counts_as_disk(&device.name));
+    let (mut devices, others): (Vec<_>, Vec<_>) =
+        devices.iter().partition(|device| counts_as_disk(&device.name));
+    devices.sort_by_key(|device| layout::urgency(device.health));
     html! {
         section class="card" {
             header { h2 { "Disks" } span class="soft" { (devices.len()) } }
             @if devices.is_empty() { p class="empty" { "No disks were seen." } }
             @else {
                 div class="scroll" {
-                    table {
+                    table class="stack" {
                         thead {
                             tr {
                                 th { "Disk" }
@@ -159,15 +161,15 @@ fn device_line(device: &ResourceView) -> Markup {
                 (layout::health(device.health))
                 @if let Some(reason) = device.health_reasons.first() { div class="under" { (reason) } }
             }
-            td class="num" { (number(device, "size_bytes").map_or_else(dash, format::capacity)) }
-            td { (text(device, "device_type").unwrap_or_else(dash)) }
-            td class="num" {
+            td class="num" data-label="Size" { (number(device, "size_bytes").map_or_else(dash, format::capacity)) }
+            td data-label="Type" { (text(device, "device_type").unwrap_or_else(dash)) }
+            td class="num" data-label="Temperature" {
                 (number(device, "temperature_celsius").map_or_else(dash, |celsius| format!("{celsius:.0} °C")))
             }
-            td class="num" {
+            td class="num" data-label="Powered on" {
                 (number(device, "power_on_hours").map_or_else(dash, |hours| format::duration(hours * 3_600.0)))
             }
-            td class="num" {
+            td class="num" data-label="Wear" {
                 (number(device, "wear_level_percent").map_or_else(dash, |percent| format!("{percent:.0} %")))
             }
         }
@@ -181,7 +183,7 @@ fn filesystems(filesystems: &[ResourceView]) -> Markup {
             @if filesystems.is_empty() { p class="empty" { "No filesystems were seen." } }
             @else {
                 div class="scroll" {
-                    table {
+                    table class="stack" {
                         thead {
                             tr {
                                 th { "Mounted at" }
@@ -216,14 +218,14 @@ fn filesystem_line(filesystem: &ResourceView) -> Markup {
                 div class="under" { (under.join(" · ")) }
                 @for reason in &filesystem.health_reasons { div class="under" { (reason) } }
             }
-            td {
+            td data-label="Used" {
                 @match used_share(filesystem) {
                     Some(share) => { (format::percent(share)) (meter(share)) }
                     None => { span class="soft" { "–" } }
                 }
             }
-            td class="num" { (number(filesystem, "available_bytes").map_or_else(dash, format::bytes)) }
-            td class="num" { (number(filesystem, "size_bytes").map_or_else(dash, format::bytes)) }
+            td class="num" data-label="Available" { (number(filesystem, "available_bytes").map_or_else(dash, format::bytes)) }
+            td class="num" data-label="Size" { (number(filesystem, "size_bytes").map_or_else(dash, format::bytes)) }
             td class="num hide-narrow" { (inodes.map_or_else(dash, format::percent)) }
         }
     }
