@@ -349,9 +349,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_with_the_nearest() {
-        let message = Plan::of("temperature_celsiu").unwrap_err();
+        let message = Plan::of("temperature_selsius").unwrap_err();
         assert!(message.contains("temperature_celsius"), "{message}");
-        let message = Plan::of("is_connecte").unwrap_err();
+        let message = Plan::of("is_konnected").unwrap_err();
         assert!(message.contains("is_connected"), "{message}");
         assert!(!Plan::of("zzz").unwrap_err().contains("nearest"));
     }
