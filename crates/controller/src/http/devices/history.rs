@@ -54,13 +54,15 @@ pub(in crate::http) async fn attributes(
 ) -> Result<Vec<AttributeHistory>, Problem> {
     let (span_ms, step_ms) = ATTRIBUTES;
     let now_ms = state.app.clock().now_ms();
+    // On round times, so that the points do not move with now.
+    let end_ms = now_ms - now_ms.rem_euclid(step_ms);
     let matcher =
         Matcher::new(NAME_LABEL, MatchOp::Re, FIGURES).map_err(|error| Problem::internal(&error))?;
     let query = RangeQuery {
         matchers: vec![matcher],
         resource: Some(device.id),
-        start_ms: now_ms - span_ms,
-        end_ms: now_ms,
+        start_ms: end_ms - span_ms,
+        end_ms,
         step_ms: Some(step_ms),
     };
     let names = state.app.server_names().await?;
