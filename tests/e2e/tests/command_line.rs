@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use muster_e2e::{World, eventually, run_with};
+use muster_e2e::{World, eventually, run_to_end, run_with};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -157,4 +157,106 @@ async fn logins_are_kept_to_their_owner_and_their_controller_and_end() -> Result
         ensure!(program.does(&["completions", shell], "")?.contains("servers"));
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn enrolment_tokens_are_made_listed_and_ended_from_the_command_line() -> Result<()> {
+    let (world, admin, _) = start().await?;
+    let made = admin.json(&["tokens", "enrolment", "create", "--uses", "3", "--ttl", "1h"])?;
+    let id = made["id"].as_str().context("id")?;
+    let token = world.dir().join("free-token");
+    std::fs::write(&token, made["token"].as_str().context("token")?)?;
+    let enrolled = world.enroll("one", &token)?;
+    ensure!(enrolled.status.success(), "{enrolled:?}");
+    let listed = admin.json(&["tokens", "enrolment", "list"])?;
+    ensure!(listed[0]["id"] == id && listed[0]["uses_left"] == 2, "{listed}");
+    ensure!(
+        listed[0]["state"] == "usable" && listed[0]["created_by"] == "admin",
+        "{listed}"
+    );
+    ensure!(
+        !listed
+            .to_string()
+            .contains(made["token"].as_str().context("token")?)
+    );
+    admin.does(&["tokens", "enrolment", "revoke", id], "")?;
+    let refused = world.enroll("two", &token)?;
+    ensure!(!refused.status.success(), "{refused:?}");
+    let listed = admin.json(&["tokens", "enrolment", "list"])?;
+    ensure!(listed[0]["state"] == "ended", "{listed}");
+    ensure!(
+        admin
+            .fails(&["tokens", "enrolment", "revoke", "0123456789abcdef"])?
+            .0
+            == 4
+    );
+    ensure!(admin.fails(&["tokens", "enrolment", "create", "--ttl", "25h"])?.0 != 0);
+    Ok(())
+}
+
+/// A person who logs in over TLS as the first admin, with this much trust.
+fn log_in(world: &World, name: &str, trust: &[&str]) -> Result<(Person, Output)> {
+    let url = format!("https://{}", world.http);
+    let password = std::fs::read_to_string(world.data().join("admin-password"))?;
+    let person = Person::new(world, name);
+    let words = ["login", &url, "--username", "admin", "--password-file", "-"];
+    let done = person.run(&[&words, trust].concat(), &password)?;
+    Ok((person, done))
+}
+
+/// What a command on the controller's machine prints.
+fn local(world: &World, words: &[&str]) -> Result<String> {
+    let data = world.data();
+    let words = [words, &["--data-dir", data.to_str().context("path")?]].concat();
+    let done = run_to_end("muster-controller", &words)?;
+    ensure!(done.status.success(), "{done:?}");
+    Ok(String::from_utf8(done.stdout)?)
+}
+
+#[tokio::test]
+async fn over_tls_a_controller_is_trusted_by_its_root_or_its_pin_and_by_nothing_else() -> Result<()> {
+    let mut world = World::prepare()?;
+    world.settings = "[http]\ntls = true\n".to_owned();
+    world.speaks_tls = true;
+    world.start_controller().await?;
+    let root = world.dir().join("root.pem");
+    std::fs::write(&root, local(&world, &["ca", "root"])?)?;
+    let root = root.to_str().context("path")?;
+    let foreign = world.dir().join("foreign.pem");
+    std::fs::write(&foreign, include_str!("../fixtures/foreign-root.pem"))?;
+    let foreign = foreign.to_str().context("path")?;
+    let status = local(&world, &["ca", "status"])?;
+    let pin = status
+        .lines()
+        .find_map(|line| line.strip_prefix("root: ")?.split(' ').next())
+        .with_context(|| status.clone())?;
+
+    // Nobody is asked where there is no terminal, and the password is not sent.
+    let wrong = "0".repeat(64);
+    for (trust, words) in [
+        (&[][..], [pin, "ca root"]),
+        (&["--pin", &wrong], ["in between", &wrong]),
+        (&["--ca", foreign], ["cannot be asked", "UnknownIssuer"]),
+    ] {
+        let (_, done) = log_in(&world, "stranger", trust)?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let says = words.iter().all(|word| said.contains(word));
+        ensure!(done.status.code() == Some(5) && says, "{trust:?}: {said}");
+    }
+    for (name, trust) in [("by-pin", ["--pin", pin]), ("by-ca", ["--ca", root])] {
+        let (person, done) = log_in(&world, name, &trust)?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        ensure!(done.status.success(), "{name}: {said}");
+        ensure!(
+            person.json(&["servers", "list"])? == Value::Array(vec![]),
+            "{name}"
+        );
+    }
+    // Plain HTTP gets nothing there.
+    let plain = Person::new(&world, "plain");
+    let url = format!("http://{}", world.http);
+    let words = ["login", &url, "--username", "admin", "--password-file", "-"];
+    let done = plain.run(&words, "no password for anybody")?;
+    ensure!(done.status.code() == Some(5), "{done:?}");
+    world.stop_controller()
 }
