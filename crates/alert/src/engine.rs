@@ -154,6 +154,7 @@ pub struct Engine {
     mutes: Vec<Mute>,
     next_alert: AlertId,
     generation: u64,
+    server_generations: HashMap<i64, u64>,
     /// Tells whether a target is in `dirty` already.
     stamp: u64,
     dirty: Vec<u32>,
@@ -185,6 +186,7 @@ impl Engine {
             mutes: Vec::new(),
             next_alert: next_alert.max(1),
             generation: 1,
+            server_generations: HashMap::new(),
             stamp: 0,
             dirty: Vec::new(),
             counts: Counts::default(),
@@ -192,11 +194,11 @@ impl Engine {
         }
     }
 
-    /// Changes whenever series have to be bound again: because other rules look at them, or slots are not theirs any
-    /// more.
+    /// Changes whenever the series of a server have to be bound again: because other rules look at them, or slots are
+    /// not theirs any more.
     #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation
+    pub fn generation(&self, server: i64) -> u64 {
+        self.generation + self.server_generations.get(&server).copied().unwrap_or(0)
     }
 
     /// What could not be done.

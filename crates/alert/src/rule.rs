@@ -75,7 +75,7 @@ pub enum ServerMatch {
     Name(String),
 }
 
-/// Whether a condition was enough, in a rule of several.
+/// A rule: which numbers are judged, by what, and who is told. Everything in it has been checked.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// Its number; 0 until it is stored.

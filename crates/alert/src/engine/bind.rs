@@ -97,7 +97,7 @@ impl Engine {
         self.by_server.remove(&server);
         self.estate.remove_server(server);
         self.close_empty_groups(changes);
-        self.generation += 1;
+        self.bind_again(Some(server));
     }
 
     /// Whether a server is heard. While it is not, nothing is told of what it has.
@@ -148,7 +148,15 @@ impl Engine {
                 self.drop_series(slot);
             }
         }
-        self.generation += 1;
+        self.bind_again(Some(server));
+    }
+
+    /// Slots of a server, or of all, are not good any more.
+    fn bind_again(&mut self, server: Option<i64>) {
+        match server {
+            Some(server) => *self.server_generations.entry(server).or_default() += 1,
+            None => self.generation += 1,
+        }
     }
 
     /// The targets of a server, or all.
@@ -288,7 +296,7 @@ impl Engine {
     /// Finds anew who looks at what of a server, or of all. What no rule judges any more is forgotten, and its alerts
     /// end.
     fn rematch(&mut self, server: Option<i64>, changes: &mut Vec<Change>) {
-        self.generation += 1;
+        self.bind_again(server);
         let targets = self.targets_of(server);
         let mut bound = HashSet::new();
         for slot in &targets {
@@ -401,7 +409,7 @@ impl Engine {
         for slot in empty {
             self.drop_target(slot, End::NoData, &mut Vec::new());
         }
-        self.generation += 1;
+        self.bind_again(None);
     }
 }
 

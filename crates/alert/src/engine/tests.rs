@@ -527,3 +527,20 @@ fn growth_fires_on_any_increase_and_is_clear_only_when_the_window_is_whole() {
         "a restart forgets the window, and that is not being clear"
     );
 }
+
+#[test]
+fn what_changes_on_one_server_does_not_have_the_series_of_others_bound_again() {
+    let mut world = World::new(&[hot(&json!({}))]);
+    let facts = |name: &str| ServerFacts {
+        name: name.to_owned(),
+        tags: vec![],
+    };
+    world.act(|engine, now, changes| engine.set_server(now, 2, facts("db2"), changes));
+    let (one, two) = (world.engine.generation(SERVER), world.engine.generation(2));
+    world.act(|engine, now, changes| engine.set_server(now, 2, facts("renamed"), changes));
+    assert_eq!(world.engine.generation(SERVER), one);
+    assert!(two < world.engine.generation(2));
+    let other = rule_of(2, &hot(&json!({"name": "other"})));
+    world.act(|engine, now, changes| engine.set_rule(now, other, changes));
+    assert!(one < world.engine.generation(SERVER));
+}
