@@ -53,7 +53,7 @@ pub struct ResourceFilter {
     pub kind: Option<ResourceKind>,
     /// Also those that are gone.
     pub include_gone: bool,
-    /// Of devices only those that count as disks, see [`counts_as_disk`].
+    /// Of devices only those that count as disks, see `counts_as_disk`.
     pub disks_only: bool,
     /// Only with this health.
     pub health: Option<Health>,
