@@ -6,7 +6,7 @@
 //!
 //! Rules are found by the names of metrics, once for each series when it is bound; judging a report looks at nothing
 //! but the things whose series are in it. Durations are measured on a clock that goes neither back nor in leaps
-//! ([`clock`]). Bounds: [`SERIES_MAX`] series, [`TARGETS_MAX`] judged things, [`OPEN_MAX`] alerts at a time; what is
+//! (`clock`). Bounds: [`SERIES_MAX`] series, [`TARGETS_MAX`] judged things, [`OPEN_MAX`] alerts at a time; what is
 //! beyond is not judged, is counted in [`Counts`], and is to be shown.
 
 mod bind;

@@ -81,7 +81,7 @@ impl Fleet {
         }
     }
 
-    /// Judges the report of the next server: [`RESOURCES_PER_SERVER`] resources at once. Returns how many samples it
+    /// Judges the report of the next server: `RESOURCES_PER_SERVER` resources at once. Returns how many samples it
     /// had.
     pub fn judge_report(&mut self) -> usize {
         let report = &self.reports[self.turn % self.reports.len()];
