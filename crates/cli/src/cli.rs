@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Servers(command::Servers),
     Devices(command::Devices),
     Pools(command::Pools),
+    Channels(command::Channels),
     Tokens(command::Tokens),
     Users(command::Users),
     Query(command::Query),

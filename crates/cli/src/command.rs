@@ -1,5 +1,6 @@
 //! What can be asked of a controller, one file a command. Each reads its words, asks the API, and shows the answer.
 
+mod channels;
 mod confirm;
 mod contexts;
 mod devices;
@@ -11,6 +12,7 @@ mod tokens;
 mod top;
 mod users;
 
+pub(crate) use channels::Channels;
 pub(crate) use contexts::Contexts;
 pub(crate) use devices::Devices;
 pub(crate) use login::{Login, Logout};

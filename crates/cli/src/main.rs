@@ -51,6 +51,7 @@ async fn run_client(command: Command) -> Result<(), client::ClientError> {
         Command::Devices(command) => command.run().await,
         Command::Pools(command) => command.run().await,
         Command::Tokens(command) => command.run().await,
+        Command::Channels(command) => command.run().await,
         Command::Users(command) => command.run().await,
         Command::Query(command) => command.run().await,
         Command::Top(command) => command.run().await,

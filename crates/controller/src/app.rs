@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod channels;
 pub mod collect;
 pub mod collectors;
 pub mod devices;
@@ -302,6 +303,7 @@ impl App {
             .forget_api_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
             .await?;
         self.audit.retain(self.settings.audit_retention).await?;
+        self.store.forget_deliveries(now_ms).await?;
         Ok(())
     }
 }

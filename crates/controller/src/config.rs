@@ -10,6 +10,7 @@ mod enrolment;
 mod intake;
 mod log;
 mod network;
+mod notify;
 mod proxies;
 mod samples;
 
@@ -28,6 +29,7 @@ pub use self::enrolment::Enrolment;
 pub use self::intake::Intake;
 pub use self::log::Log;
 pub use self::network::{Agents, Http, HttpTls};
+pub use self::notify::Notify;
 pub use self::proxies::Network;
 pub use self::samples::Samples;
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub intake: Intake,
     /// The sample store.
     pub samples: Samples,
+    /// Telling people of alerts.
+    pub notify: Notify,
     /// How log lines look and which are written.
     pub log: Log,
 }
@@ -160,6 +164,7 @@ struct RawConfig {
     enrolment: enrolment::RawEnrolment,
     intake: intake::RawIntake,
     samples: samples::RawSamples,
+    notify: notify::RawNotify,
     log: log::RawLog,
 }
 
@@ -233,6 +238,7 @@ impl Config {
             enrolment: raw.enrolment.validate(&mut problems),
             intake: raw.intake.validate(&mut problems),
             samples: raw.samples.validate(&mut problems),
+            notify: raw.notify.validate(&mut problems),
             log: raw.log.validate(&mut problems),
         };
         if problems.is_empty() {
@@ -253,6 +259,7 @@ impl Config {
             enrolment::default_text(),
             intake::default_text(),
             samples::default_text(),
+            notify::default_text(),
             log::DEFAULT_TEXT.to_owned(),
         ];
         format!(

@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod auth;
 mod bulk;
+mod channels;
 mod client;
 mod collect;
 mod collectors;
@@ -45,6 +46,7 @@ use tokio::sync::{Semaphore, watch};
 use utoipa_axum::routes;
 
 use crate::app::auth::{AuthError, Role};
+use crate::app::channels::ChannelError;
 use crate::app::collect::Collecting;
 use crate::app::enrolment::EnrolError;
 use crate::app::series::{Series, SeriesError};
@@ -172,7 +174,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(targets::discover))
         .add(Access::Metrics, routes!(metrics::metrics));
     let routes = people(routes);
-    let (router, openapi, table) = pages(calls(storage(routes), &state)).build();
+    let (router, openapi, table) = pages(calls(notifications(storage(routes)), &state)).build();
     let document = openapi
         .to_json()
         .expect("the document has only texts and numbers");
@@ -230,6 +232,22 @@ fn people(routes: Routes) -> Routes {
         .add(look, routes!(tokens::list))
         .change(look, "api_token.create", routes!(tokens::create))
         .change(look, "api_token.delete", routes!(tokens::delete))
+}
+
+/// Where news of alerts go, and what became of them.
+fn notifications(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let act = Access::Needs(Role::Operator);
+    let administer = Access::Needs(Role::Admin);
+    routes
+        .add(look, routes!(channels::list))
+        .change(administer, "channel.create", routes!(channels::create))
+        .add(look, routes!(channels::get))
+        .change(administer, "channel.change", routes!(channels::patch))
+        .change(administer, "channel.delete", routes!(channels::delete))
+        .change(act, "channel.test", routes!(channels::test))
+        .add(look, routes!(channels::deliveries))
+        .change(act, "delivery.retry", routes!(channels::retry))
 }
 
 /// What programs call over gRPC.
@@ -327,6 +345,28 @@ impl From<AppError> for Problem {
             error @ (AppError::Enrolment(_) | AppError::NotKept(_) | AppError::Store(_)) => {
                 Self::internal(&error)
             }
+        }
+    }
+}
+
+impl From<ChannelError> for Problem {
+    fn from(error: ChannelError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChannelError::NotFound(id) => {
+                Self::new(Code::ChannelNotFound, format!("there is no channel {id}"))
+            }
+            ChannelError::NoDelivery(id) => {
+                Self::new(Code::DeliveryNotFound, format!("there is no delivery {id}"))
+            }
+            ChannelError::NotDead => Self::new(Code::DeliveryNotDead, detail),
+            ChannelError::NameTaken => Self::new(Code::ChannelNameTaken, "choose another name"),
+            ChannelError::TooMany => Self::new(Code::LimitReached, detail),
+            ChannelError::Disabled => Self::new(Code::ChannelDisabled, "enable it first"),
+            ChannelError::TestFailed(answer) => Self::new(Code::DeliveryFailed, answer),
+            ChannelError::Invalid(problems) => Self::settings(&problems),
+            ChannelError::App(error) => error.into(),
+            error @ (ChannelError::Identity(_) | ChannelError::Store(_)) => Self::internal(&error),
         }
     }
 }

@@ -360,6 +360,22 @@ impl Identity {
         vec![self.command_key.clone()]
     }
 
+    /// Seals a secret under its name, for whoever stores it.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`].
+    pub fn seal_secret(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        self.seal.seal(name, plain)
+    }
+
+    /// Opens what [`Identity::seal_secret`] sealed under this name.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unseal`].
+    pub fn open_secret(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        self.seal.open(name, sealed)
+    }
+
     /// A key for signing records of one `purpose`, derived from the sealing key (see [`Seal::mac_key`]).
     #[must_use]
     pub fn mac_key(&self, purpose: &str) -> ring::hmac::Key {

@@ -14,6 +14,7 @@ mod guard;
 pub mod http;
 pub mod identity;
 pub mod intake;
+pub mod notify;
 pub mod run;
 pub mod store;
 pub mod task;

@@ -9,7 +9,9 @@
 
 pub mod apply;
 mod audit;
+mod channels;
 mod collections;
+pub(crate) mod deliveries;
 mod entity;
 mod held;
 mod identities;
@@ -35,8 +37,10 @@ use sea_orm::{
     TransactionTrait as _,
 };
 use thiserror::Error;
+use tokio::sync::Notify;
 
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
+pub(crate) use channels::{ChannelRow, Kept};
 pub(crate) use identities::{
     AdoptOutcome, Adoption, AgentRow, CaughtUp, HeldRow, IdentityRow, ListedToken, NewIdentity, QUARANTINED,
     REVOKED, Redeem, Redeemed, Renewal, RenewalOutcome, Standing, TokenRow,
@@ -163,6 +167,7 @@ pub struct Store {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     notes: Arc<notes::Notes>,
+    outbox_wake: Arc<Notify>,
 }
 
 impl Store {
@@ -197,6 +202,7 @@ impl Store {
             writer,
             reader,
             notes: Arc::default(),
+            outbox_wake: Arc::default(),
         })
     }
 
@@ -218,7 +224,13 @@ impl Store {
             writer: reader.clone(),
             reader,
             notes: Arc::default(),
+            outbox_wake: Arc::default(),
         })
+    }
+
+    /// Told after each commit that has news for channels.
+    pub(crate) const fn outbox_wake(&self) -> &Arc<Notify> {
+        &self.outbox_wake
     }
 
     /// Closes all connections, after the changes under way. Clones are of no use afterwards.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use muster_notify::SettingProblem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -75,12 +76,22 @@ codes! {
     UserNotFound => "user_not_found", NOT_FOUND, "There is no such user";
     /// No such API token of the caller's.
     TokenNotFound => "token_not_found", NOT_FOUND, "There is no such API token";
+    /// No such channel.
+    ChannelNotFound => "channel_not_found", NOT_FOUND, "There is no such channel";
+    /// No such delivery.
+    DeliveryNotFound => "delivery_not_found", NOT_FOUND, "There is no such delivery";
     /// No such agent.
     AgentNotFound => "agent_not_found", NOT_FOUND, "There is no such agent";
     /// The path exists, the method does not.
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "This address does not take this method";
     /// Another account has this name.
     UsernameTaken => "username_taken", CONFLICT, "The user name is taken";
+    /// Another channel has this name.
+    ChannelNameTaken => "channel_name_taken", CONFLICT, "The name of the channel is taken";
+    /// A disabled channel is told nothing.
+    ChannelDisabled => "channel_disabled", CONFLICT, "The channel is disabled";
+    /// Only what was given up can be sent again, to a channel that is there and enabled.
+    DeliveryNotDead => "delivery_not_dead", CONFLICT, "The delivery cannot be sent again";
     /// The change would leave nobody who may administer.
     LastAdmin => "last_admin", CONFLICT, "This is the last enabled admin";
     /// There are as many of these as there may be.
@@ -101,6 +112,8 @@ codes! {
     TooManyAttempts => "too_many_attempts", TOO_MANY_REQUESTS, "Too many attempts, try again later";
     /// Something failed on our side; the log says what, under the request id.
     Internal => "internal", INTERNAL_SERVER_ERROR, "Something went wrong in the controller";
+    /// The channel's other side did not take a message.
+    DeliveryFailed => "delivery_failed", BAD_GATEWAY, "The channel's other side did not take it";
     /// More requests are under way than are served at once.
     Overloaded => "overloaded", SERVICE_UNAVAILABLE, "Too many requests are under way";
     /// The server is silent, so there is nothing to show of now.
@@ -185,6 +198,16 @@ impl Problem {
         let all = problems
             .iter()
             .map(|problem| format!("{}: {}", problem.field, problem.message));
+        Self::new(Code::InvalidBody, all.collect::<Vec<_>>().join("; "))
+    }
+
+    /// Settings of a channel that cannot be taken.
+    #[must_use]
+    pub(super) fn settings(problems: &[SettingProblem]) -> Self {
+        if let [only] = problems {
+            return Self::field(&only.field, &only.message);
+        }
+        let all = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message));
         Self::new(Code::InvalidBody, all.collect::<Vec<_>>().join("; "))
     }
 

@@ -2,6 +2,7 @@
 
 mod api;
 mod bounds;
+mod channels;
 mod devices;
 mod doors;
 mod harness;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_base::shutdown::CancellationToken;
+use muster_notify::{Courier, Guard, Network, Roots, SystemResolver};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,6 +24,7 @@ use crate::control::server::{self, ControlSocket};
 use crate::grpc::{self, GrpcMetrics};
 use crate::http::metrics::{Metrics, Sources, of_the_controller};
 use crate::http::{self, Readiness};
+use crate::notify;
 use crate::task::{self, TaskStatuses, Tasks};
 
 /// How long requests and streams may take to end at most: storing what is left needs its time too.
@@ -37,6 +39,7 @@ pub(super) struct Serving {
     agents: JoinHandle<Result<(), grpc::ServeError>>,
     http: JoinHandle<()>,
     control: JoinHandle<()>,
+    telling: Vec<JoinHandle<()>>,
     tasks: Tasks,
     statuses: TaskStatuses,
     stop: CancellationToken,
@@ -89,6 +92,7 @@ impl Serving {
             data_dir: config.data_dir.clone(),
         };
         let stop = CancellationToken::new();
+        let telling = telling(config, data, readiness.subscribe(), &stop_tasks);
         Ok(Self {
             http_address,
             tls,
@@ -97,6 +101,7 @@ impl Serving {
             agents: tokio::spawn(grpc::serve(grpc_parts, counts, stop.clone())),
             http: tokio::spawn(http::serve(http, http_tls, router, stop.clone())),
             control: tokio::spawn(control.serve(control_parts, stop.clone())),
+            telling,
             statuses: tasks.statuses(),
             tasks,
             stop,
@@ -154,7 +159,32 @@ impl Serving {
         until_deadline(streams_until, "requests and streams", ended).await;
         self.stop_tasks.cancel();
         until_deadline(deadline, "background work", self.tasks.ended()).await;
+        for part in self.telling {
+            until_deadline(deadline, "telling people", async {
+                let _ = part.await;
+            })
+            .await;
+        }
     }
+}
+
+/// Whoever tells somebody outside: channels of alerts, a watcher of the controller.
+fn telling(
+    config: &Config,
+    data: &Data,
+    ready: watch::Receiver<Readiness>,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let guard = Guard::new(config.notify.allow_addresses.clone());
+    let network = Network::new(Arc::new(SystemResolver), guard);
+    let courier = Courier::new(network, Roots::of_the_system());
+    let mut telling = vec![notify::spawn(Arc::clone(&data.app), courier.clone(), stop.clone())];
+    if let Some(heartbeat) = config.notify.heartbeat.clone() {
+        let is_well = move || *ready.borrow() == Readiness::Ready;
+        let every = config.notify.heartbeat_every;
+        telling.push(notify::spawn_heartbeat(heartbeat, every, courier, is_well, stop.clone()));
+    }
+    telling
 }
 
 fn task_parts(data: &Data, hold: &DeletionHold) -> task::Parts {

@@ -37,3 +37,6 @@ pub(crate) mod consumer_position;
 
 pub(crate) mod audit_entry;
 pub(crate) mod audit_start;
+
+pub(crate) mod notification_channel;
+pub(crate) mod notification_delivery;
