@@ -16,7 +16,9 @@ mod m20261122_000010_access;
 mod m20261122_000011_agent_states;
 mod m20261122_000012_device_judgements;
 mod m20261122_000013_link_history;
-mod m20261122_000020_notifications;
+mod m20261122_000014_alerts;
+mod m20261122_000015_alert_mutes;
+mod m20261122_000016_notifications;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -40,7 +42,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_agent_states::Migration),
             Box::new(m20261122_000012_device_judgements::Migration),
             Box::new(m20261122_000013_link_history::Migration),
-            Box::new(m20261122_000020_notifications::Migration),
+            Box::new(m20261122_000014_alerts::Migration),
+            Box::new(m20261122_000015_alert_mutes::Migration),
+            Box::new(m20261122_000016_notifications::Migration),
         ]
     }
 }

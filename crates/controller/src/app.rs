@@ -5,6 +5,7 @@
 //! a body: callers pass a [`Principal`](auth::Principal) or a
 //! [`PeerCertificate`](crate::identity::PeerCertificate).
 
+mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod channels;

@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::alert::{ALERTS_CONSUMER, Alerts, AlertsConsumer};
 use crate::intake::{Accepted, Intake, IntakeError, Record};
 use crate::store::apply::STATE_CONSUMER;
 use crate::store::{Store, StoreError};
@@ -132,6 +133,8 @@ pub struct Parts {
     pub store: Store,
     /// The sample store.
     pub samples: Arc<muster_samples::Store>,
+    /// Judges what was applied; nobody does without it.
+    pub alerts: Option<Alerts>,
     /// Tells when a record was set aside.
     pub clock: WallClock,
 }
@@ -146,6 +149,8 @@ pub struct Consumers {
     pub state_metrics: Arc<ConsumerMetrics>,
     /// Counts of the sample consumer.
     pub samples_metrics: Arc<ConsumerMetrics>,
+    /// Counts of the one that judges.
+    pub alerts_metrics: Arc<ConsumerMetrics>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -170,11 +175,18 @@ pub async fn spawn(parts: Parts, stop: CancellationToken) -> Result<Consumers, S
         intake,
         store,
         samples,
+        alerts,
         clock,
     } = parts;
     let state_position = store.consumer_position(STATE_CONSUMER).await?;
     let samples_position = store.consumer_position(SAMPLES_CONSUMER).await?;
-    intake.begin_after(state_position.max(samples_position)).await?;
+    // Whoever judges for the first time begins with what comes from now on.
+    let alerts_position = match store.consumer_position(ALERTS_CONSUMER).await? {
+        0 => samples_position,
+        position => position,
+    };
+    let highest = state_position.max(samples_position).max(alerts_position);
+    intake.begin_after(highest).await?;
     let samples_metrics = Arc::new(ConsumerMetrics::default());
     let feeder = Feeder {
         intake: intake.clone(),
@@ -193,12 +205,24 @@ pub async fn spawn(parts: Parts, stop: CancellationToken) -> Result<Consumers, S
         state.applied.clone(),
         samples_metrics,
     );
+    let mut tasks = vec![state.task, samples.task];
+    let alerts_metrics = Arc::new(ConsumerMetrics::default());
+    if let Some(alerts) = alerts {
+        let judging = feeder.spawn(
+            AlertsConsumer::new(alerts),
+            alerts_position,
+            samples.applied.clone(),
+            Arc::clone(&alerts_metrics),
+        );
+        tasks.push(judging.task);
+    }
     Ok(Consumers {
         state_applied: state.applied,
         applied: samples.applied,
         state_metrics: state.metrics,
         samples_metrics: samples.metrics,
-        tasks: vec![state.task, samples.task],
+        alerts_metrics,
+        tasks,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod agents;
+mod alerts;
 mod audit;
 mod auth;
 mod bulk;
@@ -28,6 +29,7 @@ mod pools;
 mod probes;
 mod range;
 mod resources;
+mod rules;
 mod serve;
 mod servers;
 mod targets;
@@ -45,6 +47,7 @@ use axum::{Router, middleware as layer};
 use tokio::sync::{Semaphore, watch};
 use utoipa_axum::routes;
 
+use crate::alert::Alerts;
 use crate::app::auth::{AuthError, Role};
 use crate::app::channels::ChannelError;
 use crate::app::collect::Collecting;
@@ -70,6 +73,8 @@ pub struct Parts {
     pub series: Series,
     /// Collecting now.
     pub collect: Collecting,
+    /// What judges.
+    pub alerts: Alerts,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Whether both ports accept and queries are complete.
@@ -84,6 +89,7 @@ struct HttpState {
     app: Arc<App>,
     series: Series,
     collect: Collecting,
+    alerts: Alerts,
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
     requests: Arc<Semaphore>,
@@ -98,6 +104,7 @@ impl HttpState {
             app: parts.app,
             series: parts.series,
             collect: parts.collect,
+            alerts: parts.alerts,
             metrics: parts.metrics,
             ready: parts.ready,
             trusted_proxies: parts.trusted_proxies.into(),
@@ -174,7 +181,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(targets::discover))
         .add(Access::Metrics, routes!(metrics::metrics));
     let routes = people(routes);
-    let (router, openapi, table) = pages(calls(notifications(storage(routes)), &state)).build();
+    let (router, openapi, table) = pages(calls(notifications(alerting(storage(routes))), &state)).build();
     let document = openapi
         .to_json()
         .expect("the document has only texts and numbers");
@@ -232,6 +239,33 @@ fn people(routes: Routes) -> Routes {
         .add(look, routes!(tokens::list))
         .change(look, "api_token.create", routes!(tokens::create))
         .change(look, "api_token.delete", routes!(tokens::delete))
+}
+
+/// Rules, alerts, silences.
+fn alerting(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let act = Access::Needs(Role::Operator);
+    let administer = Access::Needs(Role::Admin);
+    routes
+        .add(look, routes!(rules::list))
+        .change(administer, "alert_rule.create", routes!(rules::create))
+        .add(look, routes!(rules::export))
+        .change(administer, "alert_rule.import", routes!(rules::import))
+        .add(look, routes!(rules::get))
+        .change(administer, "alert_rule.change", routes!(rules::patch))
+        .change(administer, "alert_rule.delete", routes!(rules::delete))
+        .add(look, routes!(alerts::list))
+        .add(look, routes!(alerts::list_as_before))
+        .change(act, "alert.acknowledge_all", routes!(alerts::acknowledge_all))
+        .change(act, "alert.resolve_all", routes!(alerts::resolve_all))
+        .add(look, routes!(alerts::get))
+        .change(act, "alert.acknowledge", routes!(alerts::acknowledge))
+        .change(act, "alert.resolve", routes!(alerts::resolve))
+        .change(act, "alert.snooze", routes!(alerts::snooze))
+        .add(look, routes!(rules::silences))
+        .change(act, "silence.create", routes!(rules::create_silence))
+        .change(act, "silence.change", routes!(rules::replace_silence))
+        .change(act, "silence.delete", routes!(rules::delete_silence))
 }
 
 /// Where news of alerts go, and what became of them.
@@ -335,6 +369,9 @@ impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
         match error {
             AppError::NotFound { what: "server", id } => Self::no_server(id),
+            AppError::NotFound { what: "alert", id } => {
+                Self::new(Code::AlertNotFound, format!("there is no alert {id}"))
+            }
             AppError::NotFound { what, id } => Self::new(Code::NotFound, format!("there is no {what} {id}")),
             AppError::Invalid(problems) => Self::fields(&problems),
             AppError::Cursor => {

@@ -3,6 +3,7 @@
 //! `grpc` and `http` are thin adapters over `app`; `app` uses `store` (tables), `identity` (keys) and nothing of the
 //! network. Reports go `grpc` -> `intake` -> `consume` -> `store` and the sample store. `run` builds all of it.
 
+pub mod alert;
 pub mod app;
 pub mod backup;
 pub mod cli;

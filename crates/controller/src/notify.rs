@@ -150,7 +150,9 @@ impl Worker {
     /// Sends the next message of a channel if there is one; returns when to look again.
     async fn send(&mut self, channel_id: i64) -> Result<Option<Duration>, StoreError> {
         let now_ms = self.app.clock().now_ms();
-        let Some(line) = self.lines.get_mut(&channel_id) else { return Ok(None) };
+        let Some(line) = self.lines.get_mut(&channel_id) else {
+            return Ok(None);
+        };
         let Some(channel) = line.channel.as_ref().filter(|_| !line.is_busy) else {
             return Ok(None);
         };
@@ -168,7 +170,9 @@ impl Worker {
                 line.is_busy = true;
                 let channel = Arc::clone(channel);
                 let courier = self.courier.clone();
-                let task = self.under_way.spawn(deliver(channel, courier, channel_id, chosen, wanted, now_ms));
+                let task = self
+                    .under_way
+                    .spawn(deliver(channel, courier, channel_id, chosen, wanted, now_ms));
                 self.channel_of.insert(task.id(), channel_id);
                 Ok(None)
             }
@@ -197,7 +201,8 @@ impl Worker {
         let fates = match line {
             Some(line) => {
                 line.is_busy = false;
-                line.flow.settle(&sent, ended.attempt.outcome, now_ms, fastrand::f64())
+                line.flow
+                    .settle(&sent, ended.attempt.outcome, now_ms, fastrand::f64())
             }
             // The channel is gone, and with it all that waited.
             None => Vec::new(),
@@ -232,9 +237,14 @@ async fn deliver(
     now_ms: i64,
 ) -> Ended {
     let of = |id| rows.iter().find(|row| row.id == id);
-    let news: Vec<Notification> =
-        chosen.iter().filter_map(|chosen| of(chosen.id)).map(|row| row.notification.clone()).collect();
-    let id = news.first().map_or_else(String::new, |first| format!("{}.c{channel_id}", first.id));
+    let news: Vec<Notification> = chosen
+        .iter()
+        .filter_map(|chosen| of(chosen.id))
+        .map(|row| row.notification.clone())
+        .collect();
+    let id = news
+        .first()
+        .map_or_else(String::new, |first| format!("{}.c{channel_id}", first.id));
     let attempt = channel.deliver(&courier, &id, &news, now_ms).await;
     let sent = chosen
         .into_iter()
@@ -298,7 +308,9 @@ fn tell(ended: &Ended) {
     let (channel, news, answer) = (ended.channel_id, ended.sent.len(), ended.attempt.answer.as_str());
     match ended.attempt.outcome {
         Outcome::Delivered => tracing::info!(channel, news, answer, "news delivered"),
-        Outcome::Temporary { .. } => tracing::warn!(channel, news, answer, "news not delivered, will try again"),
+        Outcome::Temporary { .. } => {
+            tracing::warn!(channel, news, answer, "news not delivered, will try again")
+        }
         Outcome::Permanent => tracing::error!(channel, news, answer, "news refused by the other side"),
     }
 }

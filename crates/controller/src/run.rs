@@ -28,6 +28,7 @@ use self::data::Data;
 use self::readiness::Replay;
 use self::serving::Serving;
 pub use self::tls::HttpTlsError;
+use crate::alert::AlertError;
 use crate::app::auth::{AuthError, HashCost};
 use crate::app::{KeepError, Settings};
 use crate::backup::{self, BackupError};
@@ -91,6 +92,9 @@ pub enum RunError {
     /// The state database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Alerts could not be judged.
+    #[error("begin to judge alerts")]
+    Alerts(#[from] AlertError),
     /// The control socket failed.
     #[error(transparent)]
     Socket(#[from] SocketError),

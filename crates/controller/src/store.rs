@@ -7,6 +7,7 @@
 //! Invariants: one connection writes, so that writers queue instead of failing; a commit is on disk when it returns
 //! (WAL with `synchronous=FULL`); a database of a newer version is refused untouched.
 
+mod alerts;
 pub mod apply;
 mod audit;
 mod channels;
@@ -39,6 +40,7 @@ use sea_orm::{
 use thiserror::Error;
 use tokio::sync::Notify;
 
+pub(crate) use alerts::{AlertFilter, AlertWrite, EstateRow, MuteRow, RuleRow};
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use channels::{ChannelRow, Kept};
 pub(crate) use identities::{

@@ -29,6 +29,10 @@ const NAME_CHARS_MAX: usize = 200;
 const TEXT_CHARS_MAX: usize = 2_000;
 const URL_CHARS_MAX: usize = 500;
 const ENTRIES_MAX: usize = 100;
+/// Most text of rules read at once, bytes.
+const YAML_BYTES_MAX: usize = 512 * 1024;
+/// Deepest brackets of YAML.
+const YAML_DEPTH_MAX: usize = 32;
 const KINDS: [&str; 5] = ["threshold", "growth", "absence", "forecast", "expression"];
 const COMPARISONS: [&str; 6] = ["gt", "lt", "gte", "lte", "eq", "ne"];
 const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
@@ -54,6 +58,14 @@ pub fn read_yaml(text: &str) -> Result<Vec<Rule>, Vec<FieldProblem>> {
             message,
         }]
     };
+    if YAML_BYTES_MAX < text.len() {
+        return Err(body(format!("at most {YAML_BYTES_MAX} bytes of rules are taken at once")));
+    }
+    if YAML_DEPTH_MAX < flow_depth(text) {
+        return Err(body(format!(
+            "brackets are nested deeper than {YAML_DEPTH_MAX}, which no rule needs"
+        )));
+    }
     let value: Value =
         serde_norway::from_str(text).map_err(|error| body(format!("this is no YAML: {error}")))?;
     let values = match value {
@@ -82,6 +94,22 @@ pub fn read_yaml(text: &str) -> Result<Vec<Rule>, Vec<FieldProblem>> {
     } else {
         Err(problems)
     }
+}
+
+/// How deep brackets are nested at most, those in texts counted too. Parsers of YAML look at every open bracket again
+/// for each word, so that what is nested deeply takes the square of its length.
+fn flow_depth(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn read_fields(fields: &mut Fields) -> Option<Rule> {

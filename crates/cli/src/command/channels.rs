@@ -123,13 +123,19 @@ impl Channels {
                 client.delete(&path(&found)).await?;
                 return say(&format!("deleted {name}"));
             }
-            Command::Deliveries { channel, alert, state } => {
+            Command::Deliveries {
+                channel,
+                alert,
+                state,
+            } => {
                 let query = query(&client, channel, alert, state).await?;
                 let items = client.list(DELIVERIES, &query).await?;
                 return output.list(&items, &delivery_columns());
             }
             Command::Retry { delivery } => {
-                client.post(&format!("{DELIVERIES}/{delivery}/retry"), &json!({})).await?;
+                client
+                    .post(&format!("{DELIVERIES}/{delivery}/retry"), &json!({}))
+                    .await?;
                 return say(&format!("delivery {delivery} is sent again"));
             }
         };

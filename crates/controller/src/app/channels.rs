@@ -20,7 +20,15 @@ use crate::store::{ChannelRow, Kept, StoreError};
 const CHANNELS_MAX: u64 = 100;
 const NAME_CHARS_MAX: usize = 100;
 /// Settings that say where a channel points to, and how safe the way there is.
-const DESTINATION: [&str; 7] = ["url", "server", "api", "host", "port", "encryption", "allow_unencrypted"];
+const DESTINATION: [&str; 7] = [
+    "url",
+    "server",
+    "api",
+    "host",
+    "port",
+    "encryption",
+    "allow_unencrypted",
+];
 
 /// A channel as it is shown; times are Unix ms.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,7 +134,11 @@ impl App {
         let (limit, after) = (wanted.limit(), wanted.after()?);
         let rows = self.store.channels().await?;
         let total = rows.len() as u64;
-        let rest = rows.into_iter().filter(|row| after < row.id).take(limit as usize + 1).collect();
+        let rest = rows
+            .into_iter()
+            .filter(|row| after < row.id)
+            .take(limit as usize + 1)
+            .collect();
         let rows: Page<ChannelRow> = page(rest, limit, total, |row: &ChannelRow| row.id.to_string());
         Ok(Page {
             items: rows.items.iter().map(|row| self.channel_view(row)).collect(),
@@ -190,7 +202,10 @@ impl App {
         row.enabled = patch.enabled.unwrap_or(row.enabled);
         row.settings = patch.settings.unwrap_or(row.settings);
         if destination(&old.settings) != destination(&row.settings) {
-            let kept = old.secret_names.iter().filter(|name| !patch.secrets.contains_key(*name));
+            let kept = old
+                .secret_names
+                .iter()
+                .filter(|name| !patch.secrets.contains_key(*name));
             problems.extend(kept.map(|name| SettingProblem {
                 field: format!("secrets.{name}"),
                 message: "give it again: the channel points somewhere else now".to_owned(),

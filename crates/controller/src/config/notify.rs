@@ -51,19 +51,27 @@ pub(super) fn default_text() -> String {
 impl RawNotify {
     pub(super) fn validate(self, problems: &mut Problems) -> Notify {
         let allow_addresses = self.allow_addresses.iter().filter_map(|text| {
-            let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            let parsed = parsed
-                .map_err(|_| format!("{text:?} is not an address such as 192.0.2.1 or 10.0.0.0/8"));
+            let parsed = text
+                .parse::<IpNet>()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            let parsed =
+                parsed.map_err(|_| format!("{text:?} is not an address such as 192.0.2.1 or 10.0.0.0/8"));
             problems.check("notify.allow_addresses", parsed)
         });
         let allow_addresses = allow_addresses.collect();
         let heartbeat = self.heartbeat_url_file.and_then(|file| {
             let read = std::fs::read_to_string(&file).map_err(|error| format!("read {file}: {error}"));
-            let parsed = read.and_then(|text| Heartbeat::parse(&text).map_err(|why| format!("in {file}: {why}")));
+            let parsed =
+                read.and_then(|text| Heartbeat::parse(&text).map_err(|why| format!("in {file}: {why}")));
             problems.check("notify.heartbeat_url_file", parsed)
         });
         const KEY: &str = "notify.heartbeat_every";
-        let every = duration(KEY, self.heartbeat_every, Notify::HEARTBEAT_EVERY_DEFAULT, problems);
+        let every = duration(
+            KEY,
+            self.heartbeat_every,
+            Notify::HEARTBEAT_EVERY_DEFAULT,
+            problems,
+        );
         problems.bound(KEY, every.as_secs(), 5, 3_600);
         Notify {
             allow_addresses,

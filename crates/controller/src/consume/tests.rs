@@ -244,6 +244,7 @@ impl Whole {
             intake: intake.clone(),
             store: store.clone(),
             samples: Arc::clone(&samples),
+            alerts: None,
             clock: WallClock::fixed(NOW),
         };
         let consumers = spawn(parts, stop.clone()).await.unwrap();

@@ -101,6 +101,7 @@ impl World {
             intake: intake.clone(),
             store: app.store().clone(),
             samples: Arc::new(samples),
+            alerts: None,
             clock: clock.clone(),
         };
         let consumers = consume::spawn(parts, stop.clone()).await.unwrap();

@@ -82,7 +82,10 @@ impl From<ChannelView> for ChannelBody {
 
 /// A channel to be made.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with name, kind, settings and secrets")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with name, kind, settings and secrets"
+)]
 #[schema(title = "NewChannel")]
 pub(super) struct NewChannelBody {
     /// What people call it.
@@ -219,7 +222,12 @@ pub(super) async fn create(
     let made = ChannelBody::from(state.app.create_channel(new).await?);
     let location = format!("/api/channels/{}", made.id);
     let told = Told(told(&made));
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Extension(told), Json(made)))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Extension(told),
+        Json(made),
+    ))
 }
 
 /// One channel.
@@ -301,7 +309,11 @@ pub(super) async fn test(
 ) -> Result<impl IntoResponse, Problem> {
     let id = id_or(&id, Code::ChannelNotFound)?;
     let tested = state.app.test_channel(id).await?;
-    let status = if tested.state == "waiting" { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let status = if tested.state == "waiting" {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(DeliveryBody::from(tested))))
 }
 
@@ -355,5 +367,8 @@ pub(super) async fn retry(
 /// What the audit log keeps of a channel.
 fn told(channel: &ChannelBody) -> String {
     let is_enabled = if channel.enabled { "enabled" } else { "disabled" };
-    format!("{} {} ({}), {is_enabled}", channel.kind, channel.name, channel.target)
+    format!(
+        "{} {} ({}), {is_enabled}",
+        channel.kind, channel.name, channel.target
+    )
 }

@@ -80,6 +80,12 @@ codes! {
     ChannelNotFound => "channel_not_found", NOT_FOUND, "There is no such channel";
     /// No such delivery.
     DeliveryNotFound => "delivery_not_found", NOT_FOUND, "There is no such delivery";
+    /// No such rule.
+    RuleNotFound => "rule_not_found", NOT_FOUND, "There is no such rule";
+    /// No such alert.
+    AlertNotFound => "alert_not_found", NOT_FOUND, "There is no such alert";
+    /// No such silence or window.
+    SilenceNotFound => "silence_not_found", NOT_FOUND, "There is no such silence";
     /// No such agent.
     AgentNotFound => "agent_not_found", NOT_FOUND, "There is no such agent";
     /// The path exists, the method does not.
@@ -96,6 +102,8 @@ codes! {
     LastAdmin => "last_admin", CONFLICT, "This is the last enabled admin";
     /// There are as many of these as there may be.
     LimitReached => "limit_reached", CONFLICT, "There are as many as there may be";
+    /// The alert is over, or pending, or acknowledged already.
+    AlertState => "alert_state", CONFLICT, "The alert is in another state";
     /// The server's agent has no open session.
     AgentNotConnected => "agent_not_connected", CONFLICT, "The server's agent is not connected";
     /// There is nothing to decide about the agent.
@@ -207,7 +215,9 @@ impl Problem {
         if let [only] = problems {
             return Self::field(&only.field, &only.message);
         }
-        let all = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message));
+        let all = problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.field, problem.message));
         Self::new(Code::InvalidBody, all.collect::<Vec<_>>().join("; "))
     }
 

@@ -68,13 +68,18 @@ async fn answer(mut stream: TcpStream, told: Arc<Mutex<Vec<Told>>>, statuses: Ar
             return;
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
         let length: usize = header(head, "content-length").parse().unwrap_or(0);
         if length <= body.len() {
             break (head.to_owned(), body.to_owned());
         }
     };
-    told.lock().unwrap().push((header(&head, "webhook-id"), serde_json::from_str(&body).unwrap_or_default()));
+    told.lock().unwrap().push((
+        header(&head, "webhook-id"),
+        serde_json::from_str(&body).unwrap_or_default(),
+    ));
     let status = statuses.lock().unwrap().pop_front().unwrap_or(200);
     if status == 0 {
         std::future::pending::<()>().await;
@@ -86,7 +91,10 @@ async fn answer(mut stream: TcpStream, told: Arc<Mutex<Vec<Told>>>, statuses: Ar
 fn header(head: &str, name: &str) -> String {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     let mut found = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-    found.next().map(|(_, value)| value.to_owned()).unwrap_or_default()
+    found
+        .next()
+        .map(|(_, value)| value.to_owned())
+        .unwrap_or_default()
 }
 
 async fn eventually(is_so: impl Fn() -> bool) {
@@ -95,12 +103,17 @@ async fn eventually(is_so: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it never came so");
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it never came so");
 }
 
 fn courier() -> Courier {
     let guard = Guard::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    Courier::new(Network::new(Arc::new(SystemResolver), guard), Roots::of_the_system())
+    Courier::new(
+        Network::new(Arc::new(SystemResolver), guard),
+        Roots::of_the_system(),
+    )
 }
 
 /// A worker; it is as good as killed when this goes.
@@ -159,7 +172,11 @@ async fn hand_over(test: &TestApp, news: &[&Notification]) {
 }
 
 async fn deliveries(test: &TestApp) -> Vec<DeliveryView> {
-    let all = test.app.deliveries(DeliveryFilter::default(), PageRequest::default()).await.unwrap();
+    let all = test
+        .app
+        .deliveries(DeliveryFilter::default(), PageRequest::default())
+        .await
+        .unwrap();
     all.items
 }
 
@@ -174,7 +191,9 @@ async fn all_are(test: &TestApp, states: &[&str]) -> Vec<DeliveryView> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("deliveries never came so")
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("deliveries never came so")
 }
 
 #[tokio::test]
@@ -228,7 +247,15 @@ async fn a_resolve_waits_for_its_alert_while_other_news_go_on() {
     let _working = Working::start(&test);
     sink.told_times(2).await;
     // The clock stands still, so the first is not tried again.
-    eventually_async(async || deliveries(&test).await.iter().filter(|one| one.state == "sent").count() == 1).await;
+    eventually_async(async || {
+        deliveries(&test)
+            .await
+            .iter()
+            .filter(|one| one.state == "sent")
+            .count()
+            == 1
+    })
+    .await;
     let all = deliveries(&test).await;
     let of = |id: &str| all.iter().find(|one| one.notification_id == id).unwrap().clone();
     assert_eq!((of("a1").state, of("a1").attempts), ("waiting", 1));
@@ -248,7 +275,9 @@ async fn eventually_async(is_so: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it never came so");
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it never came so");
 }
 
 #[tokio::test]
@@ -262,8 +291,14 @@ async fn what_is_refused_is_given_up_shown_and_can_be_sent_again() {
     test.app.retry_delivery(dead.id).await.unwrap();
     let sent = all_are(&test, &["sent"]).await.remove(0);
     assert_eq!(sent.id, dead.id);
-    assert!(matches!(test.app.retry_delivery(sent.id).await, Err(ChannelError::NotDead)));
-    assert!(matches!(test.app.retry_delivery(999).await, Err(ChannelError::NoDelivery(999))));
+    assert!(matches!(
+        test.app.retry_delivery(sent.id).await,
+        Err(ChannelError::NotDead)
+    ));
+    assert!(matches!(
+        test.app.retry_delivery(999).await,
+        Err(ChannelError::NoDelivery(999))
+    ));
 }
 
 #[tokio::test]
@@ -283,7 +318,11 @@ async fn news_that_go_nowhere_are_written_down_with_the_reason() {
         channels: &[77],
         muted: None,
     };
-    test.app.store().add_news(&[muted, unknown], now_ms).await.unwrap();
+    test.app
+        .store()
+        .add_news(&[muted, unknown], now_ms)
+        .await
+        .unwrap();
     let critical = Options {
         filter: serde_json::from_value(json!({"severity_min": "critical"})).unwrap(),
         ..Options::default()
@@ -307,7 +346,13 @@ async fn news_that_go_nowhere_are_written_down_with_the_reason() {
     let told: Vec<(&str, &str, &str)> = all
         .iter()
         .rev()
-        .map(|one| (one.notification_id.as_str(), one.state, one.answer.as_deref().unwrap()))
+        .map(|one| {
+            (
+                one.notification_id.as_str(),
+                one.state,
+                one.answer.as_deref().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         told,
@@ -328,12 +373,21 @@ async fn a_test_goes_the_way_of_every_alert_and_says_what_the_other_side_said() 
     let channel = webhook(&test, &sink).await;
     let _working = Working::start(&test);
     let tested = test.app.test_channel(channel).await.unwrap();
-    assert_eq!((tested.state, tested.answer.as_deref()), ("sent", Some("200 thanks")));
+    assert_eq!(
+        (tested.state, tested.answer.as_deref()),
+        ("sent", Some("200 thanks"))
+    );
     let failed = test.app.test_channel(channel).await;
-    assert!(matches!(&failed, Err(ChannelError::TestFailed(answer)) if answer == "500 thanks"), "{failed:?}");
+    assert!(
+        matches!(&failed, Err(ChannelError::TestFailed(answer)) if answer == "500 thanks"),
+        "{failed:?}"
+    );
     // Nobody goes on trying for days.
     assert!(deliveries(&test).await.iter().all(|one| one.state != "waiting"));
-    assert!(matches!(test.app.test_channel(99).await, Err(ChannelError::NotFound(99))));
+    assert!(matches!(
+        test.app.test_channel(99).await,
+        Err(ChannelError::NotFound(99))
+    ));
 }
 
 /// S26
@@ -365,7 +419,10 @@ async fn secrets_are_sealed_at_rest_and_never_come_back() {
     let mut stolen = row.clone();
     "channel/other".clone_into(&mut stolen.seal_name);
     test.app.store().change_channel(&stolen).await.unwrap();
-    assert!(matches!(test.app.change_channel(channel, other).await, Err(ChannelError::Identity(_))));
+    assert!(matches!(
+        test.app.change_channel(channel, other).await,
+        Err(ChannelError::Identity(_))
+    ));
 }
 
 #[tokio::test]
@@ -380,19 +437,31 @@ async fn whoever_points_a_channel_elsewhere_has_to_know_its_secrets() {
     let id = test.app.create_channel(new).await.unwrap().id;
     let moved = |token: Option<&str>| ChannelPatch {
         settings: Some(json!({"url": "https://evil.example.org"})),
-        secrets: token.map(|token| ("token".to_owned(), Some(token.to_owned()))).into_iter().collect(),
+        secrets: token
+            .map(|token| ("token".to_owned(), Some(token.to_owned())))
+            .into_iter()
+            .collect(),
         ..ChannelPatch::default()
     };
     let refused = test.app.change_channel(id, moved(None)).await;
-    let Err(ChannelError::Invalid(problems)) = refused else { panic!("{refused:?}") };
+    let Err(ChannelError::Invalid(problems)) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(problems[0].field, "secrets.token");
-    let changed = test.app.change_channel(id, moved(Some("another-token"))).await.unwrap();
+    let changed = test
+        .app
+        .change_channel(id, moved(Some("another-token")))
+        .await
+        .unwrap();
     assert_eq!(changed.target, "evil.example.org");
     let renamed = ChannelPatch {
         name: Some("other".to_owned()),
         ..ChannelPatch::default()
     };
-    assert_eq!(test.app.change_channel(id, renamed).await.unwrap().secrets, ["token"]);
+    assert_eq!(
+        test.app.change_channel(id, renamed).await.unwrap().secrets,
+        ["token"]
+    );
 }
 
 /// D16: the sign stays away as soon as the work does, not only when the process is gone.

@@ -10,6 +10,7 @@ use muster_base::shutdown::CancellationToken;
 use tokio::time::Instant;
 
 use super::{RunError, STATE_FILE, app_settings, password, until_deadline};
+use crate::alert::{self, Alerts};
 use crate::app::{self, App};
 use crate::config::Config;
 use crate::consume::{self, Consumers, SAMPLES_CONSUMER, StartError};
@@ -25,6 +26,9 @@ pub(super) struct Data {
     pub(super) intake: Intake,
     pub(super) samples: Arc<muster_samples::Store>,
     pub(super) consumers: Consumers,
+    pub(super) alerts: Alerts,
+    judging: alert::Running,
+    stop_judging: CancellationToken,
     stop_consumers: CancellationToken,
 }
 
@@ -41,11 +45,14 @@ impl Data {
         };
         let intake = tokio::task::spawn_blocking(opening).await??;
         let samples = open_samples(config).await?;
+        let stop_judging = CancellationToken::new();
+        let (alerts, judging) = Alerts::start(Arc::clone(&app), intake.clone(), stop_judging.clone()).await?;
         let stop_consumers = CancellationToken::new();
         let parts = consume::Parts {
             intake: intake.clone(),
             store: app.store().clone(),
             samples: Arc::clone(&samples),
+            alerts: Some(alerts.clone()),
             clock,
         };
         let consumers = consume::spawn(parts, stop_consumers.clone()).await?;
@@ -54,6 +61,9 @@ impl Data {
             intake,
             samples,
             consumers,
+            alerts,
+            judging,
+            stop_judging,
             stop_consumers,
         })
     }
@@ -71,6 +81,8 @@ impl Data {
         until_deadline(deadline, "applying accepted reports", self.caught_up()).await;
         self.stop_consumers.cancel();
         until_deadline(deadline, "consumers", self.consumers.ended()).await;
+        self.stop_judging.cancel();
+        until_deadline(deadline, "judging of alerts", self.judging.ended()).await;
         // What is sealed now need not be applied again by the next start.
         let sealing = seal_all(&self.samples, self.app.store());
         until_deadline(deadline, "sealing", async {

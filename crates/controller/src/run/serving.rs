@@ -72,6 +72,7 @@ impl Serving {
             app: Arc::clone(&data.app),
             series: Series::new(Arc::clone(&data.samples)),
             collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
+            alerts: data.alerts.clone(),
             metrics,
             ready,
             trusted_proxies: config.http.trusted_proxies.clone(),
@@ -178,11 +179,21 @@ fn telling(
     let guard = Guard::new(config.notify.allow_addresses.clone());
     let network = Network::new(Arc::new(SystemResolver), guard);
     let courier = Courier::new(network, Roots::of_the_system());
-    let mut telling = vec![notify::spawn(Arc::clone(&data.app), courier.clone(), stop.clone())];
+    let mut telling = vec![notify::spawn(
+        Arc::clone(&data.app),
+        courier.clone(),
+        stop.clone(),
+    )];
     if let Some(heartbeat) = config.notify.heartbeat.clone() {
         let is_well = move || *ready.borrow() == Readiness::Ready;
         let every = config.notify.heartbeat_every;
-        telling.push(notify::spawn_heartbeat(heartbeat, every, courier, is_well, stop.clone()));
+        telling.push(notify::spawn_heartbeat(
+            heartbeat,
+            every,
+            courier,
+            is_well,
+            stop.clone(),
+        ));
     }
     telling
 }

@@ -2,7 +2,8 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set, Unchanged},
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 
 use super::entity::notification_channel::{ActiveModel, Column, Entity, Model};
@@ -80,12 +81,19 @@ impl Store {
     /// All channels, by id.
     pub(crate) async fn channels(&self) -> Result<Vec<ChannelRow>, StoreError> {
         let rows = Entity::find().order_by_asc(Column::Id).all(&self.reader).await;
-        Ok(rows.doing("list channels")?.into_iter().map(ChannelRow::from).collect())
+        Ok(rows
+            .doing("list channels")?
+            .into_iter()
+            .map(ChannelRow::from)
+            .collect())
     }
 
     /// One channel.
     pub(crate) async fn channel(&self, id: i64) -> Result<Option<ChannelRow>, StoreError> {
-        let row = Entity::find_by_id(id).one(&self.reader).await.doing("find a channel")?;
+        let row = Entity::find_by_id(id)
+            .one(&self.reader)
+            .await
+            .doing("find a channel")?;
         Ok(row.map(ChannelRow::from))
     }
 
@@ -100,7 +108,10 @@ impl Store {
         if 0 < named.count(&transaction).await.doing(DOING)? {
             return Ok(Kept::NameTaken);
         }
-        let inserted = Entity::insert(row.active()).exec(&transaction).await.doing(DOING)?;
+        let inserted = Entity::insert(row.active())
+            .exec(&transaction)
+            .await
+            .doing(DOING)?;
         commit(transaction, DOING).await?;
         Ok(Kept::As(inserted.last_insert_id))
     }
@@ -110,18 +121,25 @@ impl Store {
     pub(crate) async fn change_channel(&self, row: &ChannelRow) -> Result<Kept, StoreError> {
         const DOING: &str = "change a channel";
         let transaction = self.begin(DOING).await?;
-        let named = Entity::find().filter(Column::Name.eq(&row.name)).filter(Column::Id.ne(row.id));
+        let named = Entity::find()
+            .filter(Column::Name.eq(&row.name))
+            .filter(Column::Id.ne(row.id));
         if 0 < named.count(&transaction).await.doing(DOING)? {
             return Ok(Kept::NameTaken);
         }
         let mut active = row.active();
         (active.id, active.created_ms) = (Unchanged(row.id), NotSet);
-        let changed = Entity::update_many().set(active).filter(Column::Id.eq(row.id)).exec(&transaction).await;
+        let changed = Entity::update_many()
+            .set(active)
+            .filter(Column::Id.eq(row.id))
+            .exec(&transaction)
+            .await;
         if changed.doing(DOING)?.rows_affected == 0 {
             return Ok(Kept::Gone);
         }
         if !row.enabled {
-            deliveries::drop_waiting(&transaction, row.id, row.changed_ms, "the channel was disabled").await?;
+            deliveries::drop_waiting(&transaction, row.id, row.changed_ms, "the channel was disabled")
+                .await?;
         }
         commit(transaction, DOING).await?;
         self.outbox_wake().notify_one();

@@ -9,8 +9,8 @@ use muster_alert::Notification;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::entity::notification_delivery::{ActiveModel, Column, Entity, Model};
@@ -43,8 +43,14 @@ pub(crate) enum DeliveryState {
 }
 
 impl DeliveryState {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Waiting, Self::Sent, Self::Dead, Self::Dropped, Self::Skipped, Self::Muted];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Waiting,
+        Self::Sent,
+        Self::Dead,
+        Self::Dropped,
+        Self::Skipped,
+        Self::Muted,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -178,7 +184,10 @@ pub(super) async fn put(
 }
 
 /// For which channels news are, and what becomes of them there.
-fn targets<'a>(news: &NewNews<'a>, standing: &BTreeMap<i64, bool>) -> Vec<(i64, DeliveryState, Option<&'a str>)> {
+fn targets<'a>(
+    news: &NewNews<'a>,
+    standing: &BTreeMap<i64, bool>,
+) -> Vec<(i64, DeliveryState, Option<&'a str>)> {
     if let Some(why) = news.muted {
         return vec![(0, DeliveryState::Muted, Some(why))];
     }
@@ -223,7 +232,9 @@ async fn insert(
         changed_ms: Set(now_ms),
         answer: Set(why.map(str::to_owned)),
     };
-    let known = OnConflict::columns([Column::NotificationId, Column::ChannelId]).do_nothing().to_owned();
+    let known = OnConflict::columns([Column::NotificationId, Column::ChannelId])
+        .do_nothing()
+        .to_owned();
     Entity::insert(row)
         .on_conflict(known)
         .exec_without_returning(transaction)
@@ -251,7 +262,14 @@ async fn give_up_the_oldest(transaction: &DatabaseTransaction, now_ms: i64) -> R
         .await
         .doing(DOING)?;
     for ids in oldest.chunks(super::ROWS_PER_STATEMENT) {
-        end(transaction, ids, DeliveryState::Dead, now_ms, "too many news waited").await?;
+        end(
+            transaction,
+            ids,
+            DeliveryState::Dead,
+            now_ms,
+            "too many news waited",
+        )
+        .await?;
     }
     Ok(())
 }
@@ -321,7 +339,11 @@ impl Store {
     }
 
     /// Up to `limit` news that wait for a channel, the oldest first.
-    pub(crate) async fn waiting_news(&self, channel_id: i64, limit: u64) -> Result<Vec<WaitingRow>, StoreError> {
+    pub(crate) async fn waiting_news(
+        &self,
+        channel_id: i64,
+        limit: u64,
+    ) -> Result<Vec<WaitingRow>, StoreError> {
         let rows = Entity::find()
             .filter(Column::ChannelId.eq(channel_id))
             .filter(Column::State.eq(DeliveryState::Waiting.as_str()))
@@ -439,7 +461,9 @@ impl Store {
     pub(crate) async fn forget_deliveries(&self, now_ms: i64) -> Result<(), StoreError> {
         const DOING: &str = "forget old deliveries";
         let ended = Entity::find().filter(Column::State.ne(DeliveryState::Waiting.as_str()));
-        let old = ended.clone().filter(Column::ChangedMs.lt(now_ms.saturating_sub(KEPT_MS)));
+        let old = ended
+            .clone()
+            .filter(Column::ChangedMs.lt(now_ms.saturating_sub(KEPT_MS)));
         self.forget(old, u64::MAX).await?;
         let count = ended.clone().count(&self.reader).await.doing(DOING)?;
         self.forget(ended, count.saturating_sub(KEPT_MAX)).await
@@ -462,7 +486,11 @@ impl Store {
                 return Ok(());
             }
             count = count.saturating_sub(ids.len() as u64);
-            Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&self.writer).await.doing(DOING)?;
+            Entity::delete_many()
+                .filter(Column::Id.is_in(ids))
+                .exec(&self.writer)
+                .await
+                .doing(DOING)?;
         }
         Ok(())
     }

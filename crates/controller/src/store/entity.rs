@@ -38,5 +38,8 @@ pub(crate) mod consumer_position;
 pub(crate) mod audit_entry;
 pub(crate) mod audit_start;
 
+pub(crate) mod alert;
+pub(crate) mod alert_mute;
+pub(crate) mod alert_rule;
 pub(crate) mod notification_channel;
 pub(crate) mod notification_delivery;

@@ -135,7 +135,10 @@ impl App {
         let now_ms = self.clock.now_ms();
         let mut news = test_news(&row.name, now_ms);
         let nonce: [u8; 6] = crate::identity::random()?;
-        news.id = format!("test-{now_ms}-{}", nonce.map(|byte| format!("{byte:02x}")).concat());
+        news.id = format!(
+            "test-{now_ms}-{}",
+            nonce.map(|byte| format!("{byte:02x}")).concat()
+        );
         news.alert.key.clone_from(&news.id);
         self.store.put_news(&news, &[id], now_ms).await?;
         let deadline = Instant::now() + TEST_WAIT_MAX;

@@ -15,6 +15,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 
 use super::*;
+use crate::alert::Alerts;
 use crate::app::series::Series;
 use crate::app::servers::{NewServer, ServerPatch};
 use crate::app::tokens::{Scope, WantedToken};
@@ -59,7 +60,12 @@ impl Served {
         let samples = muster_samples::Store::open(&dir.join("samples"), muster_samples::Options::default());
         let samples = Arc::new(samples.unwrap());
         let intake = Intake::open(&dir, intake::Options::default(), clock).unwrap();
+        let stopped = CancellationToken::new();
+        let (alerts, _judging) = Alerts::start(Arc::clone(&app), intake.clone(), stopped)
+            .await
+            .unwrap();
         let router = http::router(http::Parts {
+            alerts,
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake, watch::channel(0).1),

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use camino::Utf8PathBuf;
 use muster_base::clock::WallClock;
 use muster_base::id::{ResourceId, ServerId};
+use muster_base::shutdown::CancellationToken;
 use muster_model::{
     Attribute, Clock, CollectorRun, Health, Inventory, Labels, MetricType, Problem, Report, Resource,
     ResourceKey, ResourceKind, RunOutcome,
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use crate::alert::Alerts;
 use crate::app::auth::Role;
 use crate::app::collect::Collecting;
 use crate::app::live::Agents;
@@ -134,12 +136,17 @@ impl TestApp {
         let samples = muster_samples::Store::open(&dir.join("samples"), muster_samples::Options::default());
         let samples = Arc::new(samples.unwrap());
         let intake = crate::intake::Intake::open(&dir, crate::intake::Options::default(), clock).unwrap();
+        let stop = CancellationToken::new();
+        let (alerts, _judging) = Alerts::start(Arc::clone(&app), intake.clone(), stop)
+            .await
+            .unwrap();
         let (_applied_tx, applied) = watch::channel(0);
         let (ready, ready_rx) = readiness();
         let parts = Parts {
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake, applied),
+            alerts,
             metrics: Metrics::new(Vec::new()),
             ready: ready_rx,
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],

@@ -48,12 +48,28 @@ impl MigrationTrait for Migration {
             .col(text_null("answer"))
             .to_owned();
         manager.create_table(delivery).await?;
-        let index = |name: &str| Index::create().name(name).table("notification_delivery").to_owned();
+        let index = |name: &str| {
+            Index::create()
+                .name(name)
+                .table("notification_delivery")
+                .to_owned()
+        };
         // The same news to the same channel, whoever hands it over again after a crash.
-        let once = index("notification_delivery_once").col("notification_id").col("channel_id").unique().to_owned();
-        let waiting = index("notification_delivery_waiting").col("state").col("channel_id").col("id").to_owned();
+        let once = index("notification_delivery_once")
+            .col("notification_id")
+            .col("channel_id")
+            .unique()
+            .to_owned();
+        let waiting = index("notification_delivery_waiting")
+            .col("state")
+            .col("channel_id")
+            .col("id")
+            .to_owned();
         let alert = index("notification_delivery_alert").col("alert_id").to_owned();
-        let channel = index("notification_delivery_channel").col("channel_id").col("id").to_owned();
+        let channel = index("notification_delivery_channel")
+            .col("channel_id")
+            .col("id")
+            .to_owned();
         for index in [once, waiting, alert, channel] {
             manager.create_index(index).await?;
         }

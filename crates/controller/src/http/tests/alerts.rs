@@ -1,0 +1,146 @@
+//! Rules, alerts and silences over HTTP.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::harness::TestApp;
+
+const RULES: &str = "/api/infrastructure/alert-rules";
+
+fn example() -> Value {
+    json!({"name": "High Temperature Alert", "resource_type": "device", "metric_name": "temperature_celsius",
+        "condition": "gt", "threshold": 60, "severity": "warning"})
+}
+
+#[tokio::test]
+async fn the_documented_rule_is_made_changed_and_deleted() {
+    let app = TestApp::start().await;
+    let made = app.with_json("POST", RULES, &example()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let place = made.header("location");
+    assert_eq!(app.get(&place).await.json()["threshold"], json!(60.0));
+    let changed = app
+        .with_json("PATCH", &place, &json!({"threshold": 55, "enabled": false}))
+        .await;
+    assert_eq!(changed.json()["threshold"], json!(55.0));
+    assert_eq!(app.get(&place).await.json()["enabled"], json!(false));
+    assert_eq!(app.call("DELETE", &place).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(app.get(&place).await.code(), "rule_not_found");
+}
+
+#[tokio::test]
+async fn a_hundred_bad_bodies_are_refused_with_their_field_and_nothing_is_stored() {
+    let app = TestApp::start().await;
+    let before = app.get(RULES).await.json()["total"].clone();
+    let fields = [
+        "name",
+        "kind",
+        "metric_name",
+        "resource_type",
+        "condition",
+        "threshold",
+        "severity",
+        "for",
+        "scope",
+        "runbook",
+    ];
+    let values = [
+        json!([]),
+        json!({"a": 1}),
+        json!("\u{0}nope"),
+        json!("x".repeat(5_000)),
+        json!(true),
+        json!(-1e300),
+        json!("NaN"),
+        json!([[[]]]),
+        json!({"servers": 5}),
+        json!("("),
+    ];
+    let mut refused = 0;
+    for field in fields {
+        for value in &values {
+            let mut body = example();
+            body[field] = value.clone();
+            let answer = app.with_json("POST", RULES, &body).await;
+            if answer.status == StatusCode::CREATED {
+                // Some of these are names, or bounds.
+                assert!(matches!(field, "name" | "threshold"), "{body}");
+                let place = answer.header("location");
+                app.call("DELETE", &place).await;
+                continue;
+            }
+            assert_eq!(
+                answer.status,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "{body}: {}",
+                answer.text()
+            );
+            let parameter = answer.json()["parameter"].as_str().unwrap_or_default().to_owned();
+            assert!(parameter.starts_with(field), "{body}: {parameter}");
+            refused += 1;
+        }
+    }
+    println!("{refused} of 100 bodies are none");
+    assert!(95 < refused);
+    assert_eq!(app.get(RULES).await.json()["total"], before);
+}
+
+#[tokio::test]
+async fn rules_go_out_as_yaml_and_come_in_again() {
+    let app = TestApp::start().await;
+    let text = app.get(&format!("{RULES}/export")).await.text().to_owned();
+    let before = app.get(RULES).await.json()["total"].clone();
+    let mut request = app.as_bearer("POST", &format!("{RULES}/import"), &app.login().await);
+    *request.body_mut() = axum::body::Body::from(text);
+    let answer = app.send(request).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(app.get(RULES).await.json()["total"], before);
+}
+
+#[tokio::test]
+async fn silences_are_made_and_ended_and_say_what_is_wrong() {
+    let app = TestApp::start().await;
+    let place = "/api/infrastructure/silences";
+    let body = json!({"name": "nights", "scope": {"tags": ["lab"]}, "from": "22:00", "to": "06:00"});
+    let made = app.with_json("POST", place, &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    assert_eq!(app.get(place).await.json()["total"], json!(1));
+    let bad = app
+        .with_json(
+            "POST",
+            place,
+            &json!({"name": "n", "scope": {}, "from": "22:00", "to": "06:00"}),
+        )
+        .await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        app.call("DELETE", &made.header("location")).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        app.call("DELETE", &made.header("location")).await.code(),
+        "silence_not_found"
+    );
+}
+
+#[tokio::test]
+async fn alerts_that_are_not_there_say_so() {
+    let app = TestApp::start().await;
+    let place = "/api/infrastructure/alerts";
+    assert_eq!(app.get(place).await.json()["total"], json!(0));
+    assert_eq!(
+        app.get(&format!("{place}/infrastructure")).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(app.get(&format!("{place}/5")).await.code(), "alert_not_found");
+    assert_eq!(
+        app.call("POST", &format!("{place}/5/acknowledge")).await.code(),
+        "alert_not_found"
+    );
+    assert_eq!(
+        app.get(&format!("{place}?status=odd")).await.code(),
+        "invalid_parameter"
+    );
+    let none = app.call("POST", &format!("{place}/acknowledge-all")).await;
+    assert_eq!(none.json()["changed"], json!(0), "{}", none.text());
+}
