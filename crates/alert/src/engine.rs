@@ -127,6 +127,14 @@ pub struct Counts {
     pub alerts_refused: u64,
 }
 
+impl Counts {
+    /// All of it.
+    #[must_use]
+    pub const fn not_judged(&self) -> u64 {
+        self.series_refused + self.targets_refused + self.alerts_refused
+    }
+}
+
 /// Judges what arrives. One for a controller; not shared between threads.
 pub struct Engine {
     clock: Clock,

@@ -6,20 +6,24 @@
 //! anything else is judged: a crash loses nothing and doubles nothing. Must not know HTTP, gRPC or tables.
 
 mod consumer;
+mod facts;
 mod judge;
 mod lateness;
+mod rehearsal;
 mod series;
 
 use std::sync::Arc;
 
 use muster_alert::engine::PersonError;
-use muster_alert::{FieldProblem, Rule, rule};
+use muster_alert::{Alert, FieldProblem, Rule, rule};
 use muster_base::shutdown::CancellationToken;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use self::consumer::AlertsConsumer;
+pub(crate) use self::rehearsal::{OVER_MAX_MS, Rehearsal, rehearse};
+use crate::app::series::SeriesError;
 use crate::app::{App, AppError};
 use crate::intake::{Accepted, Intake, IntakeError};
 use crate::store::{MuteRow, RuleRow, StoreError};
@@ -30,6 +34,8 @@ pub const ALERTS_CONSUMER: &str = "alerts";
 pub const RULES_MAX: usize = 1_000;
 /// Most silences and windows.
 pub const MUTES_MAX: usize = 1_000;
+/// Most changes that wait for whoever follows them.
+const CHANGED_MAX: usize = 4_096;
 /// Most requests that wait for the engine.
 const ASKED_MAX: usize = 256;
 
@@ -59,6 +65,9 @@ pub enum AlertError {
     /// A use-case failed.
     #[error(transparent)]
     App(#[from] AppError),
+    /// The sample store was not read.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
     /// The log of reports failed.
     #[error(transparent)]
     Intake(#[from] IntakeError),
@@ -121,7 +130,7 @@ enum Ask {
 #[derive(Clone)]
 pub struct Alerts {
     asks: mpsc::Sender<Ask>,
-    changed: watch::Receiver<u64>,
+    changed: broadcast::Sender<Arc<Alert>>,
     app: Arc<App>,
 }
 
@@ -150,16 +159,17 @@ impl Alerts {
         stop: CancellationToken,
     ) -> Result<(Self, Running), AlertError> {
         let (asks, asked) = mpsc::channel(ASKED_MAX);
-        let (changed_tx, changed) = watch::channel(0);
-        let judge = judge::Judge::boot(Arc::clone(&app), intake, changed_tx).await?;
+        let (changed, _) = broadcast::channel(CHANGED_MAX);
+        let judge = judge::Judge::boot(Arc::clone(&app), intake, changed.clone()).await?;
         let task = tokio::spawn(judge.run(asked, stop));
         Ok((Self { asks, changed, app }, Running { task }))
     }
 
-    /// Changes whenever an alert has.
+    /// Alerts from now on as they are after each change that was kept. Whoever is more than some thousand behind
+    /// misses the oldest, and is told so.
     #[must_use]
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.clone()
+    pub fn changed(&self) -> broadcast::Receiver<Arc<Alert>> {
+        self.changed.subscribe()
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, AlertError> {
@@ -233,9 +243,17 @@ impl Alerts {
         changes: serde_json::Value,
         by: &str,
     ) -> Result<KeptRule, AlertError> {
-        let kept = self.rule(id).await?;
-        let rule = rule::read(patched(kept.rule.to_json(), changes)?).map_err(AlertError::Invalid)?;
+        let rule = self.changed_rule(id, changes).await?;
         self.put_rule(Some(id), rule, by).await
+    }
+
+    /// A rule as it would be with other fields; what is not named stays. Nothing is kept.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`] or [`AlertError::Invalid`].
+    pub async fn changed_rule(&self, id: i64, changes: serde_json::Value) -> Result<Rule, AlertError> {
+        let kept = self.rule(id).await?;
+        rule::read(patched(kept.rule.to_json(), changes)?).map_err(AlertError::Invalid)
     }
 
     /// Deletes a rule; its alerts end.

@@ -78,6 +78,8 @@ pub struct Settings {
     pub hash_cost: auth::HashCost,
     /// How long entries of the audit log are kept.
     pub audit_retention: Duration,
+    /// How long alerts that are over are kept.
+    pub alert_retention: Duration,
     /// How long an agent's certificate is valid.
     pub agent_certificate_ttl: Duration,
     /// `HOST:PORT` under which agents reach this controller; goes into install commands.
@@ -95,6 +97,7 @@ impl Default for Settings {
             token_ttl: Duration::from_secs(30 * 60),
             hash_cost: auth::HashCost::default(),
             audit_retention: audit::RETENTION_DEFAULT,
+            alert_retention: Duration::from_secs(365 * 86_400),
             agent_certificate_ttl: Duration::from_secs(7 * 24 * 3_600),
             agent_address: "127.0.0.1:8481".to_owned(),
         }
@@ -304,7 +307,6 @@ impl App {
             .forget_api_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
             .await?;
         self.audit.retain(self.settings.audit_retention).await?;
-        self.store.forget_deliveries(now_ms).await?;
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::audit::Verdict;
-use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Overrides};
+use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Legacy, Overrides};
 use crate::run;
 
 mod backup;
@@ -298,8 +298,18 @@ fn load(cli: &Cli) -> Result<Config, ConfigError> {
         agents,
         database_url: cli.database_url.clone(),
         secret_key_file: cli.secret_key_file.clone(),
+        legacy: legacy(),
     };
     Config::load(cli.config.as_deref(), overrides, &home())
+}
+
+/// What the environment says under names of another tool.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read here and nowhere else"
+)]
+fn legacy() -> Legacy {
+    Legacy::read(|name| std::env::var(name).ok())
 }
 
 /// Where the data is unless something else is said.

@@ -3,16 +3,19 @@
 //! What is written is a `Raw…`, what is used has been checked: nothing below `main` sees an unchecked value. Each
 //! section has a file. Unknown keys are mistakes, because a misspelt setting that does nothing is worse.
 
+mod alerts;
 mod audit;
 mod auth;
 mod database;
 mod enrolment;
 mod intake;
+mod legacy;
 mod log;
 mod network;
 mod notify;
 mod proxies;
 mod samples;
+mod scheduler;
 
 use std::fmt;
 use std::io;
@@ -23,15 +26,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use self::alerts::Alerts;
 pub use self::audit::Audit;
 pub use self::auth::Auth;
 pub use self::enrolment::Enrolment;
 pub use self::intake::Intake;
+pub use self::legacy::Legacy;
 pub use self::log::Log;
 pub use self::network::{Agents, Http, HttpTls};
 pub use self::notify::Notify;
 pub use self::proxies::Network;
 pub use self::samples::Samples;
+use crate::task::Schedule;
 
 /// Where the settings are unless told otherwise; absent means all defaults.
 pub const DEFAULT_PATH: &str = "/etc/muster/controller.toml";
@@ -69,8 +75,14 @@ pub struct Config {
     pub intake: Intake,
     /// The sample store.
     pub samples: Samples,
+    /// Keeping alerts.
+    pub alerts: Alerts,
     /// Telling people of alerts.
     pub notify: Notify,
+    /// How often work is done that goes on by itself.
+    pub scheduler: Schedule,
+    /// What is set under names of another tool and means nothing here.
+    pub without_effect: Vec<(&'static str, &'static str)>,
     /// How log lines look and which are written.
     pub log: Log,
 }
@@ -88,6 +100,8 @@ pub struct Overrides {
     pub database_url: Option<String>,
     /// The file with the key that seals secrets.
     pub secret_key_file: Option<Utf8PathBuf>,
+    /// What the environment says under names of another tool; the file goes before it.
+    pub legacy: Legacy,
 }
 
 /// Why there are no settings.
@@ -164,7 +178,9 @@ struct RawConfig {
     enrolment: enrolment::RawEnrolment,
     intake: intake::RawIntake,
     samples: samples::RawSamples,
+    alerts: alerts::RawAlerts,
     notify: notify::RawNotify,
+    scheduler: scheduler::RawScheduler,
     log: log::RawLog,
 }
 
@@ -238,7 +254,14 @@ impl Config {
             enrolment: raw.enrolment.validate(&mut problems),
             intake: raw.intake.validate(&mut problems),
             samples: raw.samples.validate(&mut problems),
+            alerts: raw
+                .alerts
+                .validate(overrides.legacy.retention_days.as_deref(), &mut problems),
             notify: raw.notify.validate(&mut problems),
+            scheduler: raw
+                .scheduler
+                .validate(overrides.legacy.enable_schedulers.as_deref(), &mut problems),
+            without_effect: overrides.legacy.without_effect,
             log: raw.log.validate(&mut problems),
         };
         if problems.is_empty() {
@@ -259,7 +282,9 @@ impl Config {
             enrolment::default_text(),
             intake::default_text(),
             samples::default_text(),
+            alerts::default_text(),
             notify::default_text(),
+            scheduler::default_text(),
             log::DEFAULT_TEXT.to_owned(),
         ];
         format!(

@@ -30,6 +30,7 @@ mod probes;
 mod range;
 mod resources;
 mod rules;
+mod scheduler;
 mod serve;
 mod servers;
 mod targets;
@@ -53,12 +54,12 @@ use crate::app::channels::ChannelError;
 use crate::app::collect::Collecting;
 use crate::app::enrolment::EnrolError;
 use crate::app::series::{Series, SeriesError};
-use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::tokens::TokenError;
 use crate::app::users::UserError;
-use crate::app::{App, AppError, PAGE_LIMIT_MAX, PageRequest};
+use crate::app::{App, AppError};
 use crate::config::Network;
 use crate::grpc::control;
+use crate::task::TaskStatuses;
 use access::{Access, Declared, Routes};
 use error::{Code, Problem};
 use metrics::Metrics;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub collect: Collecting,
     /// What judges.
     pub alerts: Alerts,
+    /// How the work goes that goes on by itself.
+    pub tasks: TaskStatuses,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Whether both ports accept and queries are complete.
@@ -90,6 +93,7 @@ struct HttpState {
     series: Series,
     collect: Collecting,
     alerts: Alerts,
+    tasks: TaskStatuses,
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
     requests: Arc<Semaphore>,
@@ -105,29 +109,12 @@ impl HttpState {
             series: parts.series,
             collect: parts.collect,
             alerts: parts.alerts,
+            tasks: parts.tasks,
             metrics: parts.metrics,
             ready: parts.ready,
             trusted_proxies: parts.trusted_proxies.into(),
             requests: Arc::new(Semaphore::new(middleware::REQUESTS_MAX)),
             openapi: Arc::default(),
-        }
-    }
-
-    /// All servers, page by page.
-    async fn all_servers(&self, filter: ServerFilter) -> Result<Vec<ServerView>, Problem> {
-        let mut all = Vec::new();
-        let mut cursor = None;
-        loop {
-            let request = PageRequest {
-                limit: Some(PAGE_LIMIT_MAX),
-                cursor,
-            };
-            let page = self.app.servers(filter.clone(), request).await?;
-            all.extend(page.items);
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(all);
-            }
         }
     }
 }
@@ -181,7 +168,11 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(targets::discover))
         .add(Access::Metrics, routes!(metrics::metrics));
     let routes = people(routes);
-    let (router, openapi, table) = pages(calls(notifications(alerting(storage(routes))), &state)).build();
+    let (router, openapi, table) = pages(calls(
+        notifications(scheduling(alerting(storage(routes)))),
+        &state,
+    ))
+    .build();
     let document = openapi
         .to_json()
         .expect("the document has only texts and numbers");
@@ -251,11 +242,15 @@ fn alerting(routes: Routes) -> Routes {
         .change(administer, "alert_rule.create", routes!(rules::create))
         .add(look, routes!(rules::export))
         .change(administer, "alert_rule.import", routes!(rules::import))
+        .add(look, routes!(rules::test_new))
         .add(look, routes!(rules::get))
+        .add(look, routes!(rules::test))
         .change(administer, "alert_rule.change", routes!(rules::patch))
         .change(administer, "alert_rule.delete", routes!(rules::delete))
         .add(look, routes!(alerts::list))
         .add(look, routes!(alerts::list_as_before))
+        .add(look, routes!(alerts::stats::stats))
+        .add(look, routes!(alerts::events::events))
         .change(act, "alert.acknowledge_all", routes!(alerts::acknowledge_all))
         .change(act, "alert.resolve_all", routes!(alerts::resolve_all))
         .add(look, routes!(alerts::get))
@@ -266,6 +261,16 @@ fn alerting(routes: Routes) -> Routes {
         .change(act, "silence.create", routes!(rules::create_silence))
         .change(act, "silence.change", routes!(rules::replace_silence))
         .change(act, "silence.delete", routes!(rules::delete_silence))
+}
+
+/// Work that goes on by itself.
+fn scheduling(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let act = Access::Needs(Role::Operator);
+    routes
+        .add(look, routes!(scheduler::status))
+        .change(act, "task.run", routes!(scheduler::run))
+        .change(act, "server.collect_all", routes!(collect::all_as_before))
 }
 
 /// Where news of alerts go, and what became of them.
@@ -287,7 +292,7 @@ fn notifications(routes: Routes) -> Routes {
 /// What programs call over gRPC.
 fn calls(routes: Routes, state: &HttpState) -> Routes {
     let look = Access::Needs(Role::Viewer);
-    let control = control::service(Arc::clone(&state.app), state.series.clone());
+    let control = control::service(Arc::clone(&state.app), state.series.clone(), state.alerts.clone());
     let reflection = control::reflection();
     routes
         .calls(look, &control::CALLS, &control)

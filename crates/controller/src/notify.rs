@@ -309,7 +309,7 @@ fn tell(ended: &Ended) {
     match ended.attempt.outcome {
         Outcome::Delivered => tracing::info!(channel, news, answer, "news delivered"),
         Outcome::Temporary { .. } => {
-            tracing::warn!(channel, news, answer, "news not delivered, will try again")
+            tracing::warn!(channel, news, answer, "news not delivered, will try again");
         }
         Outcome::Permanent => tracing::error!(channel, news, answer, "news refused by the other side"),
     }

@@ -134,6 +134,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
 }
 
 async fn start(config: &Config) -> Result<(DataLock, Data, Serving), RunError> {
+    for (name, instead) in &config.without_effect {
+        tracing::warn!(name, instead, "set in the environment, and means nothing here");
+    }
     make_data_dir(&config.data_dir)?;
     let lock = DataLock::take(&config.data_dir, LOCK_WAIT_MAX).await?;
     if backup::finish_restore(&config.data_dir)? {
@@ -209,6 +212,7 @@ pub fn app_settings(config: &Config, agents: SocketAddr) -> Settings {
         token_ttl: config.enrolment.token_ttl,
         hash_cost: HashCost::default(),
         audit_retention: config.audit.retention,
+        alert_retention: config.alerts.retention,
         agent_certificate_ttl: config.enrolment.agent_certificate_ttl,
         agent_address: config
             .agents

@@ -40,7 +40,7 @@ use sea_orm::{
 use thiserror::Error;
 use tokio::sync::Notify;
 
-pub(crate) use alerts::{AlertFilter, AlertWrite, EstateRow, MuteRow, RuleRow};
+pub(crate) use alerts::{AlertCounts, AlertFilter, AlertWrite, EstateRow, MuteRow, RuleRow};
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use channels::{ChannelRow, Kept};
 pub(crate) use identities::{

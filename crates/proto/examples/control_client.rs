@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = WatchRequest {
         servers: true,
         selectors: words.collect(),
+        alerts: true,
     };
     let mut changes = client.watch(request).await?.into_inner();
     while let Some(change) = changes.message().await? {
@@ -44,6 +45,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some(Event::Sample(sample)) => {
                 let metric = sample.series.map(|series| series.metric).unwrap_or_default();
                 println!("{metric} = {} at {}", sample.value, sample.time_ms);
+            }
+            Some(Event::Alert(alert)) => {
+                println!("alert {}: {} is {:?}", alert.id, alert.rule_name, alert.state());
             }
             Some(Event::Lost(lost)) => println!("{} changes were lost", lost.count),
             // Something of a newer controller.

@@ -59,7 +59,9 @@ pub fn read_yaml(text: &str) -> Result<Vec<Rule>, Vec<FieldProblem>> {
         }]
     };
     if YAML_BYTES_MAX < text.len() {
-        return Err(body(format!("at most {YAML_BYTES_MAX} bytes of rules are taken at once")));
+        return Err(body(format!(
+            "at most {YAML_BYTES_MAX} bytes of rules are taken at once"
+        )));
     }
     if YAML_DEPTH_MAX < flow_depth(text) {
         return Err(body(format!(
@@ -78,6 +80,9 @@ pub fn read_yaml(text: &str) -> Result<Vec<Rule>, Vec<FieldProblem>> {
         }
         other => vec![other],
     };
+    if values.is_empty() {
+        return Err(body("there is no rule in it".to_owned()));
+    }
     let mut rules = Vec::with_capacity(values.len());
     let mut problems = Vec::new();
     for (index, value) in values.into_iter().enumerate() {

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_alert::engine::{ResourceFacts, ServerFacts, Settings};
-use muster_alert::{Change, Engine, Mute, SeriesInfo, defaults, rule};
+use muster_alert::{Alert, Change, Engine, Mute, SeriesInfo, defaults, rule};
 use muster_base::ErrorChain;
 use muster_base::id::ServerId;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{Health, Labels, ResourceKind};
-use tokio::sync::{mpsc, watch};
+use muster_model::{Labels, ResourceKind};
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use super::lateness::Lateness;
 use super::series::{Known, Slots};
-use super::{ALERTS_CONSUMER, AlertError, Ask, Deed, KeptRule, RULES_MAX};
+use super::{ALERTS_CONSUMER, AlertError, Ask, Deed, KeptRule, RULES_MAX, facts};
+use crate::app::App;
+use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::status::ServerStatus;
-use crate::app::{App, PAGE_LIMIT_MAX, PageRequest, servers::ServerFilter, servers::ServerView};
 use crate::intake::{Accepted, Intake};
 use crate::store::AlertWrite;
 
@@ -55,7 +56,7 @@ pub(super) struct Judge {
     ticks: u32,
     servers: HashSet<i64>,
     certificates: HashMap<i64, i64>,
-    changed_tx: watch::Sender<u64>,
+    changed: broadcast::Sender<Arc<Alert>>,
 }
 
 impl Judge {
@@ -63,7 +64,7 @@ impl Judge {
     pub(super) async fn boot(
         app: Arc<App>,
         intake: Intake,
-        changed_tx: watch::Sender<u64>,
+        changed: broadcast::Sender<Arc<Alert>>,
     ) -> Result<Self, AlertError> {
         let now_ms = app.clock().now_ms();
         let store = app.store().clone();
@@ -83,7 +84,7 @@ impl Judge {
             ticks: 0,
             servers: HashSet::new(),
             certificates: HashMap::new(),
-            changed_tx,
+            changed,
             app,
         };
         let mut changes = Vec::new();
@@ -229,9 +230,15 @@ impl Judge {
             self.pending.pop();
             return Err(error.into());
         }
-        self.pending.clear();
         self.written = judged;
-        self.changed_tx.send_modify(|count| *count += 1);
+        for write in self.pending.drain(..) {
+            if let AlertWrite::Change(Change::Alert(alert)) = write
+                && 0 < self.changed.receiver_count()
+            {
+                // Nobody may be there any more.
+                let _ = self.changed.send(Arc::from(alert));
+            }
+        }
         Ok(())
     }
 
@@ -343,7 +350,7 @@ impl Judge {
             .rows
             .iter()
             .filter(|row| row.kind != ResourceKind::Server)
-            .map(|row| (row.id, row.kind, number(row.health)))
+            .map(|row| (row.id, row.kind, facts::of_health(row.health)))
             .collect();
         for (resource, kind, value) in facts {
             self.tell(now_ms, server.0, resource, kind, rule::HEALTH, value, changes);
@@ -402,23 +409,11 @@ impl Judge {
     /// Tells the engine how servers are. Those that are gone or not monitored are not judged.
     async fn look_at_servers(&mut self, now_ms: i64) -> Result<(), AlertError> {
         let mut seen = HashSet::new();
-        let mut cursor = None;
         let mut changes = Vec::new();
-        loop {
-            let wanted = PageRequest {
-                limit: Some(PAGE_LIMIT_MAX),
-                cursor,
-            };
-            let page = self.app.servers(ServerFilter::default(), wanted).await?;
-            for server in &page.items {
-                if server.status != ServerStatus::Disabled {
-                    seen.insert(server.id.0);
-                    self.look_at_server(now_ms, server, &mut changes);
-                }
-            }
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
+        for server in &self.app.all_servers(ServerFilter::default()).await? {
+            if server.status != ServerStatus::Disabled {
+                seen.insert(server.id.0);
+                self.look_at_server(now_ms, server, &mut changes);
             }
         }
         let gone: Vec<i64> = self.servers.difference(&seen).copied().collect();
@@ -438,51 +433,14 @@ impl Judge {
             tags: server.tags.clone(),
         };
         self.engine.set_server(now_ms, id, facts, changes);
-        let is_connected = match server.status {
-            ServerStatus::Online | ServerStatus::Failing => Some(true),
-            ServerStatus::Offline => Some(false),
-            // Silent, but not for long enough to say anything.
-            ServerStatus::Late | ServerStatus::NeverSeen | ServerStatus::Disabled => None,
-        };
-        if let Some(is_connected) = is_connected {
+        if let Some(is_connected) = facts::is_connected(server) {
             self.engine.set_connected(now_ms, id, is_connected);
-            let value = if is_connected { 1.0 } else { 0.0 };
-            self.tell(
-                now_ms,
-                id,
-                id,
-                ResourceKind::Server,
-                rule::IS_CONNECTED,
-                value,
-                changes,
-            );
         }
-        if let Some(skew_ms) = server.clock_skew_ms {
-            let skew_s = skew_ms.unsigned_abs() as f64 / 1_000.0;
-            self.tell(
-                now_ms,
-                id,
-                id,
-                ResourceKind::Server,
-                rule::CLOCK_SKEW,
-                skew_s,
-                changes,
-            );
-        }
-        if let Some(ends_ms) = self.certificates.get(&id).copied()
-            && is_connected == Some(true)
-        {
-            let whole_ms = self.app.settings().agent_certificate_ttl.as_millis() as f64;
-            let percent = (100.0 * (ends_ms - now_ms) as f64 / whole_ms).min(100.0);
-            self.tell(
-                now_ms,
-                id,
-                id,
-                ResourceKind::Server,
-                rule::CERTIFICATE_REMAINING,
-                percent,
-                changes,
-            );
+        let whole_ms =
+            i64::try_from(self.app.settings().agent_certificate_ttl.as_millis()).unwrap_or(i64::MAX);
+        let certificate = self.certificates.get(&id).map(|ends_ms| (*ends_ms, whole_ms));
+        for (name, value) in facts::of_server(server, certificate, now_ms) {
+            self.tell(now_ms, id, id, ResourceKind::Server, name, value, changes);
         }
     }
 
@@ -536,7 +494,7 @@ impl Judge {
             .iter()
             .flat_map(|(server, known)| known.rows.iter().map(move |row| (server.0, row)))
             .filter(|(_, row)| row.kind != ResourceKind::Server)
-            .map(|(server, row)| (server, row.id, row.kind, number(row.health)))
+            .map(|(server, row)| (server, row.id, row.kind, facts::of_health(row.health)))
             .collect();
         for (server, resource, kind, value) in facts {
             self.tell(now_ms, server, resource, kind, rule::HEALTH, value, changes);
@@ -570,16 +528,5 @@ impl Judge {
         }
         self.want(changes);
         self.flush().await
-    }
-}
-
-/// The number of a health; unknown has none.
-const fn number(health: Health) -> f64 {
-    match health {
-        Health::Healthy => 0.0,
-        Health::Unknown => f64::NAN,
-        Health::Warning => 1.0,
-        Health::Critical => 2.0,
-        Health::Failed => 3.0,
     }
 }

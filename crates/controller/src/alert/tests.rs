@@ -121,7 +121,9 @@ async fn a_report_opens_an_alert_and_another_ends_it_and_each_is_told_once_over_
     assert!(0 < rule);
     world.load(1.0).await;
     assert!(world.states().await.is_empty());
+    let mut changed = world.alerts.changed();
     world.load(9.0).await;
+    assert_eq!(changed.try_recv().unwrap().id, 1);
     assert_eq!(world.states().await, [(1, "active")]);
     assert_eq!(world.news().await, ["1-1-firing"]);
     let mut world = world.restart().await;

@@ -169,6 +169,15 @@ impl Series {
             .await
     }
 
+    /// Does work on the samples as they are now, off the async threads.
+    pub(crate) async fn with_reader<T, F>(&self, work: F) -> Result<T, SeriesError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&muster_samples::Reader) -> T + Send + 'static,
+    {
+        self.read(move |store| work(&store.snapshot())).await
+    }
+
     /// How many parts of the store were found damaged since it was opened.
     #[must_use]
     pub fn damaged(&self) -> u64 {

@@ -144,6 +144,27 @@ pub struct ServerName {
 }
 
 impl App {
+    /// All servers that a filter takes, in order of their ids.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn all_servers(&self, filter: ServerFilter) -> Result<Vec<ServerView>, AppError> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        loop {
+            let wanted = PageRequest {
+                limit: Some(super::PAGE_LIMIT_MAX),
+                cursor,
+            };
+            let page = self.servers(filter.clone(), wanted).await?;
+            all.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Servers in order of their ids.
     ///
     /// # Errors

@@ -29,6 +29,9 @@ fn every_commented_setting_of_the_default_text_is_one() {
                 .unwrap_or(line)
         })
         .fold(String::new(), |text, line| text + line + "\n");
+    let heartbeat = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(heartbeat.path(), "https://beat.example/key").unwrap();
+    let uncommented = uncommented.replace("/etc/muster/heartbeat-url", heartbeat.path().to_str().unwrap());
     let written = parse(&uncommented).unwrap();
     let defaults = parse("").unwrap();
     assert_eq!(written.data_dir, DEFAULT_DATA_DIR);
@@ -38,14 +41,18 @@ fn every_commented_setting_of_the_default_text_is_one() {
             written.auth,
             written.enrolment,
             written.intake,
-            written.samples
+            written.samples,
+            written.alerts,
+            written.scheduler.is_manual,
         ),
         (
             defaults.http,
             defaults.auth,
             defaults.enrolment,
             defaults.intake,
-            defaults.samples
+            defaults.samples,
+            defaults.alerts,
+            defaults.scheduler.is_manual,
         )
     );
 }
@@ -164,4 +171,37 @@ fn a_named_file_must_exist() {
     let missing = Some(Utf8Path::new("/nonexistent"));
     let loaded = Config::load(missing, Overrides::default(), Utf8Path::new(HOME));
     assert!(matches!(loaded, Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn names_of_another_tool_in_the_environment_are_taken_or_told() {
+    let set = |name: &str| match name {
+        "RETENTION_DAYS" => Some("30".to_owned()),
+        "ENABLE_SCHEDULERS" => Some("False".to_owned()),
+        "DISABLE_AUTH" => Some("true".to_owned()),
+        "ENABLE_TRIVY" => Some(String::new()),
+        _ => None,
+    };
+    let overrides = || Overrides {
+        legacy: Legacy::read(set),
+        ..Overrides::default()
+    };
+    let home = Utf8Path::new("/home/muster");
+    let config = Config::parse(Utf8Path::new("x.toml"), "", overrides(), home).unwrap();
+    assert_eq!(config.alerts.retention.as_secs(), 30 * 86_400);
+    assert!(config.scheduler.is_manual);
+    let names: Vec<&str> = config.without_effect.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["DISABLE_AUTH"]);
+    // What the file says goes before.
+    let text =
+        "[alerts]\nretention = \"60days\"\n[scheduler]\nenabled = true\nevery.retain_alerts = \"6h\"\n";
+    let config = Config::parse(Utf8Path::new("x.toml"), text, overrides(), home).unwrap();
+    assert_eq!(config.alerts.retention.as_secs(), 60 * 86_400);
+    assert!(!config.scheduler.is_manual);
+    assert_eq!(config.scheduler.every["retain_alerts"].as_secs(), 6 * 3_600);
+    let refused =
+        parse("[scheduler]\nevery.seal_samples = \"1h\"\nevery.retain_alerts = \"1s\"\n").unwrap_err();
+    for key in ["scheduler.every.seal_samples", "scheduler.every.retain_alerts"] {
+        assert!(refused.to_string().contains(key), "{refused}");
+    }
 }

@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status};
 
 use self::places::{Place, Places};
 use super::status;
+use crate::alert::Alerts;
 use crate::app::auth::Principal;
 use crate::app::resources::ResourceFilter;
 use crate::app::series::{RangeQuery, Series};
@@ -54,10 +55,11 @@ pub(crate) const CALLS: [&str; 8] = [
 pub(crate) const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 /// The service.
-pub(crate) fn service(app: Arc<App>, series: Series) -> ControlServer<ControlService> {
+pub(crate) fn service(app: Arc<App>, series: Series, alerts: Alerts) -> ControlServer<ControlService> {
     let service = ControlService {
         app,
         series,
+        alerts,
         places: Places::default(),
     };
     ControlServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -78,6 +80,7 @@ pub(crate) fn reflection()
 pub(crate) struct ControlService {
     app: Arc<App>,
     series: Series,
+    alerts: Alerts,
     places: Places,
 }
 
@@ -208,7 +211,7 @@ impl Control for ControlService {
         if SELECTORS_MAX < request.selectors.len() {
             return Err(invalid("selectors", "at most 16 are possible"));
         }
-        if request.selectors.is_empty() && !request.servers {
+        if request.selectors.is_empty() && !request.servers && !request.alerts {
             return Err(invalid("selectors", "there is nothing to watch"));
         }
         let selectors = request.selectors.iter().map(|text| matchers("selectors", text));
@@ -216,6 +219,7 @@ impl Control for ControlService {
             app: Arc::clone(&self.app),
             series: self.series.clone(),
             wants_servers: request.servers,
+            alerts: request.alerts.then(|| self.alerts.changed()),
             selectors: selectors.collect::<Result<_, _>>()?,
         };
         Ok(Response::new(watch::spawn(watcher, place).boxed()))

@@ -2,14 +2,19 @@
 
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
-use muster_alert::{Alert, AlertState, Severity};
+use muster_alert::{AlertState, Severity};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod body;
+pub(super) mod events;
+pub(super) mod stats;
+
+pub(super) use self::body::AlertBody;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, duration_ms, id_or, page_request, rfc3339, time_ms};
+use super::extract::{Json, List, Path, Query, duration_ms, id_or, page_request, time_ms};
 use crate::alert::{AlertError, Deed};
 use crate::app::PAGE_LIMIT_DEFAULT;
 use crate::store::AlertFilter;
@@ -33,117 +38,6 @@ pub(super) struct ListQuery {
     alert_rule_id: Option<i64>,
     start: Option<String>,
     end: Option<String>,
-}
-
-/// An alert.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Alert")]
-pub(super) struct AlertBody {
-    /// Its number.
-    id: i64,
-    /// The rule that judged.
-    alert_rule_id: i64,
-    /// Its name when the alert was written.
-    rule_name: String,
-    /// The server; null if it is about several.
-    server_id: Option<i64>,
-    /// What the resource is; null if it is about several servers.
-    resource_type: Option<&'static str>,
-    /// The resource.
-    resource_id: Option<i64>,
-    /// Labels of the series that was judged.
-    labels: std::collections::BTreeMap<String, String>,
-    /// The metric or alias.
-    metric_name: String,
-    /// The number judged last.
-    metric_value: Option<f64>,
-    /// The bound it was judged against.
-    threshold: Option<f64>,
-    /// `info`, `warning` or `critical`.
-    severity: &'static str,
-    /// `pending`, `active`, `acknowledged` or `resolved`.
-    status: &'static str,
-    /// One sentence.
-    message: String,
-    /// Since when the condition holds.
-    started_at: String,
-    /// When it became active.
-    triggered_at: Option<String>,
-    /// Whether somebody knows.
-    acknowledged: bool,
-    /// When they said so.
-    acknowledged_at: Option<String>,
-    /// Who.
-    acknowledged_by: Option<String>,
-    /// What they said.
-    acknowledged_note: Option<String>,
-    /// Whether it is over.
-    resolved: bool,
-    /// When it was.
-    resolved_at: Option<String>,
-    /// Who said so, if a person did.
-    resolved_by: Option<String>,
-    /// Why: `cleared`, `manual`, `gone`, `no_data`, `rule_changed`, `rule_gone`.
-    resolution: Option<&'static str>,
-    /// What they said.
-    resolution_notes: Option<String>,
-    /// Until when nobody is reminded of it.
-    snoozed_until: Option<String>,
-    /// Whether what it was judged by came long after it was measured.
-    late: bool,
-    /// The alert inside which this one is named.
-    inside_alert_id: Option<i64>,
-    /// When people were told last.
-    notified_at: Option<String>,
-}
-
-impl From<Alert> for AlertBody {
-    fn from(alert: Alert) -> Self {
-        let message = message(&alert);
-        let known = alert.acknowledgement;
-        Self {
-            id: alert.id,
-            alert_rule_id: alert.rule,
-            rule_name: alert.rule_name,
-            server_id: alert.server,
-            resource_type: alert.kind.map(|kind| kind.as_str()),
-            resource_id: alert.resource,
-            labels: alert.labels,
-            metric_name: alert.metric,
-            metric_value: alert.value.filter(|value| value.is_finite()),
-            threshold: alert.threshold,
-            severity: alert.severity.as_str(),
-            status: alert.state.as_str(),
-            message,
-            started_at: rfc3339(alert.started_ms),
-            triggered_at: alert.active_ms.map(rfc3339),
-            acknowledged: known.is_some(),
-            acknowledged_at: known.as_ref().map(|known| rfc3339(known.at_ms)),
-            acknowledged_by: known.as_ref().map(|known| known.by.clone()),
-            acknowledged_note: known.and_then(|known| known.note),
-            resolved: alert.state == AlertState::Resolved,
-            resolved_at: alert.ended_ms.map(rfc3339),
-            resolved_by: alert.resolved_by,
-            resolution: alert.end.map(|end| end.as_str()),
-            resolution_notes: alert.resolved_note,
-            snoozed_until: alert.snoozed_until_ms.map(rfc3339),
-            late: alert.is_late,
-            inside_alert_id: alert.inside,
-            notified_at: alert.told_ms.map(rfc3339),
-        }
-    }
-}
-
-fn message(alert: &Alert) -> String {
-    let number = muster_alert::engine::number;
-    let mut text = format!("{}: {}", alert.rule_name, alert.metric);
-    if let Some(value) = alert.value {
-        text = format!("{text} is {}", number(value));
-    }
-    if let Some(threshold) = alert.threshold {
-        text = format!("{text}, the bound is {}", number(threshold));
-    }
-    text
 }
 
 /// What somebody says with a deed.
@@ -215,7 +109,7 @@ pub(super) async fn list(
         .filter(|_| has_more)
         .map(|alert| alert.id.to_string());
     Ok(Json(List {
-        items: alerts.into_iter().map(AlertBody::from).collect(),
+        items: body::of_all(&state.app, alerts).await?,
         total,
         next,
     }))
@@ -250,7 +144,7 @@ pub(super) async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<AlertBody>, Problem> {
     let id = id_or(&id, Code::AlertNotFound)?;
-    Ok(Json(state.app.alert(id).await?.into()))
+    Ok(Json(body::whole(&state.app, state.app.alert(id).await?).await?))
 }
 
 /// Says that somebody knows. The name is the caller's own.
@@ -383,7 +277,8 @@ async fn act(
         .act(id, deed, &caller.principal.username, note)
         .await?;
     let alert = state.app.alert(id).await?;
-    Ok((Extension(Told(alert.rule_name.clone())), Json(alert.into())))
+    let told = Told(alert.rule_name.clone());
+    Ok((Extension(told), Json(body::whole(&state.app, alert).await?)))
 }
 
 async fn act_on_all(
@@ -492,6 +387,7 @@ impl From<AlertError> for Problem {
             AlertError::Person(error) => Self::new(Code::AlertState, error.to_string()),
             AlertError::TooMany(_) => Self::new(Code::LimitReached, error.to_string()),
             AlertError::App(error) => error.into(),
+            AlertError::Series(error) => error.into(),
             error @ (AlertError::Store(_) | AlertError::Intake(_) | AlertError::Ended) => {
                 Self::internal(&error)
             }

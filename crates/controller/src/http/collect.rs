@@ -90,7 +90,7 @@ pub(super) async fn all(
     let monitored = ServerFilter {
         monitoring_enabled: Some(true),
     };
-    let servers = state.all_servers(monitored).await?;
+    let servers = state.app.all_servers(monitored).await?;
     let total = servers.len();
     let collecting = &state.collect;
     let outcomes: Vec<(ServerView, CollectOutcome)> = stream::iter(servers)
@@ -131,6 +131,22 @@ pub(super) async fn all(
         StatusCode::ACCEPTED
     };
     Ok((status, Json(summary)))
+}
+
+/// The same under the name it had.
+#[utoipa::path(
+    post, path = "/api/infrastructure/scheduler/trigger-collection", tag = "collections",
+    responses(
+        (status = 200, body = CollectionsBody),
+        (status = 202, body = CollectionsBody, description = "some are still running"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "no agent is connected"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn all_as_before(
+    state: State<HttpState>,
+) -> Result<(StatusCode, Json<CollectionsBody>), Problem> {
+    all(state).await
 }
 
 fn body(server: ServerView, outcome: CollectOutcome) -> CollectionBody {

@@ -80,6 +80,8 @@ codes! {
     ChannelNotFound => "channel_not_found", NOT_FOUND, "There is no such channel";
     /// No such delivery.
     DeliveryNotFound => "delivery_not_found", NOT_FOUND, "There is no such delivery";
+    /// No such task.
+    TaskNotFound => "task_not_found", NOT_FOUND, "There is no such task";
     /// No such rule.
     RuleNotFound => "rule_not_found", NOT_FOUND, "There is no such rule";
     /// No such alert.

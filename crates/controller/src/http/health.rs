@@ -77,7 +77,7 @@ struct Samples {
 )]
 pub(super) async fn detailed(State(state): State<HttpState>) -> Result<Json<HealthBody>, Problem> {
     let mut reasons = Vec::new();
-    let servers = state.all_servers(ServerFilter::default()).await?;
+    let servers = state.app.all_servers(ServerFilter::default()).await?;
     let mut by_status = BTreeMap::new();
     for server in &servers {
         *by_status.entry(server.status.as_str()).or_default() += 1;

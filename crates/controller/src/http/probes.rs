@@ -19,6 +19,17 @@ pub enum Readiness {
     NotReady(String),
 }
 
+impl Readiness {
+    /// That the controller ends: what goes on for long should end as well.
+    pub const ENDING: &str = "shutting down";
+
+    /// Whether the controller ends.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self, Self::NotReady(why) if why == Self::ENDING)
+    }
+}
+
 /// A probe's answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(title = "Probe")]

@@ -2,6 +2,9 @@
 //!
 //! Bodies are read by `muster-alert`, which names each field that is wrong.
 
+mod rehearsal;
+
+use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,11 +12,12 @@ use muster_alert::rule;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::rehearsal::RehearsalBody;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, rfc3339};
-use crate::alert::{AlertError, KeptRule};
+use super::extract::{Json, List, Path, Query, duration_ms, id_or, rfc3339};
+use crate::alert::{AlertError, KeptRule, OVER_MAX_MS, rehearse};
 use crate::store::MuteRow;
 
 /// Which rules are wanted.
@@ -138,7 +142,7 @@ pub(super) async fn patch(
         .await?;
     let mut body = shown(&kept);
     body["status"] = json!("updated");
-    Ok((Extension(Told(kept.rule.name.clone())), Json(body)))
+    Ok((Extension(Told(kept.rule.name)), Json(body)))
 }
 
 /// Deletes a rule; its alerts end.
@@ -157,6 +161,79 @@ pub(super) async fn delete(
     let id = id_or(&id, Code::RuleNotFound)?;
     state.alerts.delete_rule(id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Over how long a rule is judged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestQuery {
+    over: Option<String>,
+}
+
+/// What a rule would say now, and with `over` what it would have said: of stored samples, by the same engine. Nothing is
+/// written and nobody is told. The body may have fields that are to be other than they are, as for a change.
+#[utoipa::path(
+    post, path = "/api/infrastructure/alert-rules/{id}/test", tag = "alerts",
+    params(
+        ("id" = i64, Path, description = "number of the rule"),
+        ("over" = Option<String>, Query, description = "also what would have been over within this time, such as 7d; at most 31d"),
+    ),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 200, body = RehearsalBody),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn test(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    Query(query): Query<TestQuery>,
+    body: Bytes,
+) -> Result<Json<RehearsalBody>, Problem> {
+    let id = id_or(&id, Code::RuleNotFound)?;
+    let over_ms = over(&query)?;
+    let changes: Value = if body.is_empty() {
+        json!({})
+    } else {
+        axum::Json::from_bytes(&body).map_err(Problem::from)?.0
+    };
+    let rule = state.alerts.changed_rule(id, changes).await?;
+    let name = rule.name.clone();
+    let rehearsal = rehearse(&state.app, &state.series, rule, over_ms).await?;
+    Ok(Json(RehearsalBody::of(Some(id), name, &rehearsal)))
+}
+
+/// The same for a rule that is not kept: the body is the rule.
+#[utoipa::path(
+    post, path = "/api/infrastructure/alert-rules/test", tag = "alerts",
+    params(("over" = Option<String>, Query, description = "also what would have been over within this time, such as 7d; at most 31d")),
+    request_body = Object,
+    responses(
+        (status = 200, body = RehearsalBody),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn test_new(
+    State(state): State<HttpState>,
+    Query(query): Query<TestQuery>,
+    Json(body): Json<Value>,
+) -> Result<Json<RehearsalBody>, Problem> {
+    let over_ms = over(&query)?;
+    let rule = rule::read(body).map_err(AlertError::Invalid)?;
+    let name = rule.name.clone();
+    let rehearsal = rehearse(&state.app, &state.series, rule, over_ms).await?;
+    Ok(Json(RehearsalBody::of(None, name, &rehearsal)))
+}
+
+fn over(query: &TestQuery) -> Result<i64, Problem> {
+    let Some(text) = &query.over else {
+        return Ok(0);
+    };
+    let over_ms = duration_ms("over", text)?;
+    if OVER_MAX_MS < over_ms {
+        return Err(Problem::parameter("over", "at most 31d can be looked back on"));
+    }
+    Ok(over_ms)
 }
 
 /// Every rule as YAML, as import takes it.

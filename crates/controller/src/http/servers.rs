@@ -93,6 +93,7 @@ async fn filtered(
     let limit =
         usize::try_from(request.limit.unwrap_or(crate::app::PAGE_LIMIT_DEFAULT)).unwrap_or(usize::MAX);
     let all: Vec<ServerView> = state
+        .app
         .all_servers(filter)
         .await?
         .into_iter()

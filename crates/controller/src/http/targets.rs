@@ -218,7 +218,7 @@ pub(super) async fn discover(
         monitoring_enabled: Some(true),
     };
     // One that is silent stays on the list, so that Prometheus says it is down.
-    for server in state.all_servers(monitored).await? {
+    for server in state.app.all_servers(monitored).await? {
         pages.insert(Page {
             server: server.id,
             family: NODE,

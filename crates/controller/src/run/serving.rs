@@ -63,7 +63,7 @@ impl Serving {
         let control = ControlSocket::bind(&config.data_dir)?;
         let stop_tasks = CancellationToken::new();
         let hold = DeletionHold::default();
-        let tasks = task::spawn_all(task_parts(data, &hold), &stop_tasks);
+        let tasks = task::spawn_all(task_parts(config, data, &hold), &stop_tasks);
         let live = Agents::default();
         let counts = GrpcMetrics::default();
         let metrics = Metrics::new(of_the_controller(sources(data, &counts, &tasks)));
@@ -73,6 +73,7 @@ impl Serving {
             series: Series::new(Arc::clone(&data.samples)),
             collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
             alerts: data.alerts.clone(),
+            tasks: tasks.statuses(),
             metrics,
             ready,
             trusted_proxies: config.http.trusted_proxies.clone(),
@@ -143,7 +144,7 @@ impl Serving {
     /// Takes nothing new, lets what is under way end, and tells agents to come again.
     pub(super) async fn end(self, deadline: Instant) {
         self.readiness
-            .send_replace(Readiness::NotReady("shutting down".to_owned()));
+            .send_replace(Readiness::NotReady(Readiness::ENDING.to_owned()));
         self.stop.cancel();
         let ended = async {
             // One that has ended was seen by `failed`, and must not be asked again.
@@ -198,13 +199,14 @@ fn telling(
     telling
 }
 
-fn task_parts(data: &Data, hold: &DeletionHold) -> task::Parts {
+fn task_parts(config: &Config, data: &Data, hold: &DeletionHold) -> task::Parts {
     task::Parts {
         app: Arc::clone(&data.app),
         intake: data.intake.clone(),
         samples: Arc::clone(&data.samples),
         state_applied: data.consumers.state_applied.clone(),
         hold: hold.clone(),
+        schedule: config.scheduler.clone(),
     }
 }
 

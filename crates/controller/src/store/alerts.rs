@@ -1,6 +1,8 @@
 //! Rules, alerts, silences and windows; and what the engine wants changed, in one transaction.
 
-use muster_alert::{Alert, Change};
+use std::collections::BTreeSet;
+
+use muster_alert::{Alert, AlertState, Change, Severity};
 use muster_base::id::ServerId;
 use muster_model::{Health, ResourceKind};
 use sea_orm::sea_query::{Expr, OnConflict};
@@ -75,6 +77,24 @@ pub(crate) struct AlertFilter {
     pub(crate) from_ms: Option<i64>,
     /// Begun before this time, Unix ms.
     pub(crate) to_ms: Option<i64>,
+}
+
+/// How many alerts there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AlertCounts {
+    /// Those that are not over.
+    pub(crate) unresolved: Vec<AlertCount>,
+    /// How many were over at or after the time that was asked for.
+    pub(crate) resolved: u64,
+}
+
+/// How many alerts there are of one sort.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AlertCount {
+    pub(crate) state: AlertState,
+    pub(crate) severity: Severity,
+    pub(crate) rule: i64,
+    pub(crate) count: u64,
 }
 
 /// What judging needs of a resource.
@@ -197,6 +217,49 @@ impl Store {
         Ok((read_all(rows)?, total))
     }
 
+    /// How many there are that are not over, and how many were over at `since_ms` or later.
+    pub(crate) async fn alert_counts(&self, since_ms: i64) -> Result<AlertCounts, StoreError> {
+        const DOING: &str = "count alerts";
+        let unresolved: Vec<(String, String, i64, i64)> = alert::Entity::find()
+            .select_only()
+            .columns([
+                alert::Column::State,
+                alert::Column::Severity,
+                alert::Column::RuleId,
+            ])
+            .column_as(alert::Column::Id.count(), "count")
+            .filter(alert::Column::State.ne(AlertState::Resolved.as_str()))
+            .group_by(alert::Column::State)
+            .group_by(alert::Column::Severity)
+            .group_by(alert::Column::RuleId)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .doing(DOING)?;
+        let resolved = alert::Entity::find()
+            .filter(alert::Column::State.eq(AlertState::Resolved.as_str()))
+            .filter(alert::Column::EndedMs.gte(since_ms))
+            .count(&self.reader)
+            .await
+            .doing(DOING)?;
+        let count = |(state, severity, rule, count): (String, String, i64, i64)| {
+            Ok(AlertCount {
+                state: AlertState::from_word(&state).ok_or_else(|| corrupt("alert.state", state))?,
+                severity: Severity::from_word(&severity)
+                    .ok_or_else(|| corrupt("alert.severity", severity))?,
+                rule,
+                count: count.unsigned_abs(),
+            })
+        };
+        Ok(AlertCounts {
+            unresolved: unresolved
+                .into_iter()
+                .map(count)
+                .collect::<Result<_, StoreError>>()?,
+            resolved,
+        })
+    }
+
     /// One alert.
     pub(crate) async fn alert(&self, id: i64) -> Result<Option<Alert>, StoreError> {
         let row = alert::Entity::find_by_id(id)
@@ -271,15 +334,7 @@ impl Store {
 
     /// What a server has now.
     pub(crate) async fn estate(&self, server: ServerId) -> Result<Vec<EstateRow>, StoreError> {
-        let rows: Vec<(i64, String, String, String, String)> = resource::Entity::find()
-            .select_only()
-            .columns([
-                resource::Column::Id,
-                resource::Column::Key,
-                resource::Column::Kind,
-                resource::Column::Name,
-                resource::Column::Health,
-            ])
+        let rows = estate_columns()
             .filter(resource::Column::ServerId.eq(server.0))
             .filter(resource::Column::GoneMs.is_null())
             .filter(resource::Column::Kind.ne(super::held::KIND))
@@ -288,17 +343,26 @@ impl Store {
             .all(&self.reader)
             .await
             .doing("read what a server has")?;
-        rows.into_iter()
-            .map(|(id, key, kind, name, health)| {
-                Ok(EstateRow {
-                    id,
-                    key,
-                    kind: kind.parse().map_err(|_| corrupt("resource.kind", kind))?,
-                    name,
-                    health: Health::from_word(&health).ok_or_else(|| corrupt("resource.health", health))?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(estate_row).collect()
+    }
+
+    /// What these numbers are of; those of nothing that was described are left out. Gone ones are among them.
+    pub(crate) async fn named(&self, ids: &BTreeSet<i64>) -> Result<Vec<EstateRow>, StoreError> {
+        let ids: Vec<i64> = ids.iter().copied().collect();
+        let mut named = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(super::ROWS_PER_STATEMENT) {
+            let rows = estate_columns()
+                .filter(resource::Column::Id.is_in(ids.iter().copied()))
+                .filter(resource::Column::Kind.ne(super::held::KIND))
+                .into_tuple()
+                .all(&self.reader)
+                .await
+                .doing("read names of resources")?;
+            for row in rows {
+                named.push(estate_row(row)?);
+            }
+        }
+        Ok(named)
     }
 
     /// When the newest certificate of each server's agent ends, Unix ms.
@@ -314,6 +378,28 @@ impl Store {
             .await
             .doing("read when certificates end")
     }
+}
+
+fn estate_columns() -> Select<resource::Entity> {
+    resource::Entity::find().select_only().columns([
+        resource::Column::Id,
+        resource::Column::Key,
+        resource::Column::Kind,
+        resource::Column::Name,
+        resource::Column::Health,
+    ])
+}
+
+fn estate_row(
+    (id, key, kind, name, health): (i64, String, String, String, String),
+) -> Result<EstateRow, StoreError> {
+    Ok(EstateRow {
+        id,
+        key,
+        kind: kind.parse().map_err(|_| corrupt("resource.kind", kind))?,
+        name,
+        health: Health::from_word(&health).ok_or_else(|| corrupt("resource.health", health))?,
+    })
 }
 
 fn select(filter: &AlertFilter) -> Select<alert::Entity> {

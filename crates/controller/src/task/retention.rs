@@ -8,6 +8,11 @@ use async_trait::async_trait;
 use super::{Task, TaskError};
 use crate::backup::DeletionHold;
 
+/// Its name.
+pub(super) const NAME: &str = "retain_samples";
+/// Time from one run to the next.
+pub(super) const EVERY: Duration = Duration::from_secs(15 * 60);
+
 pub(super) struct Retention {
     samples: Arc<muster_samples::Store>,
     hold: DeletionHold,
@@ -22,11 +27,15 @@ impl Retention {
 #[async_trait]
 impl Task for Retention {
     fn name(&self) -> &'static str {
-        "retain_samples"
+        NAME
     }
 
     fn every(&self) -> Duration {
-        Duration::from_secs(15 * 60)
+        EVERY
+    }
+
+    fn is_essential(&self) -> bool {
+        false
     }
 
     async fn run(&self, now_ms: i64) -> Result<(), TaskError> {

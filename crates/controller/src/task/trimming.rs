@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Task, TaskError};
+use crate::alert::ALERTS_CONSUMER;
 use crate::backup::DeletionHold;
 use crate::consume::SAMPLES_CONSUMER;
 use crate::intake::{Intake, Trimmed};
@@ -59,7 +60,9 @@ impl Task for Trimming {
         };
         // Only what is written down counts: the sample store's own position is forgotten with the process.
         let samples_passed = self.store.consumer_position(SAMPLES_CONSUMER).await?;
+        let judged = self.store.consumer_position(ALERTS_CONSUMER).await?;
         let passed = samples_passed
+            .min(judged)
             .min(self.samples.safe_position() - 1)
             .min(*self.state_applied.borrow());
         while self.intake.trim(passed + 1, now_ms - EPOCHS_KEPT_MS).await? != Trimmed::default() {
@@ -113,9 +116,17 @@ mod tests {
         sealing.run(NOW).await.unwrap();
         trimming.run(NOW).await.unwrap();
         assert_eq!(records(&whole.intake).await, 5);
+        // What is not judged must stay as well.
         for hours in 1..=3 {
             sealing.run(NOW + hours * HOUR_MS).await.unwrap();
         }
+        trimming.run(NOW + 3 * HOUR_MS).await.unwrap();
+        assert_eq!(records(&whole.intake).await, 5);
+        whole
+            .store
+            .set_consumer_position(ALERTS_CONSUMER, 5)
+            .await
+            .unwrap();
         trimming.run(NOW + 3 * HOUR_MS).await.unwrap();
         assert_eq!(records(&whole.intake).await, 0);
         whole.kill().await;

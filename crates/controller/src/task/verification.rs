@@ -8,6 +8,11 @@ use async_trait::async_trait;
 
 use super::{Task, TaskError};
 
+/// Its name.
+pub(super) const NAME: &str = "verify_samples";
+/// Time from one run to the next.
+pub(super) const EVERY: Duration = Duration::from_secs(3_600);
+
 pub(super) struct Verification {
     samples: Arc<muster_samples::Store>,
 }
@@ -21,11 +26,15 @@ impl Verification {
 #[async_trait]
 impl Task for Verification {
     fn name(&self) -> &'static str {
-        "verify_samples"
+        NAME
     }
 
     fn every(&self) -> Duration {
-        Duration::from_secs(3_600)
+        EVERY
+    }
+
+    fn is_essential(&self) -> bool {
+        false
     }
 
     async fn run(&self, _now_ms: i64) -> Result<(), TaskError> {

@@ -1,5 +1,6 @@
 //! How things look on the wire for programs.
 
+use muster_alert::{Alert, AlertState, Severity};
 use muster_model::{Resource, ResourceKey};
 use muster_proto::convert::resource_to_wire;
 use muster_proto::v1;
@@ -44,6 +45,39 @@ pub(super) fn resource(view: ResourceView) -> v1::KnownResource {
         first_seen_ms: view.first_seen_ms,
         observed_ms: view.observed_ms,
         gone_ms: view.gone_ms,
+    }
+}
+
+/// An alert.
+pub(super) fn alert(alert: &Alert) -> v1::Alert {
+    let severity = match alert.severity {
+        Severity::Info => v1::AlertSeverity::Info,
+        Severity::Warning => v1::AlertSeverity::Warning,
+        Severity::Critical => v1::AlertSeverity::Critical,
+    };
+    let state = match alert.state {
+        AlertState::Pending => v1::AlertState::Pending,
+        AlertState::Active => v1::AlertState::Active,
+        AlertState::Acknowledged => v1::AlertState::Acknowledged,
+        AlertState::Resolved => v1::AlertState::Resolved,
+    };
+    let known = alert.acknowledgement.as_ref();
+    v1::Alert {
+        id: alert.id,
+        rule_id: alert.rule,
+        rule_name: alert.rule_name.clone(),
+        server_id: alert.server,
+        resource_id: alert.resource,
+        labels: alert.labels.clone().into_iter().collect(),
+        metric: alert.metric.clone(),
+        value: alert.value,
+        threshold: alert.threshold,
+        severity: severity.into(),
+        state: state.into(),
+        started_ms: alert.started_ms,
+        ended_ms: alert.ended_ms,
+        acknowledged_by: known.map(|known| known.by.clone()).unwrap_or_default(),
+        inside_alert_id: alert.inside,
     }
 }
 

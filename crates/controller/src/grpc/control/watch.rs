@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use muster_alert::{Alert, AlertState};
 use muster_base::ErrorChain;
 use muster_proto::v1;
 use muster_proto::v1::watch_response::Event;
 use muster_samples::Matcher;
-use tokio::sync::mpsc;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -22,6 +24,7 @@ use super::show;
 use crate::app::series::{Latest, Series};
 use crate::app::servers::ServerFilter;
 use crate::app::{App, PAGE_LIMIT_MAX, PageRequest};
+use crate::store::AlertFilter;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +40,8 @@ pub(super) struct Watcher {
     pub(super) app: Arc<App>,
     pub(super) series: Series,
     pub(super) wants_servers: bool,
+    /// Alerts as they change, if they are watched.
+    pub(super) alerts: Option<broadcast::Receiver<Arc<Alert>>>,
     pub(super) selectors: Vec<Vec<Matcher>>,
 }
 
@@ -70,12 +75,31 @@ pub(super) fn spawn(watcher: Watcher, place: Place) -> impl Stream<Item = Result
 
 impl Watcher {
     /// Looks until there is too much to be seen; says why it ended.
-    async fn run(self, mut teller: Teller) -> Status {
+    async fn run(mut self, mut teller: Teller) -> Status {
+        let mut alerts = self.alerts.take();
+        if alerts.is_some() {
+            self.tell_open_alerts(&mut teller).await;
+        }
         let mut seen = Seen::default();
         let mut ticker = tokio::time::interval(LOOK_EVERY);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticker.tick().await;
+            loop {
+                let changed = async {
+                    match &mut alerts {
+                        Some(alerts) => alerts.recv().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = ticker.tick() => break,
+                    changed = changed => match changed {
+                        Ok(alert) => teller.tell(Event::Alert(show::alert(&alert))),
+                        Err(RecvError::Lagged(missed)) => teller.lost += missed,
+                        Err(RecvError::Closed) => return Status::unavailable("the controller ends"),
+                    },
+                }
+            }
             if self.wants_servers {
                 self.look_at_servers(&mut seen, &mut teller).await;
             }
@@ -87,6 +111,23 @@ impl Watcher {
                 ));
             }
             teller.tell_lost();
+        }
+    }
+
+    async fn tell_open_alerts(&self, teller: &mut Teller) {
+        let open = AlertFilter {
+            states: vec![AlertState::Active.as_str(), AlertState::Acknowledged.as_str()],
+            ..AlertFilter::default()
+        };
+        match self.app.alerts(&open, None, WAITING_MAX as u64).await {
+            Ok((alerts, total)) => {
+                let told = alerts.len() as u64;
+                for alert in alerts.iter().rev() {
+                    teller.tell(Event::Alert(show::alert(alert)));
+                }
+                teller.lost += total.saturating_sub(told);
+            }
+            Err(error) => tracing::warn!(error = %ErrorChain(&error), "a watch could not look"),
         }
     }
 

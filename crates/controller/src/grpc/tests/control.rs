@@ -9,6 +9,7 @@ use muster_proto::v1;
 use muster_proto::v1::control_client::ControlClient;
 use muster_proto::v1::watch_response::Event;
 use muster_samples::{Batch, SeriesSpec};
+use serde_json::json;
 use tokio::sync::watch;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -20,6 +21,7 @@ use crate::app::series::Series;
 use crate::app::servers::{NewServer, ServerPatch};
 use crate::app::tokens::{Scope, WantedToken};
 use crate::http;
+use crate::store::AlertWrite;
 
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +71,7 @@ impl Served {
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake, watch::channel(0).1),
+            tasks: crate::task::TaskStatuses::default(),
             metrics: http::metrics::Metrics::new(Vec::new()),
             ready: http::readiness().1,
             trusted_proxies: Vec::new(),
@@ -235,7 +238,7 @@ async fn nobody_calls_without_a_token_that_is_good_for_it() {
     assert_ne!(refused.message(), "");
     let watch = v1::WatchRequest {
         servers: true,
-        selectors: Vec::new(),
+        ..v1::WatchRequest::default()
     };
     assert_eq!(
         stranger.watch(watch).await.unwrap_err().code(),
@@ -274,6 +277,7 @@ async fn a_watcher_is_told_what_there_is_and_what_changes_until_its_token_ends()
     let request = v1::WatchRequest {
         servers: true,
         selectors: vec!["node_load1".to_owned()],
+        alerts: false,
     };
     let mut stream = client.watch(request).await.unwrap().into_inner();
     let Some(Event::Server(server)) = next(&mut stream).await else {
@@ -308,12 +312,39 @@ async fn a_watcher_is_told_what_there_is_and_what_changes_until_its_token_ends()
 }
 
 #[tokio::test]
+async fn a_watch_tells_open_alerts_first() {
+    let served = Served::start().await;
+    let open = json!({"id": 7, "key": "k", "rule": 3, "rule_name": "Hot", "server": 1, "resource": 1, "kind": "server",
+        "labels": {"sensor": "cpu"}, "metric": "node_load1", "state": "active", "severity": "critical", "value": 9.0,
+        "threshold": 4.0, "started_ms": NOW, "active_ms": NOW, "ended_ms": null, "end": null, "acknowledgement": null,
+        "resolved_by": null, "resolved_note": null, "snoozed_until_ms": null, "is_late": false, "inside": null,
+        "told": null, "told_ms": null, "news": 0, "calm_since_ms": null});
+    let open: muster_alert::Alert = serde_json::from_value(open).unwrap();
+    let write = AlertWrite::Change(muster_alert::Change::Alert(Box::new(open)));
+    served.app.store().write_alerts(&[write], NOW).await.unwrap();
+    let mut client = served.client(&served.token);
+    let request = v1::WatchRequest {
+        alerts: true,
+        ..v1::WatchRequest::default()
+    };
+    let mut stream = client.watch(request).await.unwrap().into_inner();
+    let Some(Event::Alert(alert)) = next(&mut stream).await else {
+        panic!("the open alert comes first");
+    };
+    assert_eq!(
+        (alert.id, alert.state(), alert.severity()),
+        (7, v1::AlertState::Active, v1::AlertSeverity::Critical)
+    );
+    assert_eq!((alert.value, alert.labels["sensor"].as_str()), (Some(9.0), "cpu"));
+}
+
+#[tokio::test]
 async fn one_account_has_only_so_many_streams() {
     let served = Served::start().await;
     let mut client = served.client(&served.token);
     let request = v1::WatchRequest {
         servers: true,
-        selectors: Vec::new(),
+        ..v1::WatchRequest::default()
     };
     let mut open = Vec::new();
     let refused = loop {

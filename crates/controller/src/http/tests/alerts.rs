@@ -1,9 +1,10 @@
 //! Rules, alerts and silences over HTTP.
 
 use axum::http::StatusCode;
+use muster_model::Labels;
 use serde_json::{Value, json};
 
-use super::harness::TestApp;
+use super::harness::{NOW, TestApp};
 
 const RULES: &str = "/api/infrastructure/alert-rules";
 
@@ -143,4 +144,99 @@ async fn alerts_that_are_not_there_say_so() {
     );
     let none = app.call("POST", &format!("{place}/acknowledge-all")).await;
     assert_eq!(none.json()["changed"], json!(0), "{}", none.text());
+}
+
+/// A server with a disk whose temperature, one a minute up to now, is stored.
+async fn warm_disk(app: &TestApp, values: &[f64]) -> i64 {
+    let (server, disk) = app.furnished("nas1").await;
+    let labels = Labels::of(&[("temperature_type", "current")]);
+    let minutes = i64::try_from(values.len()).unwrap();
+    let rows: Vec<(i64, f64)> = (1..)
+        .zip(values)
+        .map(|(minute, value)| (NOW - (minutes - minute) * 60_000 - 1_000, *value))
+        .collect();
+    app.put(server, disk, "smartctl_device_temperature", &labels, &rows);
+    disk.0
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_would_alert_and_what_would_have_and_writes_nothing() {
+    let app = TestApp::start().await;
+    let mut values = vec![40.0; 120];
+    values[30..40].fill(66.0);
+    values[115..].fill(71.0);
+    let disk = warm_disk(&app, &values).await;
+    let now = app
+        .with_json("POST", &format!("{RULES}/test"), &example())
+        .await
+        .json();
+    assert_eq!(now["triggered"], json!(1), "{now}");
+    assert_eq!(now["resolved"], json!(0), "{now}");
+    let alert = &now["alerts"][0];
+    assert_eq!(alert["metric_value"], json!(71.0));
+    assert_eq!(alert["threshold"], json!(60.0));
+    assert_eq!(alert["server_name"], json!("nas1"));
+    assert_eq!(
+        (&alert["resource_id"], &alert["resource_name"]),
+        (&json!(disk), &json!("nas1"))
+    );
+    let uri = format!("{RULES}/test?over=3h");
+    let over = app.with_json("POST", &uri, &example()).await.json();
+    assert_eq!(
+        (&over["triggered"], &over["resolved"]),
+        (&json!(1), &json!(1)),
+        "{over}"
+    );
+    assert!(over["alerts"][0]["ended_at"].is_string(), "{over}");
+    // A rule that is kept can be tried with another bound, and stays as it is.
+    let place = app.with_json("POST", RULES, &example()).await.header("location");
+    let changed = json!({"threshold": 70});
+    let tried = app
+        .with_json("POST", &format!("{place}/test?over=3h"), &changed)
+        .await
+        .json();
+    assert_eq!(
+        (&tried["triggered"], &tried["resolved"]),
+        (&json!(1), &json!(0)),
+        "{tried}"
+    );
+    assert_eq!(app.get(&place).await.json()["threshold"], json!(60.0));
+    assert_eq!(
+        app.get("/api/infrastructure/alerts").await.json()["total"],
+        json!(0)
+    );
+    let refused = app
+        .with_json("POST", &format!("{place}/test?over=100d"), &json!({}))
+        .await;
+    assert_eq!(refused.code(), "invalid_parameter");
+}
+
+#[tokio::test]
+async fn a_dry_run_of_what_the_controller_knows_looks_at_the_present() {
+    let app = TestApp::start().await;
+    let (_, disk) = app.furnished("nas1").await;
+    let rule = json!({"name": "sick", "resource_type": "device", "metric_name": "health", "condition": "gte", "threshold": 1});
+    let tried = app
+        .with_json("POST", &format!("{RULES}/test"), &rule)
+        .await
+        .json();
+    assert_eq!(tried["triggered"], json!(1), "{tried}");
+    assert_eq!(tried["alerts"][0]["resource_id"], json!(disk.0));
+}
+
+#[tokio::test]
+async fn the_scheduler_and_the_counts_are_there_and_unknown_tasks_are_not() {
+    let app = TestApp::start().await;
+    let stats = app.get("/api/infrastructure/alerts/stats").await.json();
+    assert_eq!(stats["open"], json!(0));
+    assert_eq!(
+        stats["by_severity"],
+        json!({"info": 0, "warning": 0, "critical": 0})
+    );
+    let status = app.get("/api/infrastructure/scheduler/status").await.json();
+    assert_eq!(status["status"], json!("running"));
+    let ran = app
+        .call("POST", "/api/infrastructure/scheduler/tasks/sweep/run")
+        .await;
+    assert_eq!(ran.code(), "task_not_found");
 }

@@ -30,6 +30,7 @@ use crate::http::metrics::Metrics;
 use crate::http::{HttpState, Parts, Peer, Readiness, build, readiness};
 use crate::store::NewSession;
 use crate::store::apply::AppliedReport;
+use crate::task::TaskStatuses;
 
 /// The time on the clock: 2026-01-02T03:04:05Z.
 pub(super) const NOW: i64 = 1_767_323_045_000;
@@ -147,6 +148,7 @@ impl TestApp {
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake, applied),
             alerts,
+            tasks: TaskStatuses::default(),
             metrics: Metrics::new(Vec::new()),
             ready: ready_rx,
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
@@ -213,7 +215,12 @@ impl TestApp {
             is_tls: false,
         });
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (parts, mut body) = response.into_parts();
+        let kind = parts.headers.get(header::CONTENT_TYPE);
+        if kind.is_some_and(|kind| kind == "text/event-stream") {
+            // Goes on for as long as somebody listens.
+            body = Body::empty();
+        }
         Answer {
             status: parts.status,
             headers: parts.headers,

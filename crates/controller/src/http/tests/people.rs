@@ -247,7 +247,10 @@ async fn every_route_that_changes_something_is_written_to_the_audit_log() {
         // Calls of gRPC are all posted; there is none that changes anything.
         let is_call =
             declared.path == control::REFLECTION || control::CALLS.contains(&declared.path.as_str());
-        let is_read = declared.method == Method::GET || declared.method == Method::HEAD || is_call;
+        // A dry run is posted because it has a body.
+        let is_dry_run = declared.path.contains("/alert-rules/") && declared.path.ends_with("/test");
+        let is_get = declared.method == Method::GET || declared.method == Method::HEAD;
+        let is_read = is_get || is_call || is_dry_run;
         if is_read || declared.access == Access::Public {
             assert_eq!(declared.action, None, "{} {}", declared.method, declared.path);
             continue;
