@@ -53,6 +53,9 @@ const REPLAY_TOLD_EVERY: Duration = Duration::from_secs(5);
 /// Why the controller does not run, or ended.
 #[derive(Debug, Error)]
 pub enum RunError {
+    /// The file with the address of signs of life cannot be used.
+    #[error("notify.heartbeat_url_file: {0}: {1}")]
+    Heartbeat(Utf8PathBuf, String),
     /// The data folder cannot be made.
     #[error("make the data folder {path}")]
     DataDir {

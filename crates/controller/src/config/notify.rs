@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use ipnet::IpNet;
-use muster_notify::Heartbeat;
 use serde::Deserialize;
 
 use super::Problems;
@@ -16,8 +15,8 @@ use super::auth::duration;
 pub struct Notify {
     /// Networks that channels may reach although they are this machine's own, link-local or otherwise dangerous.
     pub allow_addresses: Vec<IpNet>,
-    /// Where a sign of life goes.
-    pub heartbeat: Option<Heartbeat>,
+    /// A file with the address that a sign of life goes to.
+    pub heartbeat_url_file: Option<Utf8PathBuf>,
     /// How often.
     pub heartbeat_every: Duration,
 }
@@ -59,12 +58,16 @@ impl RawNotify {
             problems.check("notify.allow_addresses", parsed)
         });
         let allow_addresses = allow_addresses.collect();
-        let heartbeat = self.heartbeat_url_file.and_then(|file| {
-            let read = std::fs::read_to_string(&file).map_err(|error| format!("read {file}: {error}"));
-            let parsed =
-                read.and_then(|text| Heartbeat::parse(&text).map_err(|why| format!("in {file}: {why}")));
-            problems.check("notify.heartbeat_url_file", parsed)
-        });
+        if let Some(file) = self
+            .heartbeat_url_file
+            .as_ref()
+            .filter(|file| !file.is_absolute())
+        {
+            problems.note(
+                "notify.heartbeat_url_file",
+                &format!("{file} is not an absolute path"),
+            );
+        }
         const KEY: &str = "notify.heartbeat_every";
         let every = duration(
             KEY,
@@ -75,7 +78,7 @@ impl RawNotify {
         problems.bound(KEY, every.as_secs(), 5, 3_600);
         Notify {
             allow_addresses,
-            heartbeat,
+            heartbeat_url_file: self.heartbeat_url_file,
             heartbeat_every: every,
         }
     }

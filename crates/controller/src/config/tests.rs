@@ -29,9 +29,6 @@ fn every_commented_setting_of_the_default_text_is_one() {
                 .unwrap_or(line)
         })
         .fold(String::new(), |text, line| text + line + "\n");
-    let heartbeat = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(heartbeat.path(), "https://beat.example/key").unwrap();
-    let uncommented = uncommented.replace("/etc/muster/heartbeat-url", heartbeat.path().to_str().unwrap());
     let written = parse(&uncommented).unwrap();
     let defaults = parse("").unwrap();
     assert_eq!(written.data_dir, DEFAULT_DATA_DIR);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_base::shutdown::CancellationToken;
-use muster_notify::{Courier, Guard, Network, Roots, SystemResolver};
+use muster_notify::{Courier, Guard, Heartbeat, Network, Roots, SystemResolver};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -54,6 +54,7 @@ impl Serving {
         http: TcpListener,
         agents: TcpListener,
     ) -> Result<Self, RunError> {
+        let heartbeat = heartbeat(config)?;
         let http_address = http.local_addr().unwrap_or(config.http.address);
         let agents_address = agents.local_addr().unwrap_or(config.agents.address);
         let tls = config.http.tls.as_ref();
@@ -94,7 +95,7 @@ impl Serving {
             data_dir: config.data_dir.clone(),
         };
         let stop = CancellationToken::new();
-        let telling = telling(config, data, readiness.subscribe(), &stop_tasks);
+        let telling = telling(config, data, heartbeat, readiness.subscribe(), &stop_tasks);
         Ok(Self {
             http_address,
             tls,
@@ -170,10 +171,21 @@ impl Serving {
     }
 }
 
+/// Where signs of life go, from the file that the settings name.
+fn heartbeat(config: &Config) -> Result<Option<Heartbeat>, RunError> {
+    let Some(file) = &config.notify.heartbeat_url_file else {
+        return Ok(None);
+    };
+    let failed = |why: String| RunError::Heartbeat(file.clone(), why);
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    Heartbeat::parse(&text).map(Some).map_err(failed)
+}
+
 /// Whoever tells somebody outside: channels of alerts, a watcher of the controller.
 fn telling(
     config: &Config,
     data: &Data,
+    heartbeat: Option<Heartbeat>,
     ready: watch::Receiver<Readiness>,
     stop: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
@@ -185,7 +197,7 @@ fn telling(
         courier.clone(),
         stop.clone(),
     )];
-    if let Some(heartbeat) = config.notify.heartbeat.clone() {
+    if let Some(heartbeat) = heartbeat {
         let is_well = move || *ready.borrow() == Readiness::Ready;
         let every = config.notify.heartbeat_every;
         telling.push(notify::spawn_heartbeat(

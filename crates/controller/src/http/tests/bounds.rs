@@ -208,14 +208,21 @@ async fn every_bad_body_is_refused_by_every_route_with_a_problem() {
     let mut refused = 0;
     for declared in &app.table {
         let method = declared.method.as_str();
-        // What takes no body, or can do without, looks at none; and pages answer people.
-        let takes_none = ["/logout", "/collect", "/alert-rules/{id}/test"]
+        // What takes no body looks at none, and pages answer people.
+        let takes_none = ["/logout", "/collect"]
             .iter()
             .any(|end| declared.path.ends_with(end));
         if !takes_a_body.contains(&method) || takes_none || !declared.path.starts_with("/api") {
             continue;
         }
+        let can_do_without = ["/acknowledge-all", "/resolve-all", "/alert-rules/{id}/test"]
+            .iter()
+            .any(|end| declared.path.ends_with(end));
         for (n, (what, content_type, body)) in bad_bodies().into_iter().enumerate() {
+            // An empty body is as good as none there, and an empty object is one in whatever type.
+            if can_do_without && (body.is_empty() || body == b"{}") {
+                continue;
+            }
             let uri = declared.path.replace("{id}", "1");
             let mut request = app.as_bearer(method, &uri, &token);
             request

@@ -75,8 +75,8 @@ async fn what_is_wrong_with_a_channel_is_told_and_nothing_is_stored() {
         ),
         (with("secrets", json!({})), "secrets.token"),
         (
-            with("secrets", json!({"token": "x", "tocken": "y"})),
-            "secrets.tocken",
+            with("secrets", json!({"token": "x", "phrase": "y"})),
+            "secrets.phrase",
         ),
         (
             with("options", json!({"digest_minutes": 0})),
