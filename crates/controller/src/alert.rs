@@ -1,6 +1,6 @@
 //! Alerts: the engine, what it is told, and what it wants kept.
 //!
-//! One task owns the engine ([`judge`]); everybody else asks it through [`Alerts`]. Reports come from the last of the
+//! One task owns the engine (`judge`); everybody else asks it through [`Alerts`]. Reports come from the last of the
 //! intake's consumers, once their resources have ids; how servers are comes every few seconds; what people want comes
 //! from the API. All that a step changes is written in one transaction, with how far the intake was read, before
 //! anything else is judged: a crash loses nothing and doubles nothing. Must not know HTTP, gRPC or tables.
