@@ -75,6 +75,6 @@ bench: ## Measures, and writes docs/benchmarks.md
 	$(CARGO) build --locked --release --bins
 	$(CARGO) xtask bench
 
-soak: ## The ticks of 8 hours in half an hour; writes docs/soak.md
+soak: ## The ticks of 8 hours in half an hour, after half an hour of warming up; writes docs/soak.md
 	$(CARGO) build --locked --release --bins
 	$(CARGO) xtask soak

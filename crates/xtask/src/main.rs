@@ -52,6 +52,9 @@ enum Command {
         /// How long; in 32 minutes the agent has the ticks of 8 hours
         #[arg(long, default_value_t = 32)]
         minutes: u64,
+        /// How long before that it runs without being judged; windows of the controller take 36 minutes to fill
+        #[arg(long, default_value_t = bench::soak::WARM_UP_MINUTES)]
+        warm_up: u64,
     },
 }
 
@@ -64,7 +67,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Lint => lint::run(&root)?,
         Command::TestDeps => test_deps::run(&root)?,
         Command::Bench { only_processes } => bench::run(&root, only_processes)?,
-        Command::Soak { minutes } => bench::soak::run(&root, minutes)?,
+        Command::Soak { minutes, warm_up } => bench::soak::run(&root, minutes, warm_up)?,
     };
     Ok(if clean {
         ExitCode::SUCCESS

@@ -25,9 +25,9 @@ const WHY_MILLION: &str = "Samples of up to half an hour are in memory, some thr
     index of series and what each agent's stream needs. Names and labels of series held once would help.";
 const WHY_AGENT: &str = "The agent's own program, TLS and the async runtime are most of it; what is resident grows \
     with the number of resources. Fewer runtime threads and a smaller allocator arena would help.";
-const WHY_SAME: &str = "Both spend most of it in the kernel, which opens and fills the same files for both; the agent \
-    also keeps its reports on disk until they are acknowledged, compresses, encrypts and sends them, which a scrape \
-    does not have to. Fewer and longer reports, and keeping folders of /sys open, would help.";
+const WHY_SAME: &str = "The agent also compresses, encrypts and sends what it collects, and watches what is not \
+    acknowledged, which a scrape does not have to. Most of what is left is code that runs once in a collection, from \
+    memory and not from the processor's caches. Fewer tasks, of which each collector has two, would help.";
 const WHY_READ: &str = "Decoding is most of it; several threads would help, as it is one now.";
 const WHY_WIRE: &str = "Each report decodes alone, since reports may come in any order and from before a restart: a \
     tick's values are sent whole and not as differences from the tick before. Setting the values' bytes apart by place \

@@ -1,15 +1,19 @@
 //! `cargo xtask soak`: the ticks of eight hours in half an hour, and whether memory stays flat meanwhile.
 //!
 //! The agent of this machine runs with every collector as often as it may (15 times as often for most), beside a
-//! simulated fleet at 15 times its pace. Every minute further agents deliver eleven hours they had not delivered, so that
-//! windows close and are sealed and the day before is compacted again and again. The controller's clock is not
-//! accelerated: what it keeps of the current hour grows until the hour is over, so that part, which it tells, is taken
-//! out before its memory is judged.
+//! simulated fleet at 15 times its pace. Every minute three agents start anew and deliver what they had kept, back to the
+//! evening of a day that is over, so that windows close and are sealed and that day is compacted again and again. The
+//! fleet is the same from the first minute to the last: whatever grows does not grow with it.
+//!
+//! The controller's clock is not accelerated: the samples of a window that is not over grow until it is, for half an
+//! hour of real time whatever the pace. So the eight hours begin after [`WARM_UP_MINUTES`], when as much is sealed as comes, and
+//! nothing is taken out of what is judged: the memory of all processes, as the kernel counts it.
 
 mod chart;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -23,23 +27,31 @@ use crate::process;
 const EVERY: Duration = Duration::from_secs(5);
 /// How often what was undelivered comes.
 const PAST_EVERY: Duration = Duration::from_secs(60);
-/// The part of the run that is warming up: caches fill, threads start.
-const WARM_UP_SHARE: f64 = 0.25;
-/// By how much memory may grow in the rest of the run, along the line of least squares.
+/// What goes before: a window of the sample store, five minutes until it is sealed, and a minute for whoever does that.
+pub(crate) const WARM_UP_MINUTES: u64 = 36;
+/// By how much memory may grow in the eight hours, along the line of least squares.
 const GROWTH_MAX: f64 = 0.05;
 /// And what it may grow by in any case: steps of the allocator, in bytes.
 const GROWTH_BYTES_MAX: f64 = 1024.0 * 1024.0;
+/// Ticks that an agent has kept, as many as those of eleven hours.
+const PAST_TICKS: u64 = 11 * 240;
+/// How far before midnight what it has kept begins.
+const PAST_BEFORE_MIDNIGHT: Duration = Duration::from_hours(6);
+/// A day is compacted half an hour after its end, by a task that runs every quarter of an hour.
+const COMPACTED_AFTER: Duration = Duration::from_hours(1);
 
 /// Memory at one moment.
+#[derive(Debug)]
 struct Sample {
+    /// Since the eight hours began; below 0 while warming up.
     at_s: f64,
     agent_bytes: f64,
     controller_bytes: f64,
-    /// What of it are samples of hours that are not over.
+    /// What of it are samples of windows that are not over.
     heads_bytes: f64,
 }
 
-/// What memory did after warming up.
+/// What memory did in the eight hours.
 struct Trend {
     first_bytes: f64,
     /// Along the line of least squares, from end to end.
@@ -54,17 +66,19 @@ impl Trend {
 }
 
 /// Runs it and writes the document; whether memory was flat.
-pub(crate) fn run(root: &Utf8Path, minutes: u64) -> anyhow::Result<bool> {
+pub(crate) fn run(root: &Utf8Path, minutes: u64, warm_up_minutes: u64) -> anyhow::Result<bool> {
+    let warm_up = Duration::from_mins(warm_up_minutes);
+    let whole = warm_up + Duration::from_mins(minutes);
     let machine = machine::describe(root)?;
     let folder = emptied(root.join("target/soak"))?;
     let mut controller = Controller::start(root, &folder)?;
     let token = controller.token(root, 100)?;
     let settings = settings(root, &folder)?;
     let agent = agent::start(root, &folder, &controller, &token, Some(&settings))?;
-    let mut fleet = Fleet::start(root, &folder, &controller, &token, minutes)?;
+    let mut fleet = Fleet::start(root, &folder, &controller, &token, whole)?;
     let started = Instant::now();
-    let whole = Duration::from_secs(minutes * 60);
     let mut samples = Vec::new();
+    let mut so_far = fs::File::create(folder.join("samples")).context("write the samples so far")?;
     let mut past_at = Duration::ZERO;
     while started.elapsed() < whole {
         if past_at <= started.elapsed() {
@@ -72,12 +86,15 @@ pub(crate) fn run(root: &Utf8Path, minutes: u64) -> anyhow::Result<bool> {
             past_at += PAST_EVERY;
         }
         let bytes = |id| agent::tree_pss_bytes(id).map(|bytes| bytes as f64);
-        samples.push(Sample {
-            at_s: started.elapsed().as_secs_f64(),
+        let sample = Sample {
+            at_s: started.elapsed().as_secs_f64() - warm_up.as_secs_f64(),
             agent_bytes: bytes(agent.id()).context("the agent ended")?,
             controller_bytes: bytes(controller.id()).context("the controller ended")?,
             heads_bytes: metric(&controller.metrics()?, "muster_samples_head_bytes ")?,
-        });
+        };
+        // What an end before the end leaves.
+        writeln!(so_far, "{sample:?}")?;
+        samples.push(sample);
         std::thread::sleep(EVERY);
     }
     let metrics = controller.metrics()?;
@@ -85,28 +102,35 @@ pub(crate) fn run(root: &Utf8Path, minutes: u64) -> anyhow::Result<bool> {
     drop(agent);
     controller.stop(root)?;
     let of_agent = trend(&samples, |sample| sample.agent_bytes);
-    let of_controller = trend(&samples, |sample| sample.controller_bytes - sample.heads_bytes);
+    let of_controller = trend(&samples, |sample| sample.controller_bytes);
     let is_flat = of_agent.is_flat() && of_controller.is_flat();
-    let text = document(
-        &machine,
-        minutes,
-        &[
-            ("agent", &of_agent),
-            (
-                "controller, without samples of hours that are not over",
-                &of_controller,
-            ),
-        ],
-        &metrics,
-    )?;
+    let trends = [("agent", &of_agent), ("controller", &of_controller)];
+    let text = document(&machine, (minutes, warm_up_minutes), &trends, &metrics)?;
     fs::write(root.join("docs/soak.svg"), chart::svg(&samples)).context("write docs/soak.svg")?;
     fs::write(root.join("docs/soak.md"), text).context("write docs/soak.md")?;
     println!(
         "soak: wrote docs/soak.md; {}",
         if is_flat { "flat" } else { "NOT flat" }
     );
+    let compacted = metric(&metrics, COMPACTED)?;
+    anyhow::ensure!(
+        0.0 < compacted,
+        "no day was compacted meanwhile: that part was not watched"
+    );
     Ok(is_flat)
 }
+
+/// How long before now what agents have kept begins: in the evening of the last day that is over for long enough to be
+/// compacted, at whatever hour this runs.
+fn past_length(now: Duration) -> Duration {
+    const DAY_S: u64 = 24 * 3600;
+    let judged_s = now.as_secs() - COMPACTED_AFTER.as_secs();
+    let midnight_s = judged_s - judged_s % DAY_S;
+    Duration::from_secs(now.as_secs() - midnight_s) + PAST_BEFORE_MIDNIGHT
+}
+
+/// What the controller counts days of a group that were compacted by.
+const COMPACTED: &str = "muster_samples_compacted_total ";
 
 /// Every collector as often as it may, from the settings that say how often that is.
 fn settings(root: &Utf8Path, folder: &Utf8Path) -> anyhow::Result<Utf8PathBuf> {
@@ -150,9 +174,9 @@ impl<'a> Fleet<'a> {
         folder: &'a Utf8Path,
         controller: &Controller,
         token: &'a Utf8Path,
-        minutes: u64,
+        whole: Duration,
     ) -> anyhow::Result<Self> {
-        let duration = format!("{}s", minutes * 60 + 600);
+        let duration = format!("{}s", whole.as_secs() + 600);
         let mut living = simulator(root, folder, &controller.agents, token, "living");
         living.args([
             "--agents",
@@ -173,7 +197,13 @@ impl<'a> Fleet<'a> {
         })
     }
 
+    /// Has three agents start, deliver all they have kept, and end.
     fn deliver_past(&mut self) -> anyhow::Result<()> {
+        let length = past_length(std::time::UNIX_EPOCH.elapsed().context("the clock is set")?);
+        let (length, interval) = (
+            format!("{}s", length.as_secs()),
+            format!("{}s", length.as_secs() / PAST_TICKS),
+        );
         let mut past = simulator(self.root, self.folder, &self.address, self.token, "past");
         past.args([
             "--agents",
@@ -181,11 +211,11 @@ impl<'a> Fleet<'a> {
             "--series",
             "20",
             "--interval",
-            "15s",
+            &interval,
             "--duration",
             "1s",
         ])
-        .args(["--backlog", "11h"]);
+        .args(["--backlog", &length]);
         process::output(&mut past).map(drop)
     }
 
@@ -221,10 +251,9 @@ fn simulator(
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn trend(samples: &[Sample], bytes: impl Fn(&Sample) -> f64) -> Trend {
-    let warm = samples.len() as f64 * WARM_UP_SHARE;
     let points: Vec<(f64, f64)> = samples
         .iter()
-        .skip(warm as usize)
+        .filter(|sample| 0.0 <= sample.at_s)
         .map(|sample| (sample.at_s, bytes(sample)))
         .collect();
     let count = points.len().max(1) as f64;
@@ -248,17 +277,20 @@ fn trend(samples: &[Sample], bytes: impl Fn(&Sample) -> f64) -> Trend {
 
 fn document(
     machine: &[(&str, String)],
-    minutes: u64,
+    (minutes, warm_up): (u64, u64),
     trends: &[(&str, &Trend)],
     metrics: &str,
 ) -> anyhow::Result<String> {
     let mut text = format!(
         "<!-- Made by `cargo xtask soak`; run that instead of editing. -->\n\n# Soak\n\n\
          {minutes} minutes. The agent of this machine ran every collector as often as it may, {hours:.1} hours' worth of \
-         ticks\nof most; 20 simulated agents ran at 15 times their pace; every minute three more delivered eleven \
-         hours they\nhad kept, so that windows closed and days were compacted again. Memory is the proportional set \
-         size, summed\nover processes, every 5 s; the first quarter is warming up. Flat: along the line of least squares \
-         the rest\ngrows by at most 5 % or 1 MiB.\n\n![memory](soak.svg)\n\n| | |\n|---|---|\n",
+         ticks\nof most; 20 simulated agents ran at 15 times their pace; every minute three more started anew and \
+         delivered\nwhat they had kept since the day before, so that windows closed and days were compacted again. The \
+         {warm_up} minutes\nbefore that are warming up: the controller's clock is not accelerated, and the samples of a \
+         window of half an\nhour are in memory until it is over, so that for so long there are more of them each \
+         minute. Memory is the\nproportional set size, summed over processes, every 5 s; nothing is taken out of it. \
+         Flat: along the line of least\nsquares it grows by at most 5 % or 1 MiB in the {minutes} minutes.\n\n\
+         ![memory](soak.svg)\n\n| | |\n|---|---|\n",
         hours = minutes as f64 * 15.0 / 60.0
     );
     for (name, value) in machine {
@@ -279,10 +311,7 @@ fn document(
     for (name, what) in [
         ("muster_samples_appended_total ", "samples appended"),
         ("muster_samples_sealed_total ", "samples sealed"),
-        (
-            "muster_samples_compacted_total ",
-            "days of a server's collector compacted",
-        ),
+        (COMPACTED, "days of a server's collector compacted"),
     ] {
         writeln!(text, "| {what} | {:.0} |", metric(metrics, name)?)?;
     }
@@ -296,7 +325,7 @@ mod tests {
     fn samples(bytes: impl Fn(f64) -> f64) -> Vec<Sample> {
         (0..400)
             .map(|n| Sample {
-                at_s: f64::from(n) * 5.0,
+                at_s: f64::from(n - 100) * 5.0,
                 agent_bytes: bytes(f64::from(n)),
                 controller_bytes: 0.0,
                 heads_bytes: 0.0,
@@ -320,6 +349,21 @@ mod tests {
         // What it takes to warm up is no growth.
         let warming = trend(&samples(|n| mib * n.min(50.0)), agent);
         assert!(warming.is_flat());
+    }
+
+    #[test]
+    fn what_was_kept_begins_on_a_day_that_is_compacted_at_any_hour() {
+        const MIDNIGHT_S: u64 = 20_000 * 24 * 3600;
+        for minute in (0..24 * 60).step_by(7) {
+            let now = Duration::from_secs(MIDNIGHT_S + minute * 60);
+            let length = past_length(now);
+            let begins_s = now.as_secs() - length.as_secs();
+            let ends_s = (begins_s / (24 * 3600) + 1) * 24 * 3600;
+            assert!(ends_s + COMPACTED_AFTER.as_secs() <= now.as_secs(), "{minute}");
+            assert_eq!(ends_s - begins_s, PAST_BEFORE_MIDNIGHT.as_secs());
+            // Each of them brings a tick at least every minute.
+            assert!(length.as_secs() / PAST_TICKS < 60, "{minute}");
+        }
     }
 
     #[test]

@@ -9,16 +9,16 @@ const HEIGHT: f64 = 320.0;
 /// Room for the numbers at the left and below.
 const MARGIN: f64 = 48.0;
 
-/// An SVG with a line for each of agent, controller, and controller without what is in memory of open hours.
+/// An SVG with a line for each of agent, controller, and what of the latter are samples of windows that are not over. A
+/// line stands where warming up ends.
 pub(super) fn svg(samples: &[Sample]) -> String {
     type Line = (&'static str, &'static str, fn(&Sample) -> f64);
     const LINES: [Line; 3] = [
         ("agent", "#0b6", |sample| sample.agent_bytes),
-        ("controller", "#999", |sample| sample.controller_bytes),
-        ("controller without open hours", "#06b", |sample| {
-            sample.controller_bytes - sample.heads_bytes
-        }),
+        ("controller", "#06b", |sample| sample.controller_bytes),
+        ("of it open windows", "#999", |sample| sample.heads_bytes),
     ];
+    let start_s = samples.first().map_or(0.0, |sample| sample.at_s);
     let end_s = samples.last().map_or(1.0, |sample| sample.at_s.max(1.0));
     let highest = samples
         .iter()
@@ -27,7 +27,7 @@ pub(super) fn svg(samples: &[Sample]) -> String {
         .ceil()
         .max(1.0)
         * 10.0;
-    let x = |at_s: f64| MARGIN + at_s / end_s * (WIDTH - 2.0 * MARGIN);
+    let x = |at_s: f64| MARGIN + (at_s - start_s) / (end_s - start_s) * (WIDTH - 2.0 * MARGIN);
     let y = |mib: f64| HEIGHT - MARGIN - mib / top_mib * (HEIGHT - 2.0 * MARGIN);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
@@ -42,7 +42,7 @@ pub(super) fn svg(samples: &[Sample]) -> String {
         );
     }
     for step in 0..=4 {
-        let at_s = end_s * f64::from(step) / 4.0;
+        let at_s = start_s + (end_s - start_s) * f64::from(step) / 4.0;
         let (at, below) = (x(at_s), HEIGHT - MARGIN + 16.0);
         let _ = writeln!(
             text,
@@ -50,6 +50,11 @@ pub(super) fn svg(samples: &[Sample]) -> String {
             at_s / 60.0
         );
     }
+    let (begin, below) = (x(0.0), HEIGHT - MARGIN);
+    let _ = writeln!(
+        text,
+        "<path d=\"M{begin:.0} {MARGIN}V{below:.0}\" stroke=\"#f80\" stroke-dasharray=\"4\"/>"
+    );
     for (index, (name, colour, bytes)) in LINES.iter().enumerate() {
         let points = samples.iter().fold(String::new(), |mut points, sample| {
             let _ = write!(
