@@ -8,7 +8,7 @@
 //! Nothing else in the agent may open a file of the server, start a program or ask for the time.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 mod clock;
 mod files;
+mod kept;
 mod machine;
 mod outstanding;
 mod program;
@@ -103,6 +104,7 @@ struct Inner {
     reads: Outstanding,
     readers: Readers,
     clock: WallClock,
+    boot_id: OnceLock<String>,
     is_system: bool,
 }
 
@@ -117,6 +119,7 @@ impl Host {
             reads: Outstanding::new(READS_MAX),
             readers: Readers::default(),
             clock: WallClock::system(),
+            boot_id: OnceLock::new(),
             is_system: true,
         })
     }
@@ -135,6 +138,7 @@ impl Host {
             reads: Outstanding::new(READS_MAX),
             readers: Readers::default(),
             clock: WallClock::system(),
+            boot_id: OnceLock::new(),
             is_system: false,
         }))
     }
@@ -202,7 +206,7 @@ impl Host {
                 what: what.to_owned(),
             });
         };
-        let files = self.inner.files.clone();
+        let files = self.inner.files.for_reading();
         let reading = self.inner.readers.run(move || {
             let answer = work(&files);
             drop(entered);
@@ -273,7 +277,25 @@ impl Host {
     /// The server's clocks and the id of its boot; what cannot be read is 0 or empty.
     #[must_use]
     pub fn clock(&self) -> muster_model::Clock {
-        clock::read(&self.inner.files, &self.inner.clock, self.inner.is_system)
+        clock::read(
+            &self.inner.files,
+            &self.inner.clock,
+            self.inner.is_system,
+            self.boot_id(),
+        )
+    }
+
+    /// Read once on this machine: it is another one only when all that runs has ended.
+    fn boot_id(&self) -> String {
+        if let Some(known) = self.inner.boot_id.get() {
+            return known.clone();
+        }
+        let boot_id = self.inner.files.word(clock::BOOT_ID).unwrap_or_default();
+        if self.inner.is_system && !boot_id.is_empty() {
+            // Another thread has read the same.
+            let _ = self.inner.boot_id.set(boot_id.clone());
+        }
+        boot_id
     }
 
     /// How the kernel disciplines its clock; `None` for a folder, and where asking is refused.

@@ -8,8 +8,11 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::Files;
 
-/// Reads wall clock, time since boot and boot id; what cannot be read is 0 or empty.
-pub(super) fn read(files: &Files, wall: &WallClock, is_system: bool) -> Clock {
+/// The file with the boot's id (random(4)).
+pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Reads wall clock and time since boot; what cannot be read is 0.
+pub(super) fn read(files: &Files, wall: &WallClock, is_system: bool, boot_id: String) -> Clock {
     let boottime = if is_system {
         clock_gettime(ClockId::CLOCK_BOOTTIME)
             .map(Duration::from)
@@ -20,7 +23,7 @@ pub(super) fn read(files: &Files, wall: &WallClock, is_system: bool) -> Clock {
     Clock {
         wall_ms: wall.now_ms(),
         boottime_ms: i64::try_from(boottime.as_millis()).unwrap_or(i64::MAX),
-        boot_id: files.word("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+        boot_id,
     }
 }
 

@@ -1,12 +1,17 @@
 //! Files of the server, read whole and bounded, never outside the root.
 //!
+//! On this machine the folders of `/sys` that were used last are kept open for as long as a collector reads: to walk a path
+//! takes longer than to read what it leads to, and a collector reads many files of each folder. Files that may be read
+//! again stay open for longer ([`Kept`]).
+//!
 //! Below a root every path, symbolic links included, is resolved as if the root were `/` (openat2(2) with
 //! `RESOLVE_IN_ROOT`), so that a captured `etc/os-release -> /usr/lib/os-release` stays inside. Calls block.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
@@ -14,6 +19,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlin
 use nix::sys::stat::Mode;
 
 use super::HostError;
+use super::kept::{FolderId, Kept};
 
 /// Longest file that is read.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -23,18 +29,95 @@ const READ_BYTES_FIRST: usize = 4096;
 const LINES_BUFFER: usize = 32 * 1024;
 /// Most names of a folder that are read.
 const LIST_MAX: usize = 65_536;
+/// Folders that are kept open at a time: those of a device, and those above it.
+const FOLDERS_MAX: usize = 4;
 
-/// The server's files. Cheap to clone.
-#[derive(Debug, Clone)]
+/// The server's files. Cheap to clone; a clone keeps no folders open before it has used them.
+#[derive(Debug)]
 pub struct Files {
     /// The open root folder; `None` for this machine's own.
     root: Option<Arc<OwnedFd>>,
+    /// For as long as a collector reads; `None` where none are kept open.
+    folders: Option<Mutex<Folders>>,
+    kept: Option<Arc<Kept>>,
+}
+
+impl Clone for Files {
+    fn clone(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            folders: self.folders.as_ref().map(|_| Mutex::default()),
+            kept: self.kept.clone(),
+        }
+    }
+}
+
+/// Folders that are open, the last used last.
+#[derive(Debug, Default)]
+struct Folders(Vec<(String, Option<Arc<Folder>>)>);
+
+#[derive(Debug)]
+struct Folder {
+    opened: OwnedFd,
+    id: FolderId,
+}
+
+impl Folders {
+    /// Whether the folder of this path is open.
+    fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == path)
+    }
+
+    /// The folder of this path; `None` if there is none.
+    fn open(&mut self, path: &str) -> Result<Option<Arc<Folder>>, Errno> {
+        if let Some(index) = self.0.iter().position(|(known, _)| known == path) {
+            let found = self.0.remove(index);
+            let folder = found.1.clone();
+            self.0.push(found);
+            return Ok(folder);
+        }
+        let above = path.rsplit_once('/').and_then(|(above, name)| {
+            let (_, folder) = self.0.iter().find(|(known, _)| known == above)?;
+            Some((folder.as_ref()?, name))
+        });
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = match above {
+            Some((above, name)) => openat(&above.opened, name, flags, Mode::empty()),
+            None => openat(AT_FDCWD, path, flags, Mode::empty()),
+        };
+        let folder = match opened {
+            Ok(opened) => {
+                let id = FolderId::of(&nix::sys::stat::fstat(&opened)?);
+                Some(Arc::new(Folder { opened, id }))
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR) => None,
+            Err(error) => return Err(error),
+        };
+        if FOLDERS_MAX <= self.0.len() {
+            self.0.remove(0);
+        }
+        self.0.push((path.to_owned(), folder.clone()));
+        Ok(folder)
+    }
 }
 
 impl Files {
     /// This machine's files.
     pub(super) fn system() -> Self {
-        Self { root: None }
+        Self {
+            root: None,
+            folders: None,
+            kept: Some(Arc::default()),
+        }
+    }
+
+    /// The same, for one that reads and is done soon.
+    pub(super) fn for_reading(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            folders: self.root.is_none().then(Mutex::default),
+            kept: self.kept.clone(),
+        }
     }
 
     /// The files below a folder.
@@ -47,6 +130,8 @@ impl Files {
         })?;
         Ok(Self {
             root: Some(Arc::new(root)),
+            folders: None,
+            kept: None,
         })
     }
 
@@ -55,25 +140,24 @@ impl Files {
     /// # Errors
     /// [`HostError`] if it is there and cannot be read, or is over the bound.
     pub fn bytes(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let kept = self.kept.as_ref().filter(|_| Kept::is_of_proc(path));
+        let taken = kept.and_then(|kept| Some((kept, kept.take(path, None)?)));
+        if let Some((kept, (name, file))) = taken
+            && let Ok(bytes) = read_again(&file.file)
+        {
+            kept.give_back(name, file);
+            return Ok(Some(bytes));
+        }
         let Some(opened) = self.open(path, OFlag::O_RDONLY)? else {
             return Ok(None);
         };
         // Room for most files of /proc and /sys at once: an empty buffer would begin with reading 32 bytes.
-        let mut bytes = Vec::with_capacity(READ_BYTES_FIRST);
-        let limit = u64::try_from(READ_BYTES_MAX).expect("a few MiB fit") + 1;
-        match File::from(opened).take(limit).read_to_end(&mut bytes) {
-            // Some files of /sys and /proc exist but are of things that went away between opening and reading.
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(source) => Err(HostError::Read {
-                path: path.to_owned(),
-                source,
-            }),
-            Ok(_) if READ_BYTES_MAX < bytes.len() => Err(HostError::TooLarge {
-                path: path.to_owned(),
-                limit: READ_BYTES_MAX,
-            }),
-            Ok(_) => Ok(Some(bytes)),
+        let file = File::from(opened);
+        let read = rest(path, &file, Vec::with_capacity(READ_BYTES_FIRST));
+        if let (Some(kept), Ok(Some(_))) = (kept, &read) {
+            kept.offer(path, None, file);
         }
+        read
     }
 
     /// The text of a file, odd bytes replaced; `None` if there is none.
@@ -131,9 +215,37 @@ impl Files {
     /// drivers may or may not have.
     #[must_use]
     pub fn word(&self, path: &str) -> Option<String> {
-        let text = self.text(path).ok()??;
-        let trimmed = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-        (!trimmed.is_empty()).then(|| trimmed.to_owned())
+        let mut buffer = [0; READ_BYTES_FIRST];
+        let (kept, folder) = match self.folder_of(path) {
+            Some((mut folders, above, _)) => (self.kept.as_ref(), Some(folders.open(above).ok()??.id)),
+            None => (self.kept.as_ref().filter(|_| Kept::is_of_proc(path)), None),
+        };
+        let taken = kept.and_then(|kept| Some((kept, kept.take(path, folder)?)));
+        if let Some((kept, (name, file))) = taken
+            && let Ok(count) = file.file.read_at(&mut buffer, 0)
+            && count < buffer.len()
+        {
+            kept.give_back(name, file);
+            return trimmed(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        let mut file = File::from(self.open(path, OFlag::O_RDONLY).ok()??);
+        let count = loop {
+            match file.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.ok()?,
+            }
+        };
+        let first = &buffer[..count];
+        // Such a file says all it says at once (Documentation/filesystems/sysfs.rst), so that less than there was room
+        // for is all.
+        if count < buffer.len() {
+            if let Some(kept) = kept {
+                kept.offer(path, folder, file);
+            }
+            return trimmed(&String::from_utf8_lossy(first));
+        }
+        let bytes = rest(path, &file, first.to_vec()).ok()??;
+        trimmed(&String::from_utf8_lossy(&bytes))
     }
 
     /// The number in a small attribute file; `None` if there is none.
@@ -183,11 +295,18 @@ impl Files {
     #[must_use]
     pub fn link(&self, path: &str) -> Option<Utf8PathBuf> {
         let path = Utf8Path::new(path);
-        let folder = self
-            .open(path.parent()?.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY)
-            .ok()??;
-        let target = readlinkat(folder, path.file_name()?).ok()?;
-        Utf8PathBuf::from_os_string(target).ok()
+        let above = path.parent()?.as_str();
+        let target = match self.folder_of(path.as_str()) {
+            Some((mut folders, above, name)) => {
+                let folder = folders.open(above).ok()??;
+                readlinkat(&folder.opened, name)
+            }
+            None => {
+                let folder = self.open(above, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()??;
+                readlinkat(folder, path.file_name()?)
+            }
+        };
+        Utf8PathBuf::from_os_string(target.ok()?).ok()
     }
 
     /// Where a symbolic link leads, from `/` and without `..`; `None` if it is no link.
@@ -214,14 +333,45 @@ impl Files {
         self.resolve_link(path).unwrap_or_else(|| path.to_owned())
     }
 
+    /// Where to look for what is below `/sys`, if folders are kept open: in the folder `.1` under the name `.2`.
+    fn folder_of<'a>(&self, path: &'a str) -> Option<(MutexGuard<'_, Folders>, &'a str, &'a str)> {
+        let folders = self.folders.as_ref()?;
+        let (above, name) = path.strip_prefix("/sys/").and(path.rsplit_once('/'))?;
+        // Where the path ends in a slash or goes up, it is walked as it is.
+        let is_plain = !name.is_empty() && name != "..";
+        // No code panics between two states that do not fit each other.
+        is_plain.then(|| {
+            (
+                folders.lock().unwrap_or_else(PoisonError::into_inner),
+                above,
+                name,
+            )
+        })
+    }
+
     fn open(&self, path: &str, flags: OFlag) -> Result<Option<OwnedFd>, HostError> {
         let flags = flags | OFlag::O_CLOEXEC;
-        let opened = match &self.root {
-            None => openat(AT_FDCWD, path, flags, Mode::empty()),
-            Some(root) => {
+        let opened = match (&self.root, self.folder_of(path)) {
+            (Some(root), _) => {
                 let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
                 openat2(root.as_ref(), path, how)
             }
+            // For one folder in it the folder above is not worth opening.
+            (None, Some((folders, above, _)))
+                if flags.contains(OFlag::O_DIRECTORY) && !folders.has(above) =>
+            {
+                drop(folders);
+                openat(AT_FDCWD, path, flags, Mode::empty())
+            }
+            (None, Some((mut folders, above, name))) => match folders.open(above) {
+                Ok(Some(folder)) => {
+                    drop(folders);
+                    openat(&folder.opened, name, flags, Mode::empty())
+                }
+                Ok(None) => return Ok(None),
+                Err(error) => Err(error),
+            },
+            (None, None) => openat(AT_FDCWD, path, flags, Mode::empty()),
         };
         match opened {
             Ok(opened) => Ok(Some(opened)),
@@ -232,6 +382,52 @@ impl Files {
             }),
         }
     }
+}
+
+/// What is still to be read of a file, after what was read.
+fn rest(path: &str, file: &File, mut bytes: Vec<u8>) -> Result<Option<Vec<u8>>, HostError> {
+    let limit = u64::try_from(READ_BYTES_MAX - bytes.len()).expect("a few MiB fit") + 1;
+    match file.take(limit).read_to_end(&mut bytes) {
+        // Some files of /sys and /proc exist but are of things that went away between opening and reading.
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(source) => Err(HostError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+        Ok(_) if READ_BYTES_MAX < bytes.len() => Err(HostError::TooLarge {
+            path: path.to_owned(),
+            limit: READ_BYTES_MAX,
+        }),
+        Ok(_) => Ok(Some(bytes)),
+    }
+}
+
+/// What is in a file that was read before.
+fn read_again(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; READ_BYTES_FIRST];
+    let mut length = 0;
+    loop {
+        match file.read_at(&mut bytes[length..], length as u64) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(0) => break,
+            Ok(count) => length += count,
+        }
+        if bytes.len() == length {
+            if READ_BYTES_MAX <= length {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            bytes.resize(2 * length, 0);
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Without space and NUL at its ends; `None` if nothing is left.
+fn trimmed(text: &str) -> Option<String> {
+    let trimmed = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -281,6 +477,58 @@ mod tests {
         std::fs::write(folder.path().join("over"), vec![b'x'; READ_BYTES_MAX + 1]).unwrap();
         assert_eq!(files.bytes("/full").unwrap().unwrap().len(), READ_BYTES_MAX);
         assert!(matches!(files.bytes("/over"), Err(HostError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn folders_that_are_kept_open_say_what_the_paths_say() {
+        let (plain, kept) = (Files::system(), Files::system().for_reading());
+        let interfaces = plain.names("/sys/class/net");
+        assert!(!interfaces.is_empty());
+        assert_eq!(kept.names("/sys/class/net"), interfaces);
+        for name in &interfaces {
+            let folder = format!("/sys/class/net/{name}");
+            for file in [
+                "ifindex",
+                "mtu",
+                "address",
+                "statistics/nothing",
+                "nothing/at/all",
+            ] {
+                let path = format!("{folder}/{file}");
+                assert_eq!(kept.word(&path), plain.word(&path), "{path}");
+            }
+            assert_eq!(kept.link(&folder), plain.link(&folder));
+            assert_eq!(kept.names(&folder), plain.names(&folder));
+            // As a path may be written.
+            let odd = format!("{folder}/../{name}/mtu");
+            assert_eq!(kept.word(&odd), plain.word(&odd));
+            assert_eq!(kept.names(&format!("{folder}/")), plain.names(&folder));
+        }
+        // Again, from what is open by now.
+        assert!(0 < kept.kept.as_ref().unwrap().len());
+        let again = kept.clone();
+        for path in [
+            "/sys/class/net/lo/ifindex",
+            "/sys/class/net/lo/mtu",
+            "/proc/sys/kernel/hostname",
+        ] {
+            assert_eq!(again.word(path), plain.word(path), "{path}");
+        }
+        let lines = |files: &Files| files.text("/proc/stat").unwrap().unwrap().lines().count();
+        assert_eq!((lines(&kept), lines(&kept)), (lines(&plain), lines(&plain)));
+        let folders = kept.folders.as_ref().unwrap();
+        assert!(folders.lock().unwrap().0.len() <= FOLDERS_MAX);
+        assert!(kept.clone().folders.unwrap().lock().unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_word_longer_than_what_is_read_at_once_is_read_whole() {
+        let (folder, files) = root();
+        for length in [READ_BYTES_FIRST - 1, READ_BYTES_FIRST, 3 * READ_BYTES_FIRST] {
+            let word = "w".repeat(length);
+            std::fs::write(folder.path().join("long"), format!("{word}\n")).unwrap();
+            assert_eq!(files.word("/long").unwrap().len(), length);
+        }
     }
 
     #[test]

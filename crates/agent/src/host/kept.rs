@@ -1,0 +1,162 @@
+//! Files that stay open between collections, because the kernel says anew what is in them whenever they are read from
+//! their beginning: opening one takes many times as long as reading it.
+//!
+//! Only files of procfs and sysfs themselves are kept, for those promise it (sysfs.rst: a `pread` at 0 asks the driver
+//! again); what another filesystem shows in their place may remember what it said. Of procfs a few are, that are there as
+//! long as the kernel runs. A file of sysfs is used again only where its path still leads to the same folder: an interface
+//! or disk that got another's name has another one. Whoever reads a file has it alone meanwhile, and one that can't be
+//! read is closed, so that its path is asked.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::FileStat;
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+
+/// Most files that are open; a service may usually have 1,024.
+const FILES_MAX: usize = 256;
+/// A file that was not used for so long makes room for another.
+const UNUSED_MAX: Duration = Duration::from_secs(120);
+
+/// Files of procfs that are kept, sorted.
+const OF_PROC: [&str; 18] = [
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/net/netstat",
+    "/proc/net/snmp",
+    "/proc/net/snmp6",
+    "/proc/net/sockstat",
+    "/proc/net/sockstat6",
+    "/proc/net/softnet_stat",
+    "/proc/partitions",
+    "/proc/pressure/cpu",
+    "/proc/pressure/io",
+    "/proc/pressure/memory",
+    "/proc/stat",
+    "/proc/sys/fs/file-nr",
+    "/proc/sys/kernel/hostname",
+    "/proc/vmstat",
+];
+
+/// What tells one folder from another as long as the machine runs: number of its filesystem, and its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FolderId(u64, u64);
+
+impl FolderId {
+    #[expect(
+        clippy::useless_conversion,
+        reason = "these are narrower types on other architectures"
+    )]
+    pub(super) fn of(found: &FileStat) -> Self {
+        Self(u64::from(found.st_dev), u64::from(found.st_ino))
+    }
+}
+
+/// A file that nobody reads just now.
+#[derive(Debug)]
+pub(super) struct KeptFile {
+    pub(super) file: File,
+    folder: Option<FolderId>,
+    used: Instant,
+}
+
+/// The files, by path.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<HashMap<String, KeptFile>>);
+
+impl Kept {
+    /// Whether a file of procfs is one of those that are kept.
+    pub(super) fn is_of_proc(path: &str) -> bool {
+        OF_PROC.binary_search(&path).is_ok()
+    }
+
+    /// Takes the file of this path, which is in this folder; it is closed unless it is given back.
+    pub(super) fn take(&self, path: &str, folder: Option<FolderId>) -> Option<(String, KeptFile)> {
+        let found = self.lock().remove_entry(path)?;
+        (found.1.folder == folder).then_some(found)
+    }
+
+    /// Gives back a file that was taken.
+    pub(super) fn give_back(&self, path: String, mut file: KeptFile) {
+        file.used = Instant::now();
+        self.lock().insert(path, file);
+    }
+
+    /// Offers a file that was opened and read.
+    pub(super) fn offer(&self, path: &str, folder: Option<FolderId>, file: File) {
+        let kind = fstatfs(&file).map(|found| found.filesystem_type());
+        let wanted: FsType = match folder {
+            Some(_) => SYSFS_MAGIC,
+            None => PROC_SUPER_MAGIC,
+        };
+        if kind != Ok(wanted) {
+            return;
+        }
+        let mut files = self.lock();
+        if FILES_MAX <= files.len() {
+            files.retain(|_, file| file.used.elapsed() < UNUSED_MAX);
+        }
+        if files.len() < FILES_MAX {
+            let used = Instant::now();
+            files.insert(path.to_owned(), KeptFile { file, folder, used });
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, KeptFile>> {
+        // No code panics between two states that do not fit each other.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_sorted() {
+        assert!(OF_PROC.is_sorted());
+        assert!(Kept::is_of_proc("/proc/vmstat") && !Kept::is_of_proc("/proc/1/mountinfo"));
+    }
+
+    #[test]
+    fn a_file_is_used_again_only_in_the_folder_it_was_found_in() {
+        let kept = Kept::default();
+        let (first, other) = (Some(FolderId(1, 1)), Some(FolderId(1, 2)));
+        let offer = || {
+            let file = File::open("/sys/class/net/lo/mtu").unwrap();
+            kept.offer("/sys/class/net/lo/mtu", first, file);
+        };
+        offer();
+        let (path, file) = kept.take("/sys/class/net/lo/mtu", first).unwrap();
+        assert!(
+            kept.take("/sys/class/net/lo/mtu", first).is_none(),
+            "it is in use"
+        );
+        kept.give_back(path, file);
+        assert!(kept.take("/sys/class/net/lo/mtu", other).is_none());
+        assert_eq!(kept.len(), 0, "it is closed");
+    }
+
+    #[test]
+    fn no_more_files_are_kept_than_may_be_and_none_of_another_filesystem() {
+        let kept = Kept::default();
+        for number in 0..FILES_MAX + 10 {
+            let file = File::open("/sys/class/net/lo/mtu").unwrap();
+            kept.offer(&format!("/sys/{number}"), Some(FolderId(1, 1)), file);
+        }
+        assert_eq!(kept.len(), FILES_MAX);
+        let kept = Kept::default();
+        let file = tempfile::tempfile().unwrap();
+        kept.offer("/proc/stat", None, file);
+        assert_eq!(kept.len(), 0);
+    }
+}
