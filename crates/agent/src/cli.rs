@@ -180,10 +180,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    // Collecting is waiting: one thread is plenty, and a second is woken for nothing most of the time. Those that block
+    // Collecting is waiting: this thread is plenty, and a second is woken for nothing most of the time. Those that block
     // outlive the time between two ticks, for starting one costs more than keeping it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .thread_keep_alive(Duration::from_secs(90))
         .enable_all()
         .build()

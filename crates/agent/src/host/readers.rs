@@ -14,13 +14,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// How long a read may take before another thread does what waits behind it.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Most threads, all but one of them hanging or about to end.
 const THREADS_MAX: usize = 64;
-/// Answers that are told together: whoever waits is woken for all of them at once.
+/// Answers that are told together: the runtime is woken once for all of them.
 const TOLD_TOGETHER: usize = 16;
 
 /// Work, which gives back how its answer is told.
@@ -28,13 +28,16 @@ type Job = Box<dyn FnOnce() -> Telling + Send>;
 type Telling = Box<dyn FnOnce() + Send>;
 
 /// The threads. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Readers(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    name: &'static str,
+    patience: Duration,
     state: Mutex<State>,
     came: Condvar,
+    /// There are answers to tell. One of those that wait tells them all, so that the others are woken on its thread.
+    answered: Notify,
 }
 
 #[derive(Default)]
@@ -44,6 +47,8 @@ struct State {
     answers: Vec<Telling>,
     threads: usize,
     idle: usize,
+    /// How many of the idle ones have been called and have not come yet: for what comes meanwhile none is called.
+    called: usize,
     /// When work was last taken from the queue.
     taken: Option<Instant>,
 }
@@ -57,7 +62,24 @@ pub(super) enum Unread {
     NoThread(io::Error),
 }
 
+impl Default for Readers {
+    fn default() -> Self {
+        Self::new("reader", PATIENCE)
+    }
+}
+
 impl Readers {
+    /// No threads yet; those to come have this name, and another is started when one takes longer than `patience`.
+    pub(super) fn new(name: &'static str, patience: Duration) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            patience,
+            state: Mutex::default(),
+            came: Condvar::new(),
+            answered: Notify::new(),
+        }))
+    }
+
     /// Does work on one of the threads and waits for it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
@@ -73,8 +95,16 @@ impl Readers {
         }))
         .map_err(Unread::NoThread)?;
         loop {
-            match tokio::time::timeout(PATIENCE, &mut answer_rx).await {
-                Ok(answer) => return answer.map_err(|_| Unread::Panicked),
+            let waiting = async {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer_rx => Some(answer),
+                    () = self.0.answered.notified() => None,
+                }
+            };
+            match tokio::time::timeout(self.0.patience, waiting).await {
+                Ok(Some(answer)) => return answer.map_err(|_| Unread::Panicked),
+                Ok(None) => self.0.tell(),
                 Err(_) => self.relieve(),
             }
         }
@@ -86,7 +116,9 @@ impl Readers {
             self.start(&mut state)?;
         }
         state.queue.push_back(job);
-        if 0 < state.idle {
+        // One that was called takes whatever is there when it comes.
+        if state.called == 0 && 0 < state.idle {
+            state.called += 1;
             self.0.came.notify_one();
         }
         Ok(())
@@ -94,8 +126,11 @@ impl Readers {
 
     /// Tells what is known, and starts a further thread if work waits and no thread has come back for some.
     fn relieve(&self) {
-        let mut state = self.0.tell(self.0.lock());
-        let is_stalled = state.taken.is_some_and(|taken| PATIENCE <= taken.elapsed());
+        self.0.tell();
+        let mut state = self.0.lock();
+        let is_stalled = state
+            .taken
+            .is_some_and(|taken| self.0.patience <= taken.elapsed());
         if state.queue.is_empty() || 0 < state.idle || !is_stalled || THREADS_MAX <= state.threads {
             return;
         }
@@ -108,7 +143,7 @@ impl Readers {
     fn start(&self, state: &mut State) -> io::Result<()> {
         let shared = Arc::clone(&self.0);
         std::thread::Builder::new()
-            .name("reader".to_owned())
+            .name(self.0.name.to_owned())
             .spawn(move || shared.work())?;
         state.threads += 1;
         // Others are not started before this one had its time.
@@ -128,14 +163,17 @@ impl Shared {
                 // Whoever waits for one that panics is told, for its channel is dropped.
                 let telling = catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
-                state.answers.extend(telling);
-                if TOLD_TOGETHER <= state.answers.len() {
-                    state = self.tell(state);
+                match telling {
+                    Ok(telling) => state.answers.push(telling),
+                    // Its channel is gone, which has woken whoever waited.
+                    Err(_) => continue,
+                }
+                if state.answers.len().is_multiple_of(TOLD_TOGETHER) {
+                    self.answered.notify_one();
                 }
             }
-            state = self.tell(state);
-            if !state.queue.is_empty() {
-                continue;
+            if !state.answers.is_empty() {
+                self.answered.notify_one();
             }
             if 0 < state.idle {
                 state.threads -= 1;
@@ -144,18 +182,14 @@ impl Shared {
             state.idle += 1;
             state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
+            state.called = state.called.saturating_sub(1);
         }
     }
 
     /// Tells the answers, without holding the lock meanwhile.
-    fn tell<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        if state.answers.is_empty() {
-            return state;
-        }
-        let answers = std::mem::take(&mut state.answers);
-        drop(state);
+    fn tell(&self) {
+        let answers = std::mem::take(&mut self.lock().answers);
         answers.into_iter().for_each(|telling| telling());
-        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,9 +1,9 @@
 //! Sizes of mounted filesystems, asked on threads of their own because an answer may never come.
 //!
-//! A dead NFS server makes statfs(2) sleep unkillably. So each question has its own thread and a watchdog; a mount
-//! that did not answer is not asked again while the thread sleeps, at most [`WORKERS`] questions run at once, and
-//! with [`STUCK_MAX`] sleeping threads no further mount is asked at all. Threads and not the runtime's blocking
-//! pool, because that waits for them when the agent ends.
+//! A dead NFS server makes statfs(2) sleep unkillably. So questions have threads of their own, of which one answers all
+//! that do not sleep, and each has a watchdog; a mount that did not answer is not asked again while its thread sleeps, at
+//! most [`WORKERS`] questions run at once, and with [`STUCK_MAX`] sleeping threads no further mount is asked at all.
+//! Threads and not the runtime's blocking pool, because that waits for them when the agent ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +15,10 @@ use camino::Utf8Path;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde::Deserialize;
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::outstanding::Outstanding;
+use super::readers::{Readers, Unread};
 use super::{Files, HostError};
 
 /// Questions asked at once, as many as `node_exporter`'s.
@@ -26,6 +27,8 @@ const WORKERS: usize = 4;
 const STUCK_MAX: usize = 64;
 /// When a question is given up.
 const WATCHDOG: Duration = Duration::from_secs(5);
+/// The part of that after which another thread asks what waits behind a question.
+const PATIENCE_PART: u32 = 50;
 /// The recorded answers, below a root.
 const TABLE_PATH: &str = "muster/statfs.json";
 
@@ -72,6 +75,7 @@ pub(super) struct StatfsWorkers {
     answer: Arc<Answer>,
     watchdog: Duration,
     slots: Semaphore,
+    threads: Readers,
     outstanding: Outstanding,
 }
 
@@ -81,6 +85,7 @@ impl StatfsWorkers {
             answer,
             watchdog,
             slots: Semaphore::new(WORKERS),
+            threads: Readers::new("statfs", watchdog / PATIENCE_PART),
             outstanding: Outstanding::new(STUCK_MAX),
         }
     }
@@ -114,20 +119,15 @@ impl StatfsWorkers {
             .outstanding
             .enter(mount_point, Duration::ZERO)
             .ok_or(StatfsError::Stuck)?;
-        let (answer_tx, answer_rx) = oneshot::channel();
         let (answer, asked) = (Arc::clone(&self.answer), mount_point.to_owned());
-        std::thread::Builder::new()
-            .name("statfs".to_owned())
-            .spawn(move || {
-                let answered = answer(&asked);
-                drop(entered);
-                // Nobody waits any more once the watchdog has barked.
-                let _ = answer_tx.send(answered);
-            })
-            .map_err(|source| StatfsError::Refused { source })?;
-        match tokio::time::timeout(self.watchdog, answer_rx).await {
-            Err(_) | Ok(Err(_)) => Err(StatfsError::Stuck),
-            Ok(Ok(Err(source))) => Err(StatfsError::Refused { source }),
+        let asking = self.threads.run(move || {
+            let answered = answer(&asked);
+            drop(entered);
+            answered
+        });
+        match tokio::time::timeout(self.watchdog, asking).await {
+            Err(_) | Ok(Err(Unread::Panicked)) => Err(StatfsError::Stuck),
+            Ok(Err(Unread::NoThread(source)) | Ok(Err(source))) => Err(StatfsError::Refused { source }),
             Ok(Ok(Ok(None))) => Err(StatfsError::NotRecorded),
             Ok(Ok(Ok(Some(sizes)))) => Ok(sizes),
         }
@@ -219,7 +219,7 @@ mod tests {
             }
             Ok(Some(SIZES))
         };
-        let workers = StatfsWorkers::new(Arc::new(answer), Duration::from_millis(20));
+        let workers = StatfsWorkers::new(Arc::new(answer), Duration::from_millis(500));
         assert!(matches!(workers.ask("/hung").await, Err(StatfsError::Stuck)));
         assert!(matches!(workers.ask("/hung").await, Err(StatfsError::Stuck)));
         assert_eq!(asked.load(Ordering::SeqCst), 1);
