@@ -214,8 +214,14 @@ impl Outbox {
     /// Takes a report and gives it its number. Its epoch, number, previous epoch and gaps are set here, whatever
     /// they were. Where it does not fit, older reports are dropped for it.
     pub fn push(&self, report: Report) -> u64 {
-        let sequence = self.lock().push(self.epoch, report, false);
+        let (sequence, bytes) = {
+            let mut state = self.lock();
+            (state.push(self.epoch, report, false), state.held.bytes())
+        };
         self.changed.notify_one();
+        if kept::UNKEPT_BYTES_MAX <= bytes {
+            self.spool_needed.notify_one();
+        }
         sequence
     }
 

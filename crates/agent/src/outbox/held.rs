@@ -168,6 +168,13 @@ impl HeldReports {
         self.reports.iter().all(|held| held.is_kept)
     }
 
+    /// Whether the spool has nothing to do for any of these: all are in memory and on their way for the first time, and
+    /// nothing waits to be taken.
+    pub(super) fn is_calm(&self) -> bool {
+        let nothing_waits = self.released.is_empty() && self.acked.is_empty() && self.again == 0;
+        nothing_waits && self.reports.iter().all(|held| held.message.is_some())
+    }
+
     /// What the spool need not keep any more: acknowledged, and given up.
     pub(super) fn take_released(&mut self) -> (Vec<u64>, Vec<u64>) {
         (

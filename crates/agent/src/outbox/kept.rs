@@ -17,7 +17,7 @@ use crate::spool::{Past, Record};
 /// An unacknowledged report is written to disk after this long, even while connected.
 const KEEP_AFTER: Duration = Duration::from_secs(10);
 /// As much may be in memory only while connected.
-const UNKEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const UNKEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages that are on disk stay in memory below this.
 const CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Read ahead of being sent.
@@ -155,6 +155,7 @@ impl Outbox {
     /// Notes that there is no stream: everything is now to be kept on disk.
     pub fn disconnected(&self) {
         self.lock().is_connected = false;
+        self.spool_needed.notify_one();
     }
 
     /// Waits until the spool has something to do before its next round. For one waiter.
@@ -173,6 +174,23 @@ impl Outbox {
             Some(until) => state.held.to_keep(Some(until)),
             None => Vec::new(),
         }
+    }
+
+    /// How long the spool has nothing to do if nothing new happens; `None` if it has, or there is no stream.
+    #[must_use]
+    pub fn calm_for(&self) -> Option<Duration> {
+        let state = self.lock();
+        let held = &state.held;
+        let is_calm = state.is_connected
+            && state.past.is_empty()
+            && state.gaps.is_empty()
+            && state.is_refill_calm()
+            && held.is_calm()
+            && held.unkept_bytes() < UNKEPT_BYTES_MAX;
+        let age = held.oldest().map_or(Duration::ZERO, |made| made.elapsed());
+        KEEP_AFTER
+            .checked_sub(age)
+            .filter(|left| is_calm && !left.is_zero())
     }
 
     /// Notes that the spool has these reports of the running epoch, and lets memory go that they no longer need.

@@ -49,6 +49,11 @@ impl Refilling {
 }
 
 impl State {
+    /// Whether nothing is asked for, and few acknowledged reports wait.
+    pub(super) fn is_refill_calm(&self) -> bool {
+        self.refill.missing.is_empty() && self.held.acked_bytes() < ACKED_BYTES_MANY
+    }
+
     /// Looks for what the controller has lost of an earlier epoch.
     pub(super) fn look_for_missing_past(&mut self, epoch: u64, stored: &RangeSet) {
         let archived = self.refill.archived.iter().find(|known| known.epoch == epoch);

@@ -1,6 +1,7 @@
 //! Between outbox and spool: writes what must be on disk, reads what is to be sent, drops when there is no room.
 //!
-//! One round a second, and at once when the outbox needs something read. A disk that fails costs a counted problem
+//! One round a second, far fewer while the stream keeps up and there is nothing to do, and one at once when the outbox
+//! needs something. A disk that fails costs a counted problem
 //! and a pause; the outbox goes on in memory, within its bound. All file work is off the runtime's threads, so that
 //! a hanging disk never holds up the stream.
 
@@ -21,6 +22,10 @@ use crate::clocks::ClockReader;
 use crate::outbox::Outbox;
 
 const ROUND: Duration = Duration::from_secs(1);
+/// How often it is looked whether one is needed when none was, unless a report may have to be kept before.
+const REST: Duration = Duration::from_secs(5);
+/// Longest time without one.
+const REST_MAX: Duration = Duration::from_secs(15);
 /// Pause after the first failure; doubled with each further one.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -53,6 +58,9 @@ pub struct Keeper {
     /// Segments that may still be thinned in this round, and whether there is no round after it.
     thinnings_left: u32,
     is_last: bool,
+    /// When the last round was, and whether all that urgent reports need is there.
+    last: Option<Instant>,
+    is_prepared: bool,
 }
 
 impl Keeper {
@@ -69,6 +77,8 @@ impl Keeper {
             archiving: refill::Archiving::default(),
             thinnings_left: 0,
             is_last: false,
+            last: None,
+            is_prepared: false,
         };
         keeper.tell_archived();
         keeper
@@ -83,15 +93,22 @@ impl Keeper {
     /// Works until `shutdown`, then writes down all that is not acknowledged. Returns whether everything is on disk.
     pub async fn run(mut self, shutdown: CancellationToken) -> bool {
         let outbox = Arc::clone(&self.outbox);
-        let mut ticker = tokio::time::interval(ROUND);
-        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next = Instant::now();
         loop {
             let is_end = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => true,
                 () = outbox.spool_needed() => false,
-                _ = ticker.tick() => false,
+                () = tokio::time::sleep_until(next) => {
+                    // A round takes a thread that may block, which costs more than all else that an idle agent does.
+                    if let Some(rest) = self.may_rest() {
+                        next = Instant::now() + rest;
+                        continue;
+                    }
+                    false
+                }
             };
+            next = Instant::now() + ROUND;
             let round = tokio::task::spawn_blocking(move || {
                 if is_end {
                     self.last_round();
@@ -113,6 +130,16 @@ impl Keeper {
         }
     }
 
+    /// How long there is nothing to do that could not as well be done later; `None` if there is.
+    fn may_rest(&self) -> Option<Duration> {
+        let is_due = self.last.is_none_or(|last| REST_MAX <= last.elapsed());
+        let is_done = self.is_prepared && self.retry_at.is_none() && self.failed == 0;
+        let knows_store = self.outbox.store() == self.spool.archive_store();
+        let is_idle = !is_due && is_done && knows_store && !self.spool.is_refilling();
+        let calm = self.outbox.calm_for().filter(|_| is_idle)?;
+        Some(calm.min(REST))
+    }
+
     /// Writes down everything, and what it may have dropped for that.
     fn last_round(&mut self) {
         self.retry_at = None;
@@ -128,6 +155,7 @@ impl Keeper {
     pub fn round(&mut self, all: bool) {
         self.is_last = all;
         self.thinnings_left = if all { LAST_THINNINGS } else { 1 };
+        self.last = Some(Instant::now());
         self.release();
         self.refill();
         self.read();
@@ -180,6 +208,7 @@ impl Keeper {
     fn write_urgent(&mut self, all: bool) -> Result<(), SpoolError> {
         // Without it they are kept as soon as it can be had.
         let prepared = self.spool.prepare();
+        self.is_prepared = prepared.is_ok();
         for record in self
             .outbox
             .to_keep(all)

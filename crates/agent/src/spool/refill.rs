@@ -137,6 +137,12 @@ impl Spool {
         }
     }
 
+    /// Whether reports are still to be sent again.
+    #[must_use]
+    pub const fn is_refilling(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// The next reports to be sent again, at most `count_max`; `None` if there are none left.
     pub fn next_refill(&mut self, count_max: usize) -> Option<Refill> {
         let wanted = self.wanted.first()?;

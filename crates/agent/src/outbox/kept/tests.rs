@@ -211,3 +211,27 @@ async fn what_the_disk_dropped_is_a_counted_gap() {
     assert_eq!(outbox.held(), set(&[(3, 3)]));
     assert!(!outbox.is_kept(), "a gap that waits is only in memory");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_spool_has_nothing_to_do_only_beside_a_stream_that_keeps_up() {
+    let outbox = outbox(Vec::new());
+    assert_eq!(outbox.calm_for(), None, "there is no stream");
+    let store = StoreMark {
+        id: uuid::Uuid::from_u128(1),
+        epoch: 1,
+    };
+    outbox.welcome(&RangeSet::default(), store);
+    assert_eq!(outbox.calm_for(), Some(KEEP_AFTER));
+    let sequence = outbox.push(Report::empty(0, 0, clock()));
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert_eq!(outbox.calm_for(), Some(Duration::from_secs(6)));
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert_eq!(outbox.calm_for(), None, "it belongs on disk");
+    outbox.kept(&[sequence]);
+    outbox.ack(RUNNING, &set(&[(sequence, sequence)]));
+    assert_eq!(outbox.calm_for(), None, "it is to be let go of");
+    assert_eq!(outbox.take_released().len(), 1);
+    assert_eq!(outbox.calm_for(), Some(KEEP_AFTER));
+    outbox.disconnected();
+    assert_eq!(outbox.calm_for(), None);
+}

@@ -98,6 +98,42 @@ fn numbers(reports: &[Report]) -> BTreeSet<(u64, u64)> {
         .collect()
 }
 
+/// How long a report takes to be on disk that a stream takes and nobody acknowledges, where `then` happens meanwhile.
+async fn kept_after(then: impl FnOnce(&Outbox)) -> Duration {
+    let files = Memory::default();
+    let (keeper, outbox) = start(&files, 1, Options::default());
+    welcome(&outbox);
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn(keeper.run(stop.clone()));
+    // Long enough that it rests.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    outbox.push(report(1, 20));
+    assert!(outbox.next_unsent(ALL).is_some());
+    let pushed = Instant::now();
+    then(&outbox);
+    while !outbox.is_kept() {
+        assert!(pushed.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let after = pushed.elapsed();
+    stop.cancel();
+    assert!(keeper.await.unwrap());
+    after
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_acknowledged_is_on_disk_after_ten_seconds_though_the_keeper_rests() {
+    let after = kept_after(|_| ()).await;
+    let wanted = Duration::from_secs(10)..Duration::from_secs(12);
+    assert!(wanted.contains(&after), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_acknowledged_is_on_disk_at_once_when_the_stream_ends() {
+    let after = kept_after(Outbox::disconnected).await;
+    assert!(after < Duration::from_secs(2), "{after:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_made_without_a_controller_arrives_after_a_death_exactly_as_it_was() {
     let files = Memory::default();
