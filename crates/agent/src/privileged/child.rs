@@ -15,6 +15,7 @@ use camino::Utf8Path;
 use muster_base::{ErrorChain, log};
 use muster_model::RunOutcome;
 use thiserror::Error;
+use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::signal::unix::{SignalKind, signal};
@@ -95,7 +96,8 @@ async fn serve(confined: Confined) -> Result<(), ChildError> {
     .map(signal)
     .collect::<Result<Vec<_>, _>>()?;
     confined.socket.set_nonblocking(true)?;
-    let (mut reading, writing) = UnixStream::from_std(confined.socket)?.into_split();
+    let (reading, writing) = UnixStream::from_std(confined.socket)?.into_split();
+    let mut reading = BufReader::with_capacity(frame::READ_BYTES, reading);
     let first = tokio::time::timeout(SETUP_MAX, frame::read(&mut reading, TO_CHILD_BYTES_MAX));
     let Some(first) = first.await.map_err(|_| ChildError::NoSetup)?? else {
         return Ok(());

@@ -13,6 +13,10 @@ pub(super) const TO_CHILD_BYTES_MAX: usize = 1024 * 1024;
 /// Longest message from the child: the facts of one collection. Far above the largest there are: 100 drives with a
 /// document of 128 KiB each.
 pub(super) const FROM_CHILD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Messages up to this length are written together with theirs.
+const TOGETHER_BYTES_MAX: usize = 4096;
+/// What is read at once of short messages.
+pub(super) const READ_BYTES: usize = 4096;
 /// What is set aside before the bytes have come.
 const FIRST_BYTES: usize = 64 * 1024;
 
@@ -59,8 +63,14 @@ pub(super) async fn write(
     let Ok(length) = u32::try_from(message.len()) else {
         return Err(too_long);
     };
-    socket.write_all(&length.to_le_bytes()).await?;
-    socket.write_all(message).await?;
+    let length = length.to_le_bytes();
+    if message.len() <= TOGETHER_BYTES_MAX {
+        // The other side is woken once.
+        socket.write_all(&[&length, message].concat()).await?;
+    } else {
+        socket.write_all(&length).await?;
+        socket.write_all(message).await?;
+    }
     Ok(socket.flush().await?)
 }
 

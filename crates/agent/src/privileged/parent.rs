@@ -19,6 +19,7 @@ use muster_base::backoff::Backoff;
 use muster_base::shutdown::CancellationToken;
 use muster_model::{Facts, RunOutcome};
 use thiserror::Error;
+use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -368,7 +369,8 @@ async fn send(socket: &mut OwnedWriteHalf, message: &ToChild) -> Result<(), Stri
 }
 
 /// Reads answers until the socket ends or makes no sense.
-async fn read_answers(mut socket: OwnedReadHalf, answers_tx: mpsc::Sender<Result<Answer, String>>) {
+async fn read_answers(socket: OwnedReadHalf, answers_tx: mpsc::Sender<Result<Answer, String>>) {
+    let mut socket = BufReader::with_capacity(frame::READ_BYTES, socket);
     loop {
         let next = match frame::read(&mut socket, FROM_CHILD_BYTES_MAX).await {
             Ok(None) => return,
