@@ -3,7 +3,9 @@
 //! Whatever is cut, dropped or refused for a limit becomes a problem, so that nothing disappears unseen. A series
 //! or key that comes twice keeps its first value: two disks must never share a row.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 
 use muster_base::ErrorChain;
 use muster_catalogue::{Family, Metric};
@@ -17,7 +19,9 @@ use sha2::{Digest as _, Sha256};
 pub struct Draft {
     collector: &'static str,
     facts: Facts,
-    series: HashSet<(String, Labels)>,
+    /// Samples by the hash of name and labels; of those with one hash the first.
+    series: HashMap<u64, usize>,
+    hasher: RandomState,
     keys: HashSet<ResourceKey>,
     links: HashSet<Link>,
     problems_left_out: usize,
@@ -30,7 +34,8 @@ impl Draft {
         Self {
             collector,
             facts: Facts::default(),
-            series: HashSet::new(),
+            series: HashMap::new(),
+            hasher: RandomState::new(),
             keys: HashSet::new(),
             links: HashSet::new(),
             problems_left_out: 0,
@@ -81,13 +86,28 @@ impl Draft {
 
     /// Adds a sample whose name and labels are not ours.
     pub fn push(&mut self, sample: Sample) {
-        if self.series.insert((sample.name.clone(), sample.labels.clone())) {
-            self.facts.samples.push(sample);
-        } else {
+        if self.is_there(&sample) {
             self.problem(format!(
                 "{} comes twice with the same labels: the first is kept",
                 sample.name
             ));
+        } else {
+            self.facts.samples.push(sample);
+        }
+    }
+
+    /// Whether there is a sample of this series, and if not, notes that it comes next.
+    fn is_there(&mut self, sample: &Sample) -> bool {
+        let samples = &self.facts.samples;
+        let is_same = |other: &Sample| other.name == sample.name && other.labels == sample.labels;
+        let hash = self.hasher.hash_one((&sample.name, &sample.labels));
+        match self.series.entry(hash) {
+            Entry::Vacant(entry) => {
+                entry.insert(samples.len());
+                false
+            }
+            // Another series with the same hash happens once in some billions of billions.
+            Entry::Occupied(entry) => is_same(&samples[*entry.get()]) || samples.iter().any(is_same),
         }
     }
 

@@ -34,11 +34,34 @@ struct Os {
     ground: Option<Ground>,
 }
 
-/// Where the server's system runs; it does not change while the agent runs.
+/// What the server's system runs on; it does not change while the agent runs.
 #[derive(Debug, Clone, Default)]
 struct Ground {
     container: Option<String>,
     groups: Groups,
+    kernel_name: Option<String>,
+    kernel_release: Option<String>,
+    kernel_version: Option<String>,
+    architecture: Option<String>,
+    boot_id: Option<String>,
+    vendor: Option<String>,
+    product: Option<String>,
+}
+
+impl Ground {
+    fn read(files: &Files) -> Self {
+        Self {
+            container: container_word(files),
+            groups: Groups::find(files),
+            kernel_name: files.word("/proc/sys/kernel/ostype"),
+            kernel_release: files.word("/proc/sys/kernel/osrelease"),
+            kernel_version: files.word("/proc/sys/kernel/version"),
+            architecture: files.word("/proc/sys/kernel/arch"),
+            boot_id: files.word("/proc/sys/kernel/random/boot_id"),
+            vendor: files.word("/sys/class/dmi/id/sys_vendor"),
+            product: files.word("/sys/class/dmi/id/product_name"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,21 +135,18 @@ struct Found {
 }
 
 fn read(files: &Files, ground: Option<Ground>) -> Result<(Found, Ground), HostError> {
-    let ground = ground.unwrap_or_else(|| Ground {
-        container: container_word(files),
-        groups: Groups::find(files),
-    });
+    let ground = ground.unwrap_or_else(|| Ground::read(files));
     let mut found = Found {
         container: ground.container.clone(),
         hostname: files.word("/proc/sys/kernel/hostname"),
         domain_name: files.word("/proc/sys/kernel/domainname"),
-        kernel_name: files.word("/proc/sys/kernel/ostype"),
-        kernel_release: files.word("/proc/sys/kernel/osrelease"),
-        kernel_version: files.word("/proc/sys/kernel/version"),
-        architecture: files.word("/proc/sys/kernel/arch"),
-        boot_id: files.word("/proc/sys/kernel/random/boot_id"),
-        vendor: files.word("/sys/class/dmi/id/sys_vendor"),
-        product: files.word("/sys/class/dmi/id/product_name"),
+        kernel_name: ground.kernel_name.clone(),
+        kernel_release: ground.kernel_release.clone(),
+        kernel_version: ground.kernel_version.clone(),
+        architecture: ground.architecture.clone(),
+        boot_id: ground.boot_id.clone(),
+        vendor: ground.vendor.clone(),
+        product: ground.product.clone(),
         ..Found::default()
     };
     if let Some(text) = files.text("/proc/stat")? {
@@ -138,7 +158,7 @@ fn read(files: &Files, ground: Option<Ground>) -> Result<(Found, Ground), HostEr
     }
     if let Some(text) = files.text("/proc/meminfo")? {
         let memory = meminfo::parse(&text).value;
-        let share = Share::of(found.cpu_count, &memory, &ground.groups.read(files));
+        let share = Share::of(found.cpu_count, &memory, &ground.groups.read_allowed(files));
         // Part of a CPU takes a CPU to run on.
         found.cpu_count = share.cpus.map(|cpus| cpus.ceil() as u64);
         found.memory_bytes = share.memory_bytes;

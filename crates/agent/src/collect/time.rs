@@ -16,27 +16,40 @@ use crate::host::{Files, Host};
 const DEVICES_MAX: usize = 8;
 
 /// The time collector.
-pub const DESCRIPTOR: Descriptor = every_minute("time", "time zone and clock sources", |_| Box::new(Time));
+pub const DESCRIPTOR: Descriptor =
+    every_minute("time", "time zone and clock sources", |_| Box::<Time>::default());
 
-struct Time;
+#[derive(Default)]
+struct Time {
+    known: Option<Known>,
+}
+
+/// What `/etc/localtime` said, and what that means.
+struct Known {
+    bytes: Vec<u8>,
+    zone: TimeZone,
+}
 
 #[async_trait]
 impl Collector for Time {
     async fn collect(&mut self, host: &Host) -> Result<Outcome, CollectError> {
-        let now_ms = host.now_ms();
-        let draft = host
-            .blocking(DESCRIPTOR.name, move |files| read(files, now_ms))
-            .await?;
+        let (now_ms, mut known) = (host.now_ms(), self.known.take());
+        let reading = host.blocking(DESCRIPTOR.name, move |files| {
+            let draft = read(files, now_ms, &mut known);
+            (draft, known)
+        });
+        let (draft, known) = reading.await?;
+        self.known = known;
         Ok(outcome(draft, "nothing tells of the clock"))
     }
 }
 
-fn read(files: &Files, now_ms: i64) -> Draft {
+fn read(files: &Files, now_ms: i64, known: &mut Option<Known>) -> Draft {
     let mut reading = Reading {
         files,
         draft: Draft::new(DESCRIPTOR.name),
     };
-    zone(&mut reading, now_ms);
+    zone(&mut reading, now_ms, known);
     let root = "/sys/devices/system/clocksource";
     for (number, name) in reading.numbered(root, "clocksource", DEVICES_MAX) {
         let device = number.to_string();
@@ -54,18 +67,19 @@ fn read(files: &Files, now_ms: i64) -> Draft {
     reading.draft
 }
 
-/// The zone of localtime(5): what `/etc/localtime` says, and without it UTC.
-fn zone(reading: &mut Reading<'_>, now_ms: i64) {
-    let zone = match reading.files.bytes("/etc/localtime") {
-        Ok(Some(bytes)) => match TimeZone::tzif("localtime", &bytes) {
-            Ok(zone) => zone,
+/// The zone of localtime(5): what `/etc/localtime` says, and without it UTC. What it said before is not parsed again.
+fn zone(reading: &mut Reading<'_>, now_ms: i64, known: &mut Option<Known>) {
+    let zone = match (reading.files.bytes("/etc/localtime"), known.as_ref()) {
+        (Ok(Some(bytes)), Some(known)) if known.bytes == bytes => known.zone.clone(),
+        (Ok(Some(bytes)), _) => match TimeZone::tzif("localtime", &bytes) {
+            Ok(zone) => known.insert(Known { bytes, zone }).zone.clone(),
             Err(error) => {
                 reading.draft.error("/etc/localtime", &error);
                 return;
             }
         },
-        Ok(None) => TimeZone::UTC,
-        Err(error) => {
+        (Ok(None), _) => TimeZone::UTC,
+        (Err(error), _) => {
             reading.draft.error("the time zone", &error);
             return;
         }

@@ -212,7 +212,7 @@ impl Shared {
         let (fingerprint, inventory) = match read.await?? {
             Some(found) => found,
             None => match read_recorded(host).await {
-                Some(inventory) => (Fingerprint::new(), Arc::new(inventory)),
+                Some(inventory) => (Fingerprint::default(), Arc::new(inventory)),
                 None => return Ok(None),
             },
         };

@@ -396,24 +396,45 @@ fn bus_path(target: &str, name: &str) -> String {
 }
 
 /// What tells whether the set of devices, or which device has which name, has changed.
-pub(super) type Fingerprint = BTreeMap<String, (Option<String>, Option<String>, usize, Vec<String>)>;
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    devices: BTreeMap<String, Look>,
+    /// The kernel's list of all that has a size, partitions included (proc(5)).
+    partitions: Option<String>,
+}
 
-/// Reads just enough to see a change: names, places, the kernel's serial number of each appearance of a disk (since
-/// Linux 5.15), how many entries its folder has, and what it lies on.
+/// What is looked at of one device.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    target: Option<String>,
+    /// The kernel's serial number of each appearance of a disk, since Linux 5.15.
+    appearance: Option<String>,
+    slaves: Vec<String>,
+    /// How many entries its folder has, where nothing lists partitions.
+    entries: Option<usize>,
+}
+
+/// Reads just enough to see a change: names, places, appearances, partitions and what lies on what.
 pub(super) fn fingerprint(files: &Files, names: &[String]) -> Fingerprint {
+    let partitions = files.text("/proc/partitions").ok().flatten();
     let of = |name: &String| {
         let base = format!("/sys/block/{name}");
-        let target = files.link(&base).map(camino::Utf8PathBuf::into_string);
-        let appearance = files.word(&format!("{base}/diskseq"));
         let is_layer = matches!(Class::of(name), Class::DeviceMapper | Class::Md | Class::Other);
-        let slaves = match is_layer {
-            true => files.names(&format!("{base}/slaves")),
-            false => Vec::new(),
+        let look = Look {
+            target: files.link(&base).map(camino::Utf8PathBuf::into_string),
+            appearance: files.word(&format!("{base}/diskseq")),
+            slaves: match is_layer {
+                true => files.names(&format!("{base}/slaves")),
+                false => Vec::new(),
+            },
+            entries: partitions.is_none().then(|| files.names(&base).len()),
         };
-        let count = files.names(&base).len();
-        (name.clone(), (target, appearance, count, slaves))
+        (name.clone(), look)
     };
-    names.iter().map(of).collect()
+    Fingerprint {
+        devices: names.iter().map(of).collect(),
+        partitions,
+    }
 }
 
 #[cfg(test)]

@@ -62,8 +62,18 @@ impl Groups {
 
     /// Reads all of them.
     pub(crate) fn read(&self, files: &Files) -> Limits {
-        let mut limits = Limits::default();
-        self.memory(files, &mut limits);
+        let mut limits = self.read_allowed(files);
+        self.memory_use(files, &mut limits);
+        self.time(files, &mut limits);
+        limits
+    }
+
+    /// Reads what they allow of memory and processors, and not what is used of it.
+    pub(crate) fn read_allowed(&self, files: &Files) -> Limits {
+        let mut limits = Limits {
+            memory_bytes: self.memory_limit(files).map(|(limit, _)| limit),
+            ..Limits::default()
+        };
         limits.cpu_limit = self
             .cpu
             .folders
@@ -75,46 +85,41 @@ impl Groups {
                 .iter()
                 .find_map(|name| cgroup::parse_cpu_count(&files.word(&format!("{folder}/{name}"))?))
         });
-        self.time(files, &mut limits);
         limits
     }
 
-    fn memory(&self, files: &Files, limits: &mut Limits) {
-        let names = if self.memory.is_second {
-            [
-                "memory.max",
-                "memory.current",
-                "memory.swap.max",
-                "memory.swap.current",
-            ]
-        } else {
-            [
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-                "memory.memsw.limit_in_bytes",
-                "memory.memsw.usage_in_bytes",
-            ]
-        };
-        let number = |folder: &str, name: &str| {
-            cgroup::parse_limit(&files.word(&format!("{folder}/{name}"))?).filter(|size| !is_unlimited(*size))
+    /// The smallest limit of memory, and where it is set.
+    fn memory_limit(&self, files: &Files) -> Option<(u64, &str)> {
+        let name = match self.memory.is_second {
+            true => "memory.max",
+            false => "memory.limit_in_bytes",
         };
         let limited = self
             .memory
             .folders
             .iter()
-            .filter_map(|folder| Some((number(folder, names[0])?, folder)))
-            .min_by_key(|(limit, _)| *limit);
-        let Some(folder) = limited
-            .map(|(_, folder)| folder.as_str())
-            .or(self.memory.top_of_server())
-        else {
+            .filter_map(|folder| Some((size(files, folder, name)?, folder.as_str())));
+        limited.min_by_key(|(limit, _)| *limit)
+    }
+
+    fn memory_use(&self, files: &Files, limits: &mut Limits) {
+        let names = if self.memory.is_second {
+            ["memory.current", "memory.swap.max", "memory.swap.current"]
+        } else {
+            [
+                "memory.usage_in_bytes",
+                "memory.memsw.limit_in_bytes",
+                "memory.memsw.usage_in_bytes",
+            ]
+        };
+        let limited = self.memory_limit(files).map(|(_, folder)| folder);
+        let Some(folder) = limited.or(self.memory.top_of_server()) else {
             return;
         };
-        limits.memory_bytes = limited.map(|(limit, _)| limit);
-        let usage = number(folder, names[1]);
+        let usage = size(files, folder, names[0]);
         let inactive = inactive_file_bytes(files, folder, self.memory.is_second).unwrap_or(0);
         limits.memory_used_bytes = usage.map(|usage| usage.saturating_sub(inactive));
-        let (swap, swap_used) = (number(folder, names[2]), number(folder, names[3]));
+        let (swap, swap_used) = (size(files, folder, names[1]), size(files, folder, names[2]));
         if self.memory.is_second {
             (limits.swap_bytes, limits.swap_used_bytes) = (swap, swap_used);
         } else {
@@ -207,6 +212,12 @@ impl Hierarchy {
         };
         self.folders.get(index).map(String::as_str)
     }
+}
+
+/// The bytes in a file; none where that is no limit.
+fn size(files: &Files, folder: &str, name: &str) -> Option<u64> {
+    let word = files.word(&format!("{folder}/{name}"))?;
+    cgroup::parse_limit(&word).filter(|size| !is_unlimited(*size))
 }
 
 fn cpu_limit(files: &Files, folder: &str, is_second: bool) -> Option<f64> {
