@@ -5,6 +5,7 @@
 
 pub(crate) mod context;
 mod error;
+mod events;
 pub(crate) mod login;
 mod options;
 pub(crate) mod pin;
@@ -23,6 +24,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 pub(crate) use error::{ClientError, Refusal};
+pub(crate) use events::Events;
 pub(crate) use options::Common;
 use url::BaseUrl;
 
@@ -33,7 +35,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Most bytes of an answer; a million points as JSON have less.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// How many items a part of a list has.
-const PAGE: &str = "1000";
+const PAGE_MAX: usize = 1_000;
 /// Most parts of a list that are fetched.
 const PAGES_MAX: usize = 1_000;
 
@@ -96,7 +98,7 @@ impl Client {
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
             let mut query = query.to_vec();
-            query.push(("limit", PAGE.to_owned()));
+            query.push(("limit", PAGE_MAX.to_string()));
             query.extend(cursor.map(|cursor| ("cursor", cursor)));
             let mut page = self.get(path, &query).await?;
             match page.get_mut("items").map(Value::take) {
@@ -115,6 +117,80 @@ impl Client {
         Err(ClientError::Unclear {
             path: path.to_owned(),
         })
+    }
+
+    /// The first items of a list, at most `most`, and how many there are.
+    pub(crate) async fn first(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        most: usize,
+    ) -> Result<(Vec<Value>, usize), ClientError> {
+        let mut items: Vec<Value> = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            let limit = (most - items.len()).min(PAGE_MAX);
+            query.push(("limit", limit.to_string()));
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let mut page = self.get(path, &query).await?;
+            let total = page["total"]
+                .as_u64()
+                .and_then(|total| usize::try_from(total).ok());
+            let part = page.get_mut("items").map(Value::take);
+            let (Some(total), Some(Value::Array(part))) = (total, part) else {
+                return Err(ClientError::Unclear {
+                    path: path.to_owned(),
+                });
+            };
+            items.extend(part);
+            cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if most <= items.len() || cursor.is_none() {
+                let total = total.max(items.len());
+                return Ok((items, total));
+            }
+        }
+    }
+
+    /// Every item of a list that has no parts.
+    pub(crate) async fn whole(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Vec<Value>, ClientError> {
+        let mut page = self.get(path, query).await?;
+        match page.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => Ok(items),
+            _ => Err(ClientError::Unclear {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// Reads a text as it is.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let (_, bytes) = self.send(Method::GET, path, &[], Sent::Nothing).await?;
+        String::from_utf8(bytes.into()).map_err(|_| ClientError::Unclear {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Hands over YAML.
+    pub(crate) async fn post_yaml(&self, path: &str, text: String) -> Result<Value, ClientError> {
+        let (_, bytes) = self.send(Method::POST, path, &[], Sent::Yaml(text)).await?;
+        parsed(path, &bytes)
+    }
+
+    /// Does something to all that a query takes.
+    pub(crate) async fn post_to(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: &Value,
+    ) -> Result<Value, ClientError> {
+        self.ask(Method::POST, path, query, Some(body))
+            .await
+            .map(|(_, body)| body)
     }
 
     /// Makes or does something; also answers the status, which says whether it is done or under way.
@@ -146,56 +222,98 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), ClientError> {
-        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Unreachable {
-            url: self.base.to_string(),
-            source,
-        };
-        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base), query)
-            .map_err(|_| ClientError::Usage(format!("{path} is no address")))?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url.as_str().trim_end_matches('?'))
-            .header(USER_AGENT, concat!("muster/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json");
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let body = body.map(Value::to_string).unwrap_or_default();
-        // A token with odd characters is the one thing here that cannot be sent.
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| ClientError::Usage("what was given as a token is none".to_owned()))?;
+        let sent = body.map_or(Sent::Nothing, |body| Sent::Json(body.to_string()));
+        let (status, bytes) = self.send(method, path, query, sent).await?;
+        Ok((status, parsed(path, &bytes)?))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        sent: Sent,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = self.request(method, path, query, sent, "application/json")?;
         let asked = async {
             let answer = self
                 .http
                 .request(request)
                 .await
-                .map_err(|error| unreachable(error.into()))?;
+                .map_err(|error| self.unreachable(error))?;
             let status = answer.status();
             match Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await {
                 Ok(body) => Ok((status, body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => Err(ClientError::TooLong {
                     path: path.to_owned(),
                 }),
-                Err(error) => Err(unreachable(error)),
+                Err(error) => Err(self.unreachable(error)),
             }
         };
         let (status, bytes) = tokio::time::timeout(ANSWER_MAX, asked)
             .await
-            .map_err(|elapsed| unreachable(elapsed.into()))??;
+            .map_err(|elapsed| self.unreachable(elapsed))??;
         if !status.is_success() {
             return Err(ClientError::Refused(Refusal::of(status, &bytes)));
         }
-        if bytes.is_empty() {
-            return Ok((status, Value::Null));
-        }
-        let body = serde_json::from_slice(&bytes);
-        let body = body.map_err(|_| ClientError::Unclear {
-            path: path.to_owned(),
-        })?;
-        Ok((status, body))
+        Ok((status, bytes))
     }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        sent: Sent,
+        accepted: &'static str,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base), query)
+            .map_err(|_| ClientError::Usage(format!("{path} is no address")))?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.as_str().trim_end_matches('?'))
+            .header(USER_AGENT, concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, accepted);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let body = match sent {
+            Sent::Nothing => String::new(),
+            Sent::Json(text) => {
+                request = request.header(CONTENT_TYPE, "application/json");
+                text
+            }
+            Sent::Yaml(text) => {
+                request = request.header(CONTENT_TYPE, "application/yaml");
+                text
+            }
+        };
+        // A token with odd characters is the one thing here that cannot be sent.
+        request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| ClientError::Usage("what was given as a token is none".to_owned()))
+    }
+
+    fn unreachable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+        ClientError::Unreachable {
+            url: self.base.to_string(),
+            source: source.into(),
+        }
+    }
+}
+
+/// What goes with a request.
+enum Sent {
+    Nothing,
+    Json(String),
+    Yaml(String),
+}
+
+fn parsed(path: &str, bytes: &[u8]) -> Result<Value, ClientError> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(bytes).map_err(|_| ClientError::Unclear {
+        path: path.to_owned(),
+    })
 }

@@ -1,13 +1,12 @@
 //! `muster channels`: where news of alerts go, and what became of them.
 
-use std::io::Read as _;
-
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::confirm::confirm;
+use super::file;
 use crate::client::{Client, ClientError, Common};
 use crate::render::{Column, say, word};
 
@@ -103,8 +102,8 @@ impl Channels {
                 return output.list(&client.list(PATH, &[]).await?, &columns);
             }
             Command::Show { channel } => find(&client, &channel).await?,
-            Command::Add { file } => client.post(PATH, &read(&file)?).await?.1,
-            Command::Change { channel, file } => change(&client, &channel, &read(&file)?).await?,
+            Command::Add { file } => client.post(PATH, &file::object(&file)?).await?.1,
+            Command::Change { channel, file } => change(&client, &channel, &file::object(&file)?).await?,
             Command::Enable { channel } => change(&client, &channel, &json!({"enabled": true})).await?,
             Command::Disable { channel } => change(&client, &channel, &json!({"enabled": false})).await?,
             Command::Test { channel } => {
@@ -187,18 +186,4 @@ fn path(channel: &Value) -> String {
 async fn change(client: &Client, channel: &str, body: &Value) -> Result<Value, ClientError> {
     let path = path(&find(client, channel).await?);
     client.change(Method::PATCH, &path, body).await
-}
-
-/// An object in YAML, of which JSON is a part.
-fn read(file: &Utf8PathBuf) -> Result<Value, ClientError> {
-    let mut text = String::new();
-    let read = if file == "-" {
-        std::io::stdin().read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(file).map(|read| text = read)
-    };
-    read.map_err(|error| ClientError::Usage(format!("read {file}: {error}")))?;
-    let parsed: Map<String, Value> = serde_norway::from_str(&text)
-        .map_err(|error| ClientError::Usage(format!("{file} is no object in YAML or JSON: {error}")))?;
-    Ok(Value::Object(parsed))
 }
