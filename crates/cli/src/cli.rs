@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Rules(command::Rules),
     Silences(command::Silences),
     Channels(command::Channels),
+    Tasks(command::Tasks),
     Tokens(command::Tokens),
     Users(command::Users),
     Query(command::Query),

@@ -55,6 +55,7 @@ async fn run_client(command: Command) -> Result<(), client::ClientError> {
         Command::Rules(command) => command.run().await,
         Command::Silences(command) => command.run().await,
         Command::Channels(command) => command.run().await,
+        Command::Tasks(command) => command.run().await,
         Command::Users(command) => command.run().await,
         Command::Query(command) => command.run().await,
         Command::Top(command) => command.run().await,
