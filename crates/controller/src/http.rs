@@ -326,7 +326,51 @@ fn pages(routes: Routes) -> Routes {
             page::resource,
         )
         .page(Access::Page(Role::Viewer), Method::GET, "/api/docs", page::docs);
-    accounts(routes)
+    accounts(alert_pages(routes))
+}
+
+/// The pages of alerts, and what their forms post to.
+fn alert_pages(routes: Routes) -> Routes {
+    use page::{alerts, channels, rules, silences};
+    let look = Access::Page(Role::Viewer);
+    let act = Access::Page(Role::Operator);
+    let administer = Access::Page(Role::Admin);
+    let below = |path: &str, rest: &str| format!("{path}{rest}");
+    let alert = |deed: &str| format!("{}/{{id}}/{deed}", alerts::PATH);
+    routes
+        .page(look, Method::GET, alerts::PATH, alerts::show)
+        .page(look, Method::GET, &below(alerts::PATH, "/{id}"), alerts::show_one)
+        .form(
+            act,
+            "alert.acknowledge",
+            &alert("acknowledge"),
+            alerts::acknowledge,
+        )
+        .form(act, "alert.resolve", &alert("resolve"), alerts::resolve)
+        .form(act, "alert.snooze", &alert("snooze"), alerts::snooze)
+        .page(look, Method::GET, rules::PATH, rules::show)
+        .page(look, Method::GET, &below(rules::PATH, "/{id}"), rules::show_one)
+        .form(
+            administer,
+            "alert_rule.change",
+            &below(rules::PATH, "/{id}/{way}"),
+            rules::set,
+        )
+        .page(look, Method::GET, silences::PATH, silences::show)
+        .form(act, "silence.create", silences::PATH, silences::add)
+        .form(
+            act,
+            "silence.delete",
+            &below(silences::PATH, "/{id}/end"),
+            silences::end,
+        )
+        .page(look, Method::GET, channels::PATH, channels::show)
+        .form(
+            act,
+            "channel.test",
+            &below(channels::PATH, "/{id}/test"),
+            channels::test,
+        )
 }
 
 /// The page of accounts and tokens, and what its forms post to.

@@ -4,8 +4,10 @@
 //! text by itself; nothing here writes HTML as a string.
 
 pub(super) mod accounts;
+pub(super) mod alerts;
 mod attention;
 mod attributes;
+pub(super) mod channels;
 mod chart;
 mod device;
 mod docs;
@@ -17,7 +19,9 @@ mod login;
 mod map;
 mod pools;
 mod resource;
+pub(super) mod rules;
 mod server;
+pub(super) mod silences;
 mod smart;
 mod vitals;
 
@@ -34,6 +38,7 @@ use super::error::{Code, Problem};
 use super::extract::{Path, Query};
 use super::serve::Peer;
 use super::{auth, resources, servers, topology};
+use crate::app::auth::Role;
 pub(super) use docs::docs;
 pub(super) use login::problem;
 
@@ -119,7 +124,12 @@ pub(super) async fn fleet(
     Query(query): Query<FleetQuery>,
 ) -> Result<Markup, Problem> {
     let view = load::fleet(&state, query.cursor).await?;
-    Ok(layout::page("Servers", &caller.principal, &fleet::draw(&view)))
+    let may_act = caller.principal.may(Role::Operator);
+    Ok(layout::page(
+        "Servers",
+        &caller.principal,
+        &fleet::draw(&view, may_act),
+    ))
 }
 
 /// One server.
@@ -132,7 +142,7 @@ pub(super) async fn server(
     Ok(layout::page(
         &view.server.hostname,
         &caller.principal,
-        &server::draw(&view),
+        &server::draw(&view, caller.principal.may(Role::Operator)),
     ))
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP side as a client sees it, in process: a router over a real app in a temporary folder.
 
+mod alert_pages;
 mod alerts;
 mod api;
 mod bounds;

@@ -2,10 +2,15 @@
 
 use maud::{Markup, html};
 
+use super::format;
+
 /// Width of the drawing's own coordinates; the browser stretches it.
 const WIDTH: f64 = 600.0;
 /// Height of the drawing's own coordinates.
 const HEIGHT: f64 = 100.0;
+
+/// Where the lines of a grid are.
+const GRID: [f64; 4] = [0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0];
 
 /// Least time that a chart shows.
 const LEAST_MS: i64 = 300_000;
@@ -30,15 +35,30 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// A small chart without scales, as tall as a line of text or two.
     pub(super) fn sparkline(&self, title: &str) -> Markup {
-        self.draw(title, "chart", &[])
+        self.draw(title, "chart", &[], &html! {})
     }
 
     /// A chart with a grid of four lines; the caller writes the scales beside it.
     pub(super) fn chart(&self, title: &str) -> Markup {
-        self.draw(title, "chart tall", &[0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0])
+        self.draw(title, "chart tall", &GRID, &html! {})
     }
 
-    fn draw(&self, title: &str, class: &str, grid: &[f64]) -> Markup {
+    /// The same with the bounds that the values are judged by, and where something began.
+    pub(super) fn judged(&self, title: &str, bounds: &[f64], since_ms: Option<i64>) -> Markup {
+        let marks = html! {
+            @for bound in bounds.iter().filter(|bound| (self.low..=self.high).contains(*bound)) {
+                @let y = number(self.y(*bound));
+                line class="bound" x1="0" x2="600" y1=(y) y2=(y) {}
+            }
+            @if let Some(since_ms) = since_ms.filter(|since_ms| (self.start_ms..=self.end_ms).contains(since_ms)) {
+                @let x = number(self.x(since_ms));
+                line class="since" x1=(x) x2=(x) y1="0" y2="100" {}
+            }
+        };
+        self.draw(title, "chart tall", &GRID, &marks)
+    }
+
+    fn draw(&self, title: &str, class: &str, grid: &[f64], marks: &Markup) -> Markup {
         let runs = self.runs();
         html! {
             svg class=(class) viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label=(title) {
@@ -47,6 +67,7 @@ impl Line<'_> {
                     @let y = number(share * HEIGHT);
                     line class="grid" x1="0" x2="600" y1=(y) y2=(y) {}
                 }
+                (marks)
                 @for run in &runs {
                     @if let (Some(first), Some(last)) = (run.first(), run.last()) {
                         @let joined = join(run);
@@ -116,6 +137,35 @@ fn join(run: &[(f64, f64)]) -> String {
 
 fn number(value: f64) -> String {
     format!("{value:.1}")
+}
+
+/// Bars for days, each of three parts from below: bad, warned, and the rest. `most` is how high the frame is.
+pub(super) fn bars(title: &str, days: &[(i64, [u64; 3])], most: u64) -> Markup {
+    const CLASSES: [&str; 3] = ["bad", "warn", "dim"];
+    #[expect(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
+    let share = |count: u64| count as f64 / most.max(1) as f64 * HEIGHT;
+    #[expect(clippy::cast_precision_loss, reason = "a number of days")]
+    let width = WIDTH / days.len().max(1) as f64;
+    html! {
+        svg class="chart bars" viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label=(title) {
+            line class="grid" x1="0" x2="600" y1="0" y2="0" {}
+            line class="grid" x1="0" x2="600" y1="100" y2="100" {}
+            @for (place, (day_ms, counts)) in (0_u32..).zip(days) {
+                g {
+                    title {
+                        (format::day(*day_ms)) ": " (counts[0]) " critical, " (counts[1]) " warning, " (counts[2]) " info"
+                    }
+                    @for (part, class) in CLASSES.iter().enumerate() {
+                        @let below: u64 = counts[..part].iter().sum();
+                        @if 0 < counts[part] {
+                            rect class=(class) x=(number(f64::from(place) * width + width * 0.15)) width=(number(width * 0.7))
+                                y=(number(HEIGHT - share(below + counts[part]))) height=(number(share(counts[part]))) {}
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A bar that is filled to `share` (0 to 1) and coloured by how full it is.
@@ -191,6 +241,31 @@ mod tests {
     fn titles_are_escaped_and_no_style_is_inline() {
         let drawn = line(&[(1, 1.0)]).chart("<b>\"x\"").into_string();
         assert!(!drawn.contains("<b>") && !drawn.contains("style="), "{drawn}");
+    }
+
+    #[test]
+    fn bars_of_a_day_stand_upon_each_other_and_fill_the_frame_at_most() {
+        let drawn = bars("x", &[(0, [1, 1, 2]), (86_400_000, [0, 0, 0])], 4).into_string();
+        for part in [
+            "class=\"bad\" x=\"45.0\" width=\"210.0\" y=\"75.0\" height=\"25.0\"",
+            "class=\"warn\" x=\"45.0\" width=\"210.0\" y=\"50.0\" height=\"25.0\"",
+            "class=\"dim\" x=\"45.0\" width=\"210.0\" y=\"0.0\" height=\"50.0\"",
+            "1970-01-02: 0 critical",
+        ] {
+            assert!(drawn.contains(part), "{part} in {drawn}");
+        }
+        assert_eq!(drawn.matches("<rect").count(), 3);
+        assert!(!bars("x", &[], 0).into_string().contains("NaN"));
+    }
+
+    #[test]
+    fn bounds_outside_the_frame_are_not_drawn_at_its_edge() {
+        let points = [(0, 1.0)];
+        let frame = line(&points);
+        let drawn = frame.judged("x", &[5.0, 50.0], Some(50)).into_string();
+        assert_eq!(drawn.matches("class=\"bound\"").count(), 1);
+        assert!(drawn.contains("class=\"since\" x1=\"300.0\""), "{drawn}");
+        assert!(!frame.judged("x", &[], Some(500)).into_string().contains("since"));
     }
 
     #[test]

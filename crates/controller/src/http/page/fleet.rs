@@ -5,17 +5,18 @@ use muster_model::{Health, ResourceKind};
 
 use super::chart::meter;
 use super::load::{FleetRow, FleetView};
-use super::{attention, format, layout};
+use super::{alerts, attention, format, layout};
 use crate::app::collectors::HealthCounts;
 
-/// Draws the fleet.
-pub(super) fn draw(view: &FleetView) -> Markup {
+/// Draws the fleet; with buttons if whoever looks may press them.
+pub(super) fn draw(view: &FleetView, may_act: bool) -> Markup {
     html! {
         div class="head" { h1 { "Servers" } }
         @if view.rows.is_empty() {
             (welcome())
         } @else {
             (tiles(view))
+            (alerts::section(&view.alerts, view.now_ms, may_act.then_some("/")))
             (attention::draw(&view.attention))
             section class="card" {
                 div class="scroll" {

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 use muster_model::Health;
 
-use super::accounts;
+use super::{accounts, alerts};
 use crate::app::auth::{Principal, Role};
 use crate::app::status::ServerStatus;
 
@@ -48,6 +48,7 @@ fn body(user: &Principal, content: &Markup, note: &str) -> Markup {
         div class="bar-top" {
             div {
                 (brand())
+                a href=(alerts::PATH) { "Alerts" }
                 span class="who" { (user.username) }
                 @if user.may(Role::Admin) { a href=(accounts::PATH) { "Accounts" } }
                 form method="post" action="/logout" { button type="submit" { "Log out" } }

@@ -8,6 +8,7 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attribute, Health, ResourceKind};
 use muster_samples::{Matcher, NAME_LABEL};
 
+use super::alerts::{self, OpenAlerts};
 use super::attention::{self, Attention};
 use super::vitals::{self, Vitals};
 use crate::app::collectors::{CollectionErrorView, CollectorView, GapView, HealthCounts};
@@ -41,6 +42,8 @@ pub(super) struct FleetView {
     pub(super) next: Option<String>,
     /// How many disks and pools of all are how well.
     pub(super) counts: HealthCounts,
+    /// What is open.
+    pub(super) alerts: OpenAlerts,
     /// Which of them are not well.
     pub(super) attention: Attention,
     /// Now, Unix ms.
@@ -69,6 +72,8 @@ pub(super) struct FleetRow {
 pub(super) struct ServerPage {
     /// The server.
     pub(super) server: ServerView,
+    /// What is open of it.
+    pub(super) alerts: OpenAlerts,
     /// What its own resource says.
     pub(super) facts: Option<ResourceView>,
     /// Its disks.
@@ -137,6 +142,7 @@ pub(super) async fn fleet(state: &HttpState, cursor: Option<String>) -> Result<F
         .await?;
     let counts = state.app.health_counts().await?;
     Ok(FleetView {
+        alerts: alerts::open(state, None).await?,
         attention: attention::load(state, &counts).await?,
         counts,
         rows,
@@ -179,6 +185,7 @@ pub(super) async fn server(state: &HttpState, id: ServerId) -> Result<ServerPage
     };
     let errors = state.app.collection_errors(Some(id), errors).await?;
     Ok(ServerPage {
+        alerts: alerts::open(state, Some(id)).await?,
         facts: facts(state, id).await?,
         devices: all_of(state, id, ResourceKind::Device).await?,
         filesystems: all_of(state, id, ResourceKind::Filesystem).await?,

@@ -6,18 +6,20 @@ use muster_model::RunOutcome;
 use super::chart::{Line, meter, start_ms};
 use super::load::{ServerPage, id, number, text, used_share, whole};
 use super::vitals::HOUR_MS;
-use super::{format, layout, map, pools};
+use super::{alerts, format, layout, map, pools};
 use crate::app::collectors::CollectorView;
 use crate::app::resources::{ResourceView, counts_as_disk};
 
 /// Samples farther apart than this are not joined in the small charts: five of the usual intervals.
 const GAP_MS: i64 = 75_000;
 
-/// Draws a server.
-pub(super) fn draw(view: &ServerPage) -> Markup {
+/// Draws a server; with buttons if whoever looks may press them.
+pub(super) fn draw(view: &ServerPage, may_act: bool) -> Markup {
+    let place = format!("/servers/{}", view.server.id);
     html! {
         p class="crumbs" { a href="/" { "Servers" } }
         (head(view))
+        (alerts::section(&view.alerts, view.now_ms, may_act.then_some(place.as_str())))
         (vitals(view))
         (pools::draw(&view.topology))
         (devices(&view.devices))

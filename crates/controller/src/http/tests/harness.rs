@@ -47,6 +47,8 @@ pub(super) struct TestApp {
     pub(super) samples: Arc<muster_samples::Store>,
     /// What handlers share.
     pub(super) state: HttpState,
+    /// The log of reports.
+    pub(super) intake: crate::intake::Intake,
     router: axum::Router,
     app: Arc<App>,
     token: String,
@@ -146,7 +148,7 @@ impl TestApp {
         let parts = Parts {
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
-            collect: Collecting::new(Agents::default(), intake, applied),
+            collect: Collecting::new(Agents::default(), intake.clone(), applied),
             alerts,
             tasks: TaskStatuses::default(),
             metrics: Metrics::new(Vec::new()),
@@ -161,6 +163,7 @@ impl TestApp {
             ready,
             samples,
             state,
+            intake,
             router,
             app,
             token: String::new(),

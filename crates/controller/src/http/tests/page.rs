@@ -6,9 +6,9 @@ use muster_model::Labels;
 use super::harness::{NOW, TestApp, request};
 use crate::app::auth::Role;
 
-const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
+pub(super) const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
 
-fn is_harmless(page: &str) -> bool {
+pub(super) fn is_harmless(page: &str) -> bool {
     !page.contains("<script")
         && !page.contains("<img")
         && !page.contains("style=")
@@ -165,7 +165,7 @@ async fn a_disks_page_charts_what_changed_over_the_month() {
 }
 
 /// What a browser posts from a form of our own page.
-fn posted(cookie: &str, uri: &str, form: &str) -> axum::http::Request<axum::body::Body> {
+pub(super) fn posted(cookie: &str, uri: &str, form: &str) -> axum::http::Request<axum::body::Body> {
     let mut posted = request("POST", uri, "application/x-www-form-urlencoded", form.to_owned());
     let headers = posted.headers_mut();
     headers.insert("cookie", format!("muster_session={cookie}").parse().unwrap());
