@@ -1,4 +1,5 @@
-//! Documents made from code: docs/collectors.md, docs/metrics.md and the example settings in deploy/.
+//! Documents made from code: docs/collectors.md, docs/default-rules.md, docs/metrics.md and the example settings in
+//! deploy/.
 //!
 //! The generator is this crate's test `generated_docs`. As a test it is built with the whole workspace anyway, while
 //! this tool stays small; and a stale document fails `make test`.

@@ -30,7 +30,7 @@ struct Args {
 enum Command {
     /// Checks boundaries, sizes, names, dependencies, licences, comments and the paths named in documents.
     Tidy,
-    /// Writes docs/collectors.md, docs/metrics.md and deploy/*.toml from the code.
+    /// Writes docs/collectors.md, docs/default-rules.md, docs/metrics.md and deploy/*.toml from the code.
     Docs {
         /// Only says whether they are current.
         #[arg(long)]

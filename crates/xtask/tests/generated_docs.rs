@@ -1,5 +1,5 @@
-//! docs/collectors.md, docs/metrics.md and the example settings in deploy/ say what the code says: these tests make what
-//! they must be, and compare.
+//! docs/collectors.md, docs/default-rules.md, docs/metrics.md and the example settings in deploy/ say what the code says:
+//! these tests make what they must be, and compare. Examples of docs/alerts.md are read as the controller reads them.
 //!
 //! `cargo xtask docs` runs it with `MUSTER_WRITE_DOCS` set; then it writes the files instead.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -21,6 +21,36 @@ const HEAD: &str = "<!-- Made from the code by `cargo xtask docs`; edit that ins
 #[test]
 fn the_document_of_collectors_is_current() {
     check("docs/collectors.md", &collectors());
+}
+
+#[test]
+fn the_document_of_default_rules_is_current() {
+    check("docs/default-rules.md", &default_rules());
+}
+
+#[test]
+fn every_example_of_the_document_of_alerts_is_taken() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/alerts.md");
+    let text = fs::read_to_string(path).unwrap();
+    let examples = |kind: &str| -> Vec<String> {
+        let begin = format!("```yaml {kind}\n");
+        let parts = text.split(&begin).skip(1);
+        parts
+            .map(|rest| rest.split_once("```").unwrap().0.to_owned())
+            .collect()
+    };
+    let mut kinds = Vec::new();
+    for example in examples("rule") {
+        let rules = muster_alert::rule::read_yaml(&example).unwrap();
+        kinds.extend(rules.into_iter().map(|rule| rule.kind.as_str()));
+    }
+    assert_eq!(kinds, muster_alert::RuleKind::ALL.map(|kind| kind.as_str()));
+    let silences = examples("silence");
+    assert_eq!(silences.len(), 3, "one of each form");
+    for example in silences {
+        let body = serde_norway::from_str(&example).unwrap();
+        muster_alert::mute::read(body, 1_800_000_000_000).unwrap();
+    }
 }
 
 #[test]
@@ -89,6 +119,50 @@ fn collectors() -> String {
         writeln!(
             text,
             "| `{name}` | {summary} | {every} | {at_least} | {timeout} | {rights} |"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn default_rules() -> String {
+    let mut text = format!(
+        "{HEAD}# Default rules\n\nThey come with Muster and are enabled. `muster rules set` changes them, `muster rules \
+         disable` switches them off; one that is deleted does not come again. What rules are: see [alerts](alerts.md).\n"
+    );
+    for default in muster_alert::defaults::all() {
+        let rule = default.rule;
+        let mut severities: Vec<&str> = rule
+            .levels
+            .lower
+            .map(|(severity, _)| severity.as_str())
+            .into_iter()
+            .chain(rule.levels.critical.map(|_| "critical"))
+            .collect();
+        if severities.is_empty() {
+            severities.push(rule.severity.as_str());
+        }
+        let of = rule.resource_kind.map_or("any", |kind| kind.as_str());
+        let lasting = match u64::try_from(rule.for_ms).unwrap() {
+            0 => String::new(),
+            for_ms => format!(", for {}", duration(Duration::from_millis(for_ms))),
+        };
+        let labels: Vec<String> = rule
+            .scope
+            .labels
+            .iter()
+            .map(|label| format!(", `{label}`"))
+            .collect();
+        let (name, condition, labels, severities) = (
+            &rule.name,
+            rule.condition(),
+            labels.concat(),
+            severities.join(", "),
+        );
+        writeln!(
+            text,
+            "\n## {name}\n\n`{condition}`{labels}{lasting}; of: {of}; {severities}; key `{}`\n\n{}",
+            default.key, rule.description
         )
         .unwrap();
     }
