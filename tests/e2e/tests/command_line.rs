@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use muster_e2e::{World, eventually, run_to_end, run_with};
+use muster_e2e::{Process, World, binary, eventually, run_to_end, run_with};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -102,6 +102,163 @@ async fn a_server_is_added_watched_asked_and_deleted_from_the_command_line() -> 
     ensure!(code == 2 && said.contains("--yes"), "{code} {said}");
     admin.does(&["servers", "delete", "www", "--yes"], "")?;
     ensure!(admin.json(&["servers", "list"])? == Value::Array(vec![]));
+    Ok(())
+}
+
+/// A rule that every server breaks.
+const BUSY: &str = "name: busy
+metric_name: load_1m
+condition: gte
+threshold: 0
+severity: critical
+description: look at what runs
+";
+
+#[tokio::test]
+async fn an_alert_is_seen_answered_and_silenced_from_the_command_line() -> Result<()> {
+    let (world, admin, url) = start().await?;
+    let made = admin.json(&["tokens", "api", "create", "watch", "--scope", "read"])?;
+    let token = world.dir().join("api-token");
+    std::fs::write(&token, made["token"].as_str().context("token")?)?;
+    let token = token.to_str().context("path")?;
+    let words = [
+        "alerts",
+        "--watch",
+        "-o",
+        "json",
+        "--server",
+        &url,
+        "--token-file",
+        token,
+    ];
+    let mut watch = Process::start(&binary("muster"), &words, &world.dir().join("watch"))?;
+    let made = admin.json(&["servers", "add", "web"])?;
+    let token = world.dir().join("enrolment-token");
+    std::fs::write(&token, made["enrolment_token"].as_str().context("token")?)?;
+    let enrolled = world.enroll("agent", &token)?;
+    ensure!(enrolled.status.success(), "{enrolled:?}");
+    let _agent = world.start_agent("agent", &[])?;
+    admin.does(&["rules", "add", "--file", "-"], BUSY)?;
+    let of_rule = ["alerts", "--rule", "busy", "--on", "web"];
+    let mut id = String::new();
+    eventually(PATIENCE, async || {
+        let alerts = admin.json(&of_rule)?;
+        ensure!(alerts[0]["status"] == "active", "{alerts}");
+        id = alerts[0]["id"].to_string();
+        Ok(())
+    })
+    .await?;
+    let table = admin.does(&of_rule, "")?;
+    for part in ["critical", "active", "web"] {
+        ensure!(table.contains(part), "{part} in {table}");
+    }
+    let shown = admin.does(&["alerts", "show", &id], "")?;
+    for part in ["CRITICAL, active", "look at what runs", "no enabled channel"] {
+        ensure!(shown.contains(part), "{part} in {shown}");
+    }
+    admin.does(&["alerts", "ack", &id, "--note", "on it"], "")?;
+    let known = admin.json(&["alerts", "show", &id])?["alert"].clone();
+    ensure!(
+        known["acknowledged_by"] == "admin" && known["acknowledged_note"] == "on it",
+        "{known}"
+    );
+    let (code, said) = admin.fails(&["alerts", "ack", &id])?;
+    ensure!(code == 1, "{code} {said}");
+    admin.does(&["alerts", "snooze", &id, "--for", "2h"], "")?;
+    ensure!(admin.does(&of_rule, "")?.contains("snoozed"));
+    let resolved = admin.json(&[&of_rule[..], &["resolve", "--all"]].concat())?;
+    ensure!(resolved["changed"] == 1, "{resolved}");
+    let over = admin.json(&["alerts", "--status", "resolved", "--rule", "busy"])?;
+    ensure!(over[0]["resolved_by"] == "admin", "{over}");
+    // Whoever listens is told of each change.
+    eventually(PATIENCE, async || {
+        let seen = watch.printed();
+        let of_rule: Vec<Value> = seen
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|alert: &Value| alert["rule_name"] == "busy")
+            .collect();
+        for status in ["active", "acknowledged", "resolved"] {
+            ensure!(
+                of_rule.iter().any(|alert| alert["status"] == status),
+                "{status} in {seen}"
+            );
+        }
+        Ok(())
+    })
+    .await?;
+    ensure!(watch.is_running()?, "{}", watch.printed());
+    let tried = admin.json(&[
+        "rules",
+        "test",
+        "busy",
+        "--over",
+        "1h",
+        "--with",
+        "threshold=1000000",
+    ])?;
+    ensure!(tried["triggered"] == 0 && tried["judged"] == 1, "{tried}");
+    let tried = admin.does(&["rules", "test", "busy"], "")?;
+    ensure!(tried.contains("goes on") && tried.contains("web"), "{tried}");
+    ensure!(Some(1) <= admin.json(&["alerts", "stats"])?["resolved_24h"].as_u64());
+    let tasks = admin.json(&["tasks"])?;
+    ensure!(tasks["tasks"][0]["name"].is_string(), "{tasks}");
+    ensure!(admin.fails(&["tasks", "run", "no-such-task"])?.0 == 4);
+    ensure!(admin.fails(&["alerts", "show", "777"])?.0 == 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rules_and_silences_are_kept_from_the_command_line_and_bad_ones_are_told() -> Result<()> {
+    let (_world, admin, _) = start().await?;
+    let count = |value: &Value| value.as_array().map(Vec::len);
+    let before = count(&admin.json(&["rules"])?);
+    admin.does(&["rules", "add", "--file", "-"], BUSY)?;
+    let set = [
+        "rules",
+        "set",
+        "busy",
+        "threshold=1000",
+        "for=10m",
+        "scope={tags: [lab]}",
+    ];
+    admin.does(&set, "")?;
+    let rule = admin.json(&["rules", "show", "busy"])?;
+    ensure!(
+        rule["threshold"] == 1000.0 && rule["scope"]["tags"][0] == "lab",
+        "{rule}"
+    );
+    let (code, said) = admin.fails(&["rules", "set", "busy", "condition=odd"])?;
+    ensure!(code == 1 && said.contains("condition"), "{code} {said}");
+    admin.does(&["rules", "disable", "busy", "Load is high"], "")?;
+    ensure!(count(&admin.json(&["rules", "list", "--disabled"])?) == Some(2));
+    admin.does(&["rules", "enable", "busy"], "")?;
+    let exported = admin.does(&["rules", "export"], "")?;
+    admin.does(&["rules", "import", "-"], &exported)?;
+    ensure!(count(&admin.json(&["rules"])?) == before.map(|before| before + 1));
+    let done = admin.run(&["rules", "import", "-"], "rules: [{name: x}]")?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    ensure!(
+        done.status.code() == Some(1) && said.contains("rules[0].metric_name"),
+        "{said}"
+    );
+    let (code, said) = admin.fails(&["rules", "rm", "busy"])?;
+    ensure!(code == 2 && said.contains("--yes"), "{code} {said}");
+
+    let night = [
+        "silences", "add", "nights", "--rule", "busy", "--from", "22:00", "--to", "06:00",
+    ];
+    let made = admin.json(&night)?;
+    ensure!(made["scope"]["rules"][0] == rule["id"], "{made}");
+    let (code, said) = admin.fails(&[&night[..], &["--timezone", "Mars/Base"]].concat())?;
+    ensure!(code == 1 && said.contains("timezone"), "{code} {said}");
+    let swap = admin.json(&["silences", "add", "swap", "--everything", "--for", "2h"])?;
+    ensure!(admin.does(&["silences"], "")?.contains("everything"));
+    let id = swap["id"].to_string();
+    admin.does(&["silences", "rm", &id], "")?;
+    ensure!(admin.fails(&["silences", "rm", &id])?.0 == 4);
+    admin.does(&["rules", "rm", "busy", "--yes"], "")?;
+    ensure!(admin.fails(&["rules", "show", "busy"])?.0 == 4);
     Ok(())
 }
 
