@@ -16,6 +16,12 @@ use crate::host::{Files, Host, HostError, ProgramCall};
 
 /// A reading older than this is not used again, even if no change shows.
 const AGE_MAX: Duration = Duration::from_secs(300);
+/// For so long nobody looks for changes again if the kernel has told of none. It does not tell of a member that md
+/// takes in, which changes only what lies on what.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+/// How many events about devices the kernel has sent: of each that comes, goes, or gets another content
+/// (Documentation/ABI/testing/sysfs-kernel-uevents).
+const EVENTS: &str = "/sys/kernel/uevent_seqnum";
 /// Longest that one collector waits for the reading of another; far less than any of them may take.
 const TURN_MAX: Duration = Duration::from_secs(3);
 /// When lsblk is given up.
@@ -185,6 +191,8 @@ pub struct Shared {
 struct Reading {
     fingerprint: Fingerprint,
     read_at: Instant,
+    /// The number of events when changes were last looked for, and when that was.
+    looked: Option<(u64, Instant)>,
     inventory: Arc<Inventory>,
 }
 
@@ -205,23 +213,27 @@ impl Shared {
 
     async fn read(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
         let read = host.blocking("block inventory", |files| {
+            // First: what changes meanwhile raises it, and is looked for again.
+            let events = files.number(EVENTS);
             let names = files.list("/sys/block")?.unwrap_or_default();
             let fingerprint = node::fingerprint(files, &names);
-            Ok(Inventory::read(files)?.map(|inventory| (fingerprint, Arc::new(inventory))))
+            Ok(Inventory::read(files)?.map(|inventory| (events, fingerprint, Arc::new(inventory))))
         });
-        let (fingerprint, inventory) = match read.await?? {
+        let (events, fingerprint, inventory) = match read.await?? {
             Some(found) => found,
             None => match read_recorded(host).await {
-                Some(inventory) => (Fingerprint::default(), Arc::new(inventory)),
+                Some(inventory) => (None, Fingerprint::default(), Arc::new(inventory)),
                 None => return Ok(None),
             },
         };
+        let now = host.instant();
         let reading = Reading {
             fingerprint,
-            read_at: host.instant(),
+            read_at: now,
+            looked: events.map(|events| (events, now)),
             inventory: Arc::clone(&inventory),
         };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        *self.lock() = Some(reading);
         Ok(Some(inventory))
     }
 
@@ -231,25 +243,43 @@ impl Shared {
     /// As [`Shared::refresh`].
     pub async fn current(&self, host: &Host) -> Result<Arc<Inventory>, HostError> {
         let _turn = self.take_turn().await;
-        let fingerprint = host.blocking("block devices", |files| {
-            let names = files.list("/sys/block")?.unwrap_or_default();
-            Ok(node::fingerprint(files, &names))
+        let now = host.instant();
+        let quiet_since = self.lock().as_ref().and_then(|reading| {
+            let (events, looked_at) = reading.looked?;
+            (now.saturating_duration_since(looked_at) < QUIET_MAX).then_some(events)
         });
-        let fingerprint = fingerprint.await??;
-        if let Some(reading) = self.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
-            && reading.fingerprint == fingerprint
+        let look = host.blocking("block devices", move |files| {
+            let events = files.number(EVENTS);
+            if events.is_some() && events == quiet_since {
+                return Ok(None);
+            }
+            let names = files.list("/sys/block")?.unwrap_or_default();
+            Ok(Some((events, node::fingerprint(files, &names))))
+        });
+        let found = look.await??;
+        if let Some(reading) = self.lock().as_mut()
+            && found
+                .as_ref()
+                .is_none_or(|(_, fingerprint)| *fingerprint == reading.fingerprint)
             && reading.read_at.elapsed() < AGE_MAX
         {
+            if let Some((events, _)) = found {
+                reading.looked = events.map(|events| (events, now));
+            }
             return Ok(Arc::clone(&reading.inventory));
         }
         Ok(self.read(host).await?.unwrap_or_default())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reading>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Shared::current`]; what cannot be read is noted, and the last reading serves: what was known by it must not
     /// get other keys meanwhile. `None` if there never was one.
     pub(crate) async fn known(&self, host: &Host, draft: &mut Draft) -> Option<Arc<Inventory>> {
         let last = || {
-            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = self.lock();
             last.as_ref().map(|reading| Arc::clone(&reading.inventory))
         };
         match self.current(host).await {

@@ -312,6 +312,25 @@ async fn a_reading_is_shared_until_something_changes() {
 }
 
 #[tokio::test]
+async fn changes_are_looked_for_once_the_kernel_tells_of_one() {
+    let root = Root::new();
+    root.disk("sda", PLACE_1, &disk_of(WWN_A, "M1", "100"));
+    root.write("sys/kernel/uevent_seqnum", "100\n");
+    let host = root.host();
+    let shared = Shared::default();
+    let first = shared.current(&host).await.unwrap();
+    root.disk("sdb", PLACE_2, &disk_of(WWN_B, "M1", "100"));
+    // A disk does not come without a word: whoever looks now looks at what was read.
+    assert!(Arc::ptr_eq(&first, &shared.current(&host).await.unwrap()));
+    root.write("sys/kernel/uevent_seqnum", "101\n");
+    assert_eq!(shared.current(&host).await.unwrap().devices().count(), 2);
+    // The collector of the devices themselves reads them each time.
+    root.disk("sdc", "pci0000:00/3", &[("dev", "8:32"), ("size", "8")]);
+    let inventory = shared.refresh(&host).await.unwrap().unwrap();
+    assert_eq!(inventory.devices().count(), 3);
+}
+
+#[tokio::test]
 async fn a_recording_of_lsblk_stands_in_for_sysfs() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("muster/run/lsblk")).unwrap();
