@@ -122,8 +122,8 @@ const CASES: &[(&str, &str, &str, Health, &str)] = &[
         "bookworm-thin-full.json",
         "vg0/thin2",
         "thin",
-        Health::Healthy,
-        "",
+        Health::Critical,
+        "its pool vg0/pool has no room left",
     ),
     (
         "bookworm-snap-full.json",

@@ -37,6 +37,7 @@ pub(super) fn judge(volume: &LogicalVolume, kind: &str, report: &Indexed<'_>) ->
     judge_health(volume, kind, report, &mut verdict);
     judge_origin(volume, kind, report, &mut verdict);
     judge_room(volume, kind, &mut verdict);
+    judge_pool(volume, kind, report, &mut verdict);
     judge_sync(volume, kind, &mut verdict);
     judge_words(volume, &mut verdict);
     if verdict.reasons.is_empty() {
@@ -245,6 +246,55 @@ fn judge_room(volume: &LogicalVolume, kind: &str, verdict: &mut Verdict) {
             );
         }
         _ => {}
+    }
+}
+
+/// A volume takes its room from a pool, and is no better off than that: once it is full, what was written before can be
+/// read and written over, and nothing else (lvmthin(7), "Data space exhaustion").
+fn judge_pool(volume: &LogicalVolume, kind: &str, report: &Indexed<'_>, verdict: &mut Verdict) {
+    let name = volume.text("pool_lv").filter(|_| matches!(kind, "thin" | "vdo"));
+    let Some(pool) = name.and_then(|name| report.volume(&volume.vg_name, name)) else {
+        return;
+    };
+    // Nobody writes to one that is not active.
+    if is_active(volume) != Some(true) {
+        return;
+    }
+    let word = pool.text("lv_health_status").unwrap_or_default();
+    let is_full = pool.letter(9) == Some('D')
+        || word == "out_of_data"
+        || data_percent(pool).is_some_and(|percent| 100.0 <= percent);
+    let is_fixed = pool.letter(9) == Some('M')
+        || word == "metadata_read_only"
+        || pool
+            .percent("metadata_percent")
+            .is_some_and(|percent| 100.0 <= percent);
+    let name = pool.full_name();
+    // All of it has its place already, unless a snapshot shares it.
+    let is_whole = data_percent(volume).is_some_and(|percent| 100.0 <= percent);
+    let health = if is_whole {
+        Health::Warning
+    } else {
+        Health::Critical
+    };
+    if pool.letter(9) == Some('F') || word == "failed" {
+        verdict.add(Health::Failed, format!("its pool {name} has failed: see there"));
+    } else if is_fixed {
+        verdict.add(
+            health,
+            format!(
+                "the metadata of its pool {name} is full or can only be read: writing anything new fails"
+            ),
+        );
+    } else if is_full {
+        let what = match pool.text("lv_when_full") {
+            Some("queue") => "waits, and fails after a minute if the pool does not grow",
+            _ => "fails",
+        };
+        verdict.add(
+            health,
+            format!("its pool {name} has no room left: writing anything new {what}"),
+        );
     }
 }
 
