@@ -15,9 +15,9 @@ const KINDS: [&str; 5] = [
 ];
 
 /// Sums of the five counters over all devices, as the tool has them.
-fn errors(lab: &Lab) -> Result<[u64; 5]> {
+fn errors(lab: &Lab, place: &str) -> Result<[u64; 5]> {
     let mut sums = [0; 5];
-    for row in table(&lab.shell("btrfs device stats /srv/btrfs || true")?) {
+    for row in table(&lab.shell(&format!("btrfs device stats '{place}' || true"))?) {
         let kind = row[0].rsplit('.').next().unwrap_or_default();
         if let Some(place) = KINDS.iter().position(|known| *known == kind) {
             sums[place] += row[1].parse::<u64>().with_context(|| format!("{row:?}"))?;
@@ -32,10 +32,17 @@ fn pool(facts: &Facts) -> Result<&Value> {
 
 fn compared(lab: &Lab) -> Result<Facts> {
     let facts = lab.collect("block,btrfs,filesystem")?;
-    let uuid = lab.shell("findmnt -fno UUID /srv/btrfs")?;
-    let found = pool(&facts)?;
-    ensure!(found["key"] == format!("pool:btrfs:{}", uuid.trim()), "{found:#}");
-    let sums = errors(lab)?;
+    compare(lab, &facts, "/srv/btrfs")?;
+    Ok(facts)
+}
+
+/// Compares one filesystem with what the tools say, and returns it.
+pub(super) fn compare<'a>(lab: &Lab, facts: &'a Facts, place: &str) -> Result<&'a Value> {
+    let uuid = lab.shell(&format!("findmnt -fno UUID '{place}'"))?;
+    let found = facts.one("pool", |pool| {
+        pool["key"] == format!("pool:btrfs:{}", uuid.trim())
+    })?;
+    let sums = errors(lab, place)?;
     for (field, sum) in [
         "write_errors",
         "read_errors",
@@ -52,7 +59,31 @@ fn compared(lab: &Lab) -> Result<Facts> {
         sums.iter().sum::<u64>() == 0 || found["health"] != "healthy",
         "{found:#}"
     );
-    Ok(facts)
+    let usage = lab.shell(&format!("btrfs filesystem usage --raw '{place}'"))?;
+    let bytes = |label: &str| {
+        let line = usage.lines().find_map(|line| line.trim().strip_prefix(label));
+        line.and_then(|rest| rest.trim().parse::<u64>().ok())
+    };
+    let is_missing = bytes("Device missing:") != Some(0) || usage.contains("missing,");
+    ensure!(!is_missing || found["health"] != "healthy", "{usage}: {found:#}");
+    if found["missing_device_count"] == 0 {
+        for (label, field) in [
+            ("Device size:", "total_size_bytes"),
+            ("Device allocated:", "allocated_bytes"),
+            ("Device unallocated:", "unallocated_bytes"),
+        ] {
+            ensure!(
+                found[field].as_u64() == bytes(label),
+                "{label} {usage}: {found:#}"
+            );
+        }
+    }
+    for (kind, field) in [("Data,", "raid_level"), ("Metadata,", "metadata_profile")] {
+        let line = usage.lines().find_map(|line| line.strip_prefix(kind));
+        let told = line.and_then(|line| line.split(':').next()).unwrap_or_default();
+        ensure!(found[field] == told.to_lowercase(), "{kind}{told}: {found:#}");
+    }
+    Ok(found)
 }
 
 #[test]

@@ -15,21 +15,25 @@ fn rows(text: &str) -> Vec<Vec<String>> {
 }
 
 /// Collects, and compares every volume and group with what the tools say.
-fn compared(lab: &Lab) -> Result<Facts> {
+pub(super) fn compared(lab: &Lab) -> Result<Facts> {
     let facts = lab.collect("block,lvm")?;
     let report = |what: &str, fields: &str| {
         lab.shell(&format!(
             "{what} --noheadings --units b --nosuffix --separator ';' -o {fields} 2>/dev/null"
         ))
     };
-    for row in rows(&report(
+    let volumes = rows(&report(
         "lvs",
-        "lv_uuid,lv_name,lv_size,data_percent,metadata_percent",
-    )?) {
+        "lv_uuid,lv_name,lv_size,data_percent,metadata_percent,sync_percent,lv_attr,lv_health_status,vg_name,pool_lv",
+    )?);
+    for row in &volumes {
         let volume = facts.one("volume", |volume| {
             volume["key"] == format!("volume:lvm:{}", row[0])
         })?;
-        compare(&row, volume).with_context(|| format!("{row:?}: {volume:#}"))?;
+        let pool = volumes
+            .iter()
+            .find(|pool| (&pool[8], &pool[1]) == (&row[8], &row[9]));
+        compare(row, pool, volume).with_context(|| format!("{row:?}: {volume:#}"))?;
     }
     for row in rows(&report(
         "vgs",
@@ -52,17 +56,43 @@ fn compared(lab: &Lab) -> Result<Facts> {
     Ok(facts)
 }
 
-fn compare(row: &[String], volume: &Value) -> Result<()> {
+/// Compares a volume with its row of lvs, and with that of the pool from which it takes its room.
+fn compare(row: &[String], pool: Option<&Vec<String>>, volume: &Value) -> Result<()> {
     ensure!(volume["size_bytes"].as_u64() == row[2].parse().ok(), "size");
-    for (field, told) in [("data_percent", &row[3]), ("metadata_percent", &row[4])] {
+    for (field, told) in [
+        ("data_percent", &row[3]),
+        ("metadata_percent", &row[4]),
+        ("sync_percent", &row[5]),
+    ] {
         if let Ok(percent) = told.parse::<f64>() {
             assert_between(field, &volume[field], percent, percent, 1.0)?;
         }
     }
+    ensure!(volume["lv_attr"] == *row[6], "lv_attr {}", volume["lv_attr"]);
+    let letter = |place: usize| row[6].chars().nth(place - 1).unwrap_or(' ');
+    let percent = |told: &str| told.parse::<f64>().unwrap_or(0.0);
+    // Pools and snapshots fill up; a thin volume that is written all over is no fault of its own.
+    let is_filling = matches!(letter(1), 't' | 's' | 'S') && 80.0 <= percent(&row[3]).max(percent(&row[4]));
+    // Of a cache the same field says something else.
+    let is_copied = matches!(letter(1), 'r' | 'R' | 'm' | 'M') && !row[5].is_empty();
+    let is_in_step = !is_copied || 100.0 <= percent(&row[5]);
+    let is_of_full_pool = pool.is_some_and(|pool| !pool[7].is_empty() || 100.0 <= percent(&pool[3]));
+    let is_well = row[7].is_empty()
+        && matches!(letter(5), 'a')
+        && letter(9) == '-'
+        && !is_filling
+        && !is_of_full_pool
+        && is_in_step;
+    let health = volume["health"].as_str().unwrap_or_default();
+    if is_well {
+        ensure!(health == "healthy", "nothing is wrong, and it is called {health}");
+    } else if letter(5) != '-' {
+        ensure!(health != "healthy", "called healthy");
+    }
     Ok(())
 }
 
-fn volume<'a>(facts: &'a Facts, name: &str) -> Result<&'a Value> {
+pub(super) fn volume<'a>(facts: &'a Facts, name: &str) -> Result<&'a Value> {
     facts.one("volume", |volume| volume["lv_name"] == name)
 }
 

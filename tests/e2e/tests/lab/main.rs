@@ -4,7 +4,9 @@
 //! Only with `make lab-test`: the guest is built once, in minutes, and needs root and Debian's mirror.
 
 mod btrfs;
+mod exporter;
 mod fleet;
+mod layout;
 mod lvm;
 mod md;
 mod smart;

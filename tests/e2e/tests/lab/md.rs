@@ -1,5 +1,7 @@
 //! md: members, rebuilds, checks and other levels, compared with /proc/mdstat.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use muster_e2e::lab::{Facts, Lab};
 use serde_json::Value;
@@ -64,11 +66,38 @@ fn mdstat(text: &str) -> Result<Vec<Told>> {
     Ok(arrays)
 }
 
-/// Collects, and compares every array with what the kernel said before and after. Returns what was collected.
-fn compared(lab: &Lab) -> Result<Facts> {
-    let before = mdstat(&lab.shell("cat /proc/mdstat")?)?;
+/// Labels and values of `mdadm --detail`, by the kernel's name of the array.
+type Details = BTreeMap<String, BTreeMap<String, String>>;
+
+fn details(lab: &Lab) -> Result<Details> {
+    let text = lab.shell("for d in /dev/md[0-9]*; do [ ! -b $d ] || mdadm --detail $d; done")?;
+    let mut all = Details::new();
+    let mut name = String::new();
+    for line in text.lines() {
+        if let Some(device) = line.strip_prefix("/dev/") {
+            name = device.trim_end_matches(':').to_owned();
+        } else if let Some((label, value)) = line.split_once(" : ") {
+            let labels = all.entry(name.clone()).or_default();
+            labels.insert(label.trim().to_owned(), value.trim().to_owned());
+        }
+    }
+    Ok(all)
+}
+
+/// Collects, and compares every array with what the kernel and mdadm said before and after. Returns what was collected.
+pub(super) fn compared(lab: &Lab) -> Result<Facts> {
+    let (before, detail) = (mdstat(&lab.shell("cat /proc/mdstat")?)?, details(lab)?);
     let facts = lab.collect("block,mdadm")?;
-    let after = mdstat(&lab.shell("cat /proc/mdstat")?)?;
+    let (after, later) = (mdstat(&lab.shell("cat /proc/mdstat")?)?, details(lab)?);
+    for (name, told) in &detail {
+        // What changed meanwhile is told by neither.
+        let state = told.get("State");
+        if state.is_none() || later.get(name).and_then(|later| later.get("State")) != state {
+            continue;
+        }
+        let array = facts.one("pool", |pool| pool["device_name"] == *name)?;
+        compare_detail(told, array).with_context(|| format!("{told:?}: {array:#}"))?;
+    }
     let known = facts.of_kind("pool").filter(|pool| pool["pool_type"] == "mdadm");
     ensure!(
         known.count() == before.len(),
@@ -80,6 +109,55 @@ fn compared(lab: &Lab) -> Result<Facts> {
         compare(told, later, array).with_context(|| format!("{told:?}: {array:#}"))?;
     }
     Ok(facts)
+}
+
+fn compare_detail(told: &BTreeMap<String, String>, array: &Value) -> Result<()> {
+    let number = |label: &str| told.get(label).and_then(|value| value.parse::<u64>().ok());
+    for (label, field) in [
+        ("Raid Devices", "device_count"),
+        ("Failed Devices", "failed_device_count"),
+        ("Active Devices", "working_device_count"),
+    ] {
+        // Of levels without redundancy nobody counts who works.
+        let is_same = array[field].is_null() || array[field].as_u64() == number(label);
+        ensure!(is_same, "{field}: {}", array[field]);
+    }
+    // "… (local to host lab)" behind the UUID of 0.90.
+    let uuid = told.get("UUID").and_then(|uuid| uuid.split(' ').next());
+    ensure!(
+        uuid.is_none_or(|uuid| array["uuid"] == uuid),
+        "uuid {}",
+        array["uuid"]
+    );
+    let name = told.get("Name").and_then(|name| name.split("  (").next());
+    ensure!(
+        name.is_none_or(|name| array["array_name"] == name.trim()),
+        "name {}",
+        array["array_name"]
+    );
+    if let Some(kib) = told.get("Chunk Size").and_then(|size| size.strip_suffix('K')) {
+        let bytes = kib.parse::<u64>()? * 1024;
+        ensure!(
+            array["chunk_size_bytes"] == bytes,
+            "chunk {}",
+            array["chunk_size_bytes"]
+        );
+    }
+    let states = told.get("State").context("no state")?;
+    let states: Vec<&str> = states.split(',').map(str::trim).collect();
+    let health = array["health"].as_str().unwrap_or_default();
+    let is_well = states
+        .iter()
+        .all(|state| ["clean", "active", "checking", "reshaping"].contains(state))
+        && number("Failed Devices") == Some(0);
+    if states.contains(&"FAILED") {
+        ensure!(health == "failed", "FAILED, and called {health}");
+    } else if is_well {
+        ensure!(health == "healthy", "nothing is wrong, and it is called {health}");
+    } else {
+        ensure!(health != "healthy", "{states:?}, and called healthy");
+    }
+    Ok(())
 }
 
 fn compare(told: &Told, later: &Told, array: &Value) -> Result<()> {

@@ -13,7 +13,9 @@ fn errors(lab: &Lab, pool: &str) -> Result<[u64; 3]> {
         let is_device = row
             .first()
             .is_some_and(|name| name.starts_with("virtio-") || name.starts_with("/var/tmp"));
-        if !is_device || row.len() < 5 {
+        // A spare has a note in place of counts: "currently in use".
+        let is_counted = 5 <= row.len() && row[2].parse::<u64>().is_ok();
+        if !is_device || !is_counted {
             continue;
         }
         for (sum, count) in sums.iter_mut().zip(&row[2..5]) {
@@ -24,7 +26,7 @@ fn errors(lab: &Lab, pool: &str) -> Result<[u64; 3]> {
 }
 
 /// Collects, and compares every pool with what the tools say.
-fn compared(lab: &Lab) -> Result<Facts> {
+pub(super) fn compared(lab: &Lab) -> Result<Facts> {
     let list = "zpool list -Hp -o name,size,allocated,free,fragmentation,health,guid";
     let facts = lab.collect("block,zfs")?;
     let rows = table(&lab.shell(list)?);
@@ -54,11 +56,48 @@ fn compare(lab: &Lab, row: &[String], pool: &Value) -> Result<()> {
         "errors: {read} {write}"
     );
     ensure!(pool["checksum_errors"] == checksum, "checksum errors: {checksum}");
+    compare_tree(lab, &row[0], pool)?;
     let is_clean = row[5] == "ONLINE" && read + write + checksum == 0;
     ensure!(
         is_clean || pool["health"] != "healthy",
         "not clean, and called healthy"
     );
+    Ok(())
+}
+
+/// Every line of the tree: name, state and the three counters.
+fn compare_tree(lab: &Lab, name: &str, pool: &Value) -> Result<()> {
+    let text = lab.shell(&format!("zpool status -P -p {name}"))?;
+    let tree = text.split("STATE").nth(1).unwrap_or_default();
+    let tree = tree.split("\nerrors:").next().unwrap_or_default();
+    let rows: Vec<Vec<String>> = table(tree)
+        .into_iter()
+        .skip(1)
+        // Headings of classes have one word; spares no counters.
+        .filter(|row| 2 <= row.len())
+        .collect();
+    let own: Vec<Value> = serde_json::from_str(pool["vdevs"].as_str().unwrap_or("[]"))?;
+    ensure!(
+        own.len() == rows.len(),
+        "{} vdevs, and zpool has {rows:?}",
+        own.len()
+    );
+    for (row, vdev) in rows.iter().zip(&own) {
+        ensure!(
+            vdev["name"] == *row[0] && vdev["state"] == *row[1],
+            "{row:?}: {vdev}"
+        );
+        for (count, field) in row[2..]
+            .iter()
+            .zip(["read_errors", "write_errors", "checksum_errors"])
+        {
+            let count = count.parse::<u64>().ok();
+            ensure!(
+                count.is_none() || vdev[field].as_u64() == count,
+                "{row:?}: {vdev}"
+            );
+        }
+    }
     Ok(())
 }
 
