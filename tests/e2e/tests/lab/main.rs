@@ -4,6 +4,7 @@
 //! Only with `make lab-test`: the guest is built once, in minutes, and needs root and Debian's mirror.
 
 mod btrfs;
+mod cpu;
 mod exporter;
 mod fleet;
 mod layout;
