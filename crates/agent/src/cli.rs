@@ -14,6 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use muster_base::{ErrorChain, log, shutdown};
 
+use crate::alarm::Bell;
 use crate::collect::runner::Plan;
 use crate::collect::{ALL, Context, Place};
 use crate::config::{Config, DEFAULT_DATA_DIR, Source};
@@ -174,7 +175,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Collect(collect)) => in_runtime(collect.run(&config)),
         Some(Command::Seal(seal)) => in_runtime(seal.run(&config)),
         Some(Command::Enroll(enroll)) => in_runtime(enroll.run(&config)),
-        Some(Command::Run(run)) => in_runtime(run.run(&config, setup)),
+        Some(Command::Run(run)) => in_runtime(run.run(&config, setup, source.path())),
         Some(Command::Privileged(_)) => unreachable!("it was dispatched before the settings were read"),
     }
 }
@@ -194,7 +195,11 @@ fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::R
 }
 
 impl Run {
-    async fn run(self, config: &Config, setup: Setup) -> anyhow::Result<ExitCode> {
+    async fn run(self, config: &Config, setup: Setup, settings: &Utf8Path) -> anyhow::Result<ExitCode> {
+        let bell = config.alarm.clone().map(|alarm| Bell::new(alarm, settings));
+        let bell = bell
+            .transpose()
+            .context("the alarm that the settings name cannot be used")?;
         let user = config.user.as_deref().map(User::find).transpose()?;
         let launch = Launch::new(Setup {
             root: self.root.as_deref().map(absolute).transpose()?,
@@ -209,6 +214,7 @@ impl Run {
             outbox_bytes_max: usize::try_from(config.uplink.buffer_bytes).unwrap_or(usize::MAX),
             privileged: Some(launch),
             user,
+            alarm: bell,
         };
         let shutdown = shutdown::on_signal().context("install signal handlers")?;
         run::run(options, shutdown).await?;

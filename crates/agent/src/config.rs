@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+pub mod alarm;
 pub mod collect;
 pub mod log;
 pub mod uplink;
@@ -30,6 +31,8 @@ pub struct Config {
     pub log: log::Log,
     /// The way to the controller.
     pub uplink: uplink::Uplink,
+    /// Who is told on this server when the controller is gone; `None`: nobody.
+    pub alarm: Option<alarm::Alarm>,
     /// Who the part that talks to the network becomes; `None`: it stays who it is.
     pub user: Option<String>,
 }
@@ -62,6 +65,12 @@ impl Source {
     /// [`ConfigError`], with every mistake if there are several.
     pub fn check(&self) -> Result<Config, ConfigError> {
         Config::parse(&self.path, &self.text)
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
     }
 
     /// Their text, TOML.
@@ -140,6 +149,7 @@ struct RawConfig {
     zfs: collect::RawZfs,
     log: log::RawLog,
     uplink: uplink::RawUplink,
+    alarm: alarm::RawAlarm,
 }
 
 impl Config {
@@ -177,12 +187,14 @@ impl Config {
         );
         let log = raw.log.validate(&mut problems);
         let uplink = raw.uplink.validate(&mut problems);
+        let alarm = raw.alarm.validate(&mut problems);
         if problems.is_empty() {
             return Ok(Self {
                 data_dir: raw.data_dir,
                 collect,
                 log,
                 uplink,
+                alarm,
                 user: raw.user,
             });
         }
@@ -199,6 +211,7 @@ impl Config {
             collect::default_text(),
             log::DEFAULT_TEXT.to_owned(),
             uplink::default_text(),
+            alarm::default_text(),
         ];
         format!(
             "# Settings of muster-agent; this file shows the defaults.\n\n\
@@ -243,7 +256,7 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once_with_their_keys() {
         let text = "data_dir = \"x\"\nuser = \"\"\n[collect]\ndisabled = [\"cpus\"]\n[collect.intervals]\nsmart = \"soon\"\n\
-                    load = \"1ms\"\n[smart]\nconcurrency = 0\n[log]\nformat = \"xml\"\n[uplink]\nbuffer_bytes = 1\n";
+                    load = \"1ms\"\n[smart]\nconcurrency = 0\n[log]\nformat = \"xml\"\n[uplink]\nbuffer_bytes = 1\n[alarm]\ncommand = [\"beep\"]\nafter = \"soon\"\n";
         let message = parse(text).unwrap_err().to_string();
         for key in [
             "data_dir",
@@ -254,6 +267,8 @@ mod tests {
             "smart.concurrency",
             "log.format",
             "uplink.buffer_bytes",
+            "alarm.command",
+            "alarm.after",
         ] {
             assert!(message.contains(&format!("{key}: ")), "{key} in {message}");
         }

@@ -27,6 +27,7 @@ mod timex;
 
 pub use files::Files;
 pub use machine::Machine;
+pub(crate) use program::run_own;
 pub use program::{ProgramCall, ProgramError, ProgramOutput};
 pub use statfs::{Statfs, StatfsError};
 pub use timex::Timex;

@@ -3,6 +3,7 @@
 //! [`collect`] knows nothing of the wire; everything that may fail for a single disk, mount or program is
 //! contained there, so that one sick part never silences the rest.
 
+pub mod alarm;
 pub mod cli;
 pub mod clocks;
 pub mod collect;

@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use crate::alarm::{self, Bell};
 use crate::clocks::ClockReader;
 use crate::collect::runner::{self, Handle, Plan};
 use crate::collect::{Context, Place, Summary, smart};
@@ -91,6 +92,8 @@ pub struct Options {
     pub privileged: Option<Launch>,
     /// Who this process becomes once that one has started.
     pub user: Option<User>,
+    /// What is run when the controller is gone, and when it is back.
+    pub alarm: Option<Bell>,
 }
 
 impl Options {
@@ -221,16 +224,24 @@ impl Parts {
             controller: controller.clone(),
             hostname: hostname(&host).await,
         };
-        let uplink = Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?
+        let mut uplink = Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?
             .with_control(control_tx)
             .with_good_time(options.data_dir.join("last-good-time"), &identity);
+        let mut helpers = JoinSet::new();
+        if let Some(bell) = options.alarm.clone() {
+            let (reached, is_reached) = alarm::reached();
+            uplink = uplink.with_observer(Arc::new(reached));
+            let watch = shutdown.clone();
+            helpers.spawn(async move {
+                watch.run_until_cancelled(bell.run(is_reached)).await;
+            });
+        }
         let figures = keeper.as_ref().map(Keeper::figures).unwrap_or_default();
         let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures)
             .with_privileged(context.privileged.clone());
         let (heartbeat_tx, heartbeat_only) = watch::channel(false);
 
         let (handle, collectors) = runner::spawn(&options.plans, &host, context, &ticks_tx, shutdown);
-        let mut helpers = JoinSet::new();
         let watch = shutdown.clone();
         helpers.spawn(async move {
             watch.run_until_cancelled(own.run(ticks_tx, heartbeat_only)).await;

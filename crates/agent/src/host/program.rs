@@ -143,7 +143,7 @@ impl Programs {
                 let path = path.ok_or(ProgramError::NotInstalled {
                     program: call.program,
                 })?;
-                run_real(&path, call, entered).await
+                run_real(&path, &call.args, call.deadline, Some(entered)).await
             }
         }
     }
@@ -171,15 +171,16 @@ fn play_back(files: &Files, call: &ProgramCall<'_>) -> Result<ProgramOutput, Pro
 )]
 async fn run_real(
     path: &Utf8Path,
-    call: &ProgramCall<'_>,
-    entered: Entered,
+    args: &[&str],
+    deadline: Duration,
+    entered: Option<Entered>,
 ) -> Result<ProgramOutput, ProgramError> {
     let failed = |source| ProgramError::Run {
         program: path.to_string(),
         source,
     };
     let child = Command::new(path)
-        .args(&call.args)
+        .args(args)
         .env_clear()
         // Numbers and words as in every fixture; otherwise the environment stays empty.
         .env("LC_ALL", "C")
@@ -192,9 +193,9 @@ async fn run_real(
         .map_err(failed)?;
     let mut running = Running {
         child: Some(child),
-        entered: Some(entered),
+        entered,
     };
-    match tokio::time::timeout(call.deadline, running.finish()).await {
+    match tokio::time::timeout(deadline, running.finish()).await {
         Ok(Ok(Some(output))) => Ok(output),
         Ok(Ok(None)) => Err(ProgramError::TooMuch {
             program: path.to_string(),
@@ -203,9 +204,22 @@ async fn run_real(
         Ok(Err(source)) => Err(failed(source)),
         Err(_) => Err(ProgramError::TimedOut {
             program: path.to_string(),
-            deadline_s: call.deadline.as_secs(),
+            deadline_s: deadline.as_secs(),
         }),
     }
+}
+
+/// Runs a program of this machine's administrator, wherever it is: for what is the agent's own and no part of the server
+/// that is watched. As all others it gets no shell, no environment, no input and a deadline.
+///
+/// # Errors
+/// [`ProgramError`].
+pub(crate) async fn run_own(
+    path: &Utf8Path,
+    args: &[&str],
+    deadline: Duration,
+) -> Result<ProgramOutput, ProgramError> {
+    run_real(path, args, deadline, None).await
 }
 
 /// A process group that is killed unless it ended by itself.

@@ -59,6 +59,7 @@ impl Agent {
             outbox_bytes_max: 1024 * 1024,
             privileged: None,
             user: None,
+            alarm: None,
         };
         let shutdown = CancellationToken::new();
         let task = AbortOnDropHandle::new(tokio::spawn(run(options, shutdown.clone())));
@@ -173,6 +174,7 @@ async fn without_an_identity_nothing_starts() {
         outbox_bytes_max: 1024 * 1024,
         privileged: None,
         user: None,
+        alarm: None,
     };
     let error = run(options, CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("muster-agent enroll"), "{error}");
