@@ -7,6 +7,7 @@
 
 mod consumer;
 mod facts;
+mod hearing;
 mod judge;
 mod lateness;
 mod rehearsal;

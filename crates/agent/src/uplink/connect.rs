@@ -123,6 +123,9 @@ async fn open_tls(
         .await?
         .map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
+    // Where packets are lost, an answer to a ping must not wait for seconds until it is tried again: that would look like a
+    // host that is dead. A kernel without it does what kernels do.
+    let _ = socket2::SockRef::from(&tcp).set_tcp_thin_linear_timeouts(true);
     let name = ServerName::try_from(CONTROLLER_NAME).expect("the constant is a DNS name");
     let connector = TlsConnector::from(Arc::clone(tls));
     within("TLS", TLS_TIMEOUT, controller, connector.connect(name, tcp))

@@ -14,7 +14,7 @@ use super::{Change, Engine};
 use crate::alert::key;
 use crate::{Alert, AlertId, AlertState, End, NotificationKind, RuleId, Severity};
 
-/// How long after a group was made others join it, ms: pings are unanswered for 30 s, silence is noticed after 90.
+/// How long after a group was made others join it, ms: silence is noticed after 18 s, or after 90 on a bad link.
 const JOIN_MS: i64 = 5 * 60_000;
 
 /// Servers lost together.

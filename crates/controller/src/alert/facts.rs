@@ -7,7 +7,7 @@ use crate::app::servers::ServerView;
 use crate::app::status::ServerStatus;
 
 /// Whether the controller hears from a server; `None` if it is silent, but not for long enough to say anything.
-pub(super) const fn is_connected(server: &ServerView) -> Option<bool> {
+const fn is_connected(server: &ServerView) -> Option<bool> {
     match server.status {
         ServerStatus::Online | ServerStatus::Failing => Some(true),
         ServerStatus::Offline => Some(false),

@@ -14,8 +14,9 @@ use muster_base::id::ServerId;
 use muster_base::shutdown::CancellationToken;
 use muster_model::{Labels, ResourceKind};
 use tokio::sync::{broadcast, mpsc};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
+use super::hearing::Hearing;
 use super::lateness::Lateness;
 use super::series::{Known, Slots};
 use super::{ALERTS_CONSUMER, AlertError, Ask, Deed, KeptRule, RULES_MAX, facts};
@@ -33,6 +34,9 @@ const SERVERS_EVERY: u32 = 2;
 const CERTIFICATES_EVERY: u32 = 300;
 /// How far the position may lag behind what was judged without changing anything, in reports.
 const POSITION_EVERY: i64 = 200;
+/// How long the loss of a server waits for that of others before it is told, ms: servers that are lost at one moment were
+/// last heard within as many seconds as there are between two pings, and a little less is enough for most of them.
+const GROUP_WAIT_MS: i64 = 8_000;
 /// How far back alerts that are over are remembered, ms.
 const REMEMBERED_MS: i64 = 24 * 3_600_000;
 /// Facts that come with reports count for as long as reports of disks may be apart, ms.
@@ -49,6 +53,8 @@ pub(super) struct Judge {
     known: HashMap<ServerId, Known>,
     slots: Slots,
     lateness: Lateness,
+    hearing: Hearing,
+    listened: Instant,
     /// What is to be written; empty after each step that succeeds.
     pending: Vec<AlertWrite>,
     judged: i64,
@@ -70,14 +76,20 @@ impl Judge {
         let store = app.store().clone();
         let (highest_rule, highest_alert) = store.alert_numbers().await?;
         let judged = store.consumer_position(ALERTS_CONSUMER).await?;
+        let settings = Settings {
+            group_wait_ms: GROUP_WAIT_MS,
+            ..Settings::default()
+        };
         let mut judge = Self {
-            engine: Engine::new(now_ms, highest_alert + 1, Settings::default()),
+            engine: Engine::new(now_ms, highest_alert + 1, settings),
             intake,
             rules: Vec::new(),
             next_rule: highest_rule + 1,
             known: HashMap::new(),
             slots: Slots::default(),
             lateness: Lateness::default(),
+            hearing: Hearing::default(),
+            listened: Instant::now(),
             pending: Vec::new(),
             judged,
             written: judged,
@@ -401,9 +413,39 @@ impl Judge {
         }
         self.ticks = self.ticks.wrapping_add(1);
         let mut changes = Vec::new();
+        self.listen(now_ms, &mut changes);
         self.engine.tick(now_ms, &mut changes);
         self.want(changes);
         self.flush().await
+    }
+
+    /// Looks which servers are heard, and tells the engine at once of those that are lost or are back.
+    fn listen(&mut self, now_ms: i64, changes: &mut Vec<Change>) {
+        let step_ms = i64::try_from(self.listened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.listened = Instant::now();
+        let mut turned = Vec::new();
+        for id in &self.servers {
+            let server = ServerId(*id);
+            let before = self.hearing.verdict(server);
+            let live = self.app.presence().of(server);
+            let heard = self.hearing.look(server, live, step_ms);
+            if heard != before
+                && before.is_some()
+                && let Some(is_connected) = heard
+            {
+                turned.push((*id, is_connected));
+            }
+        }
+        for (id, is_connected) in turned {
+            self.tell_connected(now_ms, id, is_connected, changes);
+        }
+    }
+
+    fn tell_connected(&mut self, now_ms: i64, id: i64, is_connected: bool, changes: &mut Vec<Change>) {
+        self.engine.set_connected(now_ms, id, is_connected);
+        let value = if is_connected { 1.0 } else { 0.0 };
+        let (kind, name) = (ResourceKind::Server, rule::IS_CONNECTED);
+        self.tell(now_ms, id, id, kind, name, value, changes);
     }
 
     /// Tells the engine how servers are. Those that are gone or not monitored are not judged.
@@ -420,6 +462,7 @@ impl Judge {
         for server in gone {
             self.engine.remove_server(now_ms, server, &mut changes);
             self.known.remove(&ServerId(server));
+            self.hearing.forget(ServerId(server));
         }
         self.servers = seen;
         self.want(changes);
@@ -433,13 +476,21 @@ impl Judge {
             tags: server.tags.clone(),
         };
         self.engine.set_server(now_ms, id, facts, changes);
-        if let Some(is_connected) = facts::is_connected(server) {
-            self.engine.set_connected(now_ms, id, is_connected);
+        // Of one that never reported nothing is missed.
+        let is_connected = (server.status != ServerStatus::NeverSeen)
+            .then(|| self.hearing.verdict(server.id))
+            .flatten();
+        if let Some(is_connected) = is_connected {
+            self.tell_connected(now_ms, id, is_connected, changes);
         }
         let whole_ms =
             i64::try_from(self.app.settings().agent_certificate_ttl.as_millis()).unwrap_or(i64::MAX);
         let certificate = self.certificates.get(&id).map(|ends_ms| (*ends_ms, whole_ms));
         for (name, value) in facts::of_server(server, certificate, now_ms) {
+            // Whether it is heard was told above, by the one who listens.
+            if name == rule::IS_CONNECTED {
+                continue;
+            }
             self.tell(now_ms, id, id, ResourceKind::Server, name, value, changes);
         }
     }

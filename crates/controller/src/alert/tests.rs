@@ -1,5 +1,7 @@
 //! From reports to rows and news, over restarts.
 
+mod clocks;
+
 use camino::Utf8PathBuf;
 use muster_base::clock::WallClock;
 use muster_base::id::ServerId;

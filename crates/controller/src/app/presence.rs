@@ -10,6 +10,8 @@ use muster_base::id::ServerId;
 
 /// A clock that is off by more is shown.
 const SKEW_SHOWN_MS: u64 = 5_000;
+/// How long a slow answer counts at least, ms.
+const SLOW_MS: i64 = 10 * 60_000;
 
 /// Whether a clock is wrong enough to be shown.
 #[must_use]
@@ -30,7 +32,37 @@ pub struct Live {
     pub unanswered_since_ms: Option<i64>,
     /// How far the server's clock is ahead of ours, ms; `None` until it was read on this stream.
     pub clock_skew_ms: Option<i64>,
+    /// Whether it is us who do not read, for want of room.
+    pub is_held_up: bool,
+    /// The slowest answers to pings, on this and earlier streams, ms: of the last ten minutes, and of those before.
+    slow_ms: [i64; 2],
+    /// When the last ten minutes began, Unix ms.
+    slow_since_ms: i64,
     connection: u64,
+}
+
+impl Live {
+    /// Changes whenever something is heard.
+    #[must_use]
+    pub const fn mark(&self) -> (u64, i64, i64) {
+        (self.connection, self.last_frame_ms, self.last_pong_ms)
+    }
+
+    /// How long the slowest answer to a ping took within the last ten to twenty minutes, ms.
+    #[must_use]
+    pub fn slowest_pong_ms(&self) -> i64 {
+        self.slow_ms[0].max(self.slow_ms[1])
+    }
+
+    /// Remembers how long an answer took.
+    fn answered_in(&mut self, took_ms: i64, now_ms: i64) {
+        // A clock that went back begins anew.
+        if !(0..SLOW_MS).contains(&now_ms.saturating_sub(self.slow_since_ms)) {
+            self.slow_ms = [0, self.slow_ms[0]];
+            self.slow_since_ms = now_ms;
+        }
+        self.slow_ms[0] = self.slow_ms[0].max(took_ms);
+    }
 }
 
 /// Names one stream of a server, so that the end of an old stream does not end its successor.
@@ -58,6 +90,7 @@ impl Presence {
         let mut inner = self.lock();
         inner.connections += 1;
         let id = inner.connections;
+        let before = inner.servers.get(&server).copied().unwrap_or_default();
         inner.servers.insert(
             server,
             Live {
@@ -66,6 +99,9 @@ impl Presence {
                 last_pong_ms: 0,
                 unanswered_since_ms: None,
                 clock_skew_ms: None,
+                is_held_up: false,
+                slow_ms: before.slow_ms,
+                slow_since_ms: before.slow_since_ms,
                 connection: id,
             },
         );
@@ -89,8 +125,15 @@ impl Presence {
         self.change(connection, |live| {
             live.last_frame_ms = now_ms;
             live.last_pong_ms = now_ms;
-            live.unanswered_since_ms = None;
+            if let Some(since_ms) = live.unanswered_since_ms.take() {
+                live.answered_in(now_ms.saturating_sub(since_ms), now_ms);
+            }
         });
+    }
+
+    /// It is us who do not read, or do again.
+    pub fn held_up(&self, connection: Connection, is_held_up: bool) {
+        self.change(connection, |live| live.is_held_up = is_held_up);
     }
 
     /// The server's clock was read.
@@ -110,6 +153,7 @@ impl Presence {
         self.change(connection, |live| {
             live.connected = false;
             live.unanswered_since_ms = None;
+            live.is_held_up = false;
             was_current = true;
         });
         was_current

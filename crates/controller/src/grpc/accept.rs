@@ -148,6 +148,9 @@ impl Stranger {
         } = self;
         // Frames are written whole; waiting to fill a packet only delays an ack.
         let _ = stream.set_nodelay(true);
+        // Where packets are lost, a ping must not wait for seconds until it is tried again (tcp(7),
+        // TCP_THIN_LINEAR_TIMEOUTS): that would look like a host that is dead.
+        let _ = socket2::SockRef::from(&stream).set_tcp_thin_linear_timeouts(true);
         let shaking = doorway.shake(newcomer, stream, tls, &handshakes);
         let shaken = tokio::time::timeout(options.handshake_timeout, shaking).await;
         let stream = match shaken {

@@ -249,11 +249,13 @@ impl<'a> Conversation<'a> {
 
     /// Looks whether the stream is still what it should be, and pings.
     async fn look(&mut self) -> Result<(), End> {
-        if self
-            .progress
-            .silence()
-            .is_some_and(|silence| SILENCE_MAX <= silence)
-        {
+        let silence = self.progress.silence();
+        self.session
+            .context
+            .app
+            .presence()
+            .held_up(self.presence, silence.is_none());
+        if silence.is_some_and(|silence| SILENCE_MAX <= silence) {
             return Err(End::Gone("no answer to pings for too long"));
         }
         let app = &self.session.context.app;
