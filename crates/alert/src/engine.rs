@@ -258,7 +258,8 @@ impl Engine {
     }
 
     /// Judges one row: samples of one time, in a report received at `now_ms`. `is_late`: the report came so long after
-    /// it was made that it is history.
+    /// it was made that it is history. So are samples that a newer one of their series has overtaken: after a break what is
+    /// newest comes first, and what was must not end what is.
     pub fn row(
         &mut self,
         now_ms: i64,
@@ -272,12 +273,17 @@ impl Engine {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.clear();
         let t = self.clock.t();
+        let mut overtaken = Vec::new();
         for (slot, value) in samples {
             let Some(series) = self.series.get_mut(slot.0) else {
                 continue;
             };
             if is_late {
                 series.history.take(time_ms, value, t);
+            } else if !series.info.is_fact && series.live.is_overtaken(time_ms) {
+                series.history.take(time_ms, value, t);
+                overtaken.extend(series.edges.iter().map(|(target, _)| *target));
+                continue;
             } else {
                 series.live.take(time_ms, value, t);
             }
@@ -296,6 +302,11 @@ impl Engine {
             } else {
                 self.judge(*target, time_ms, changes);
             }
+        }
+        overtaken.sort_unstable();
+        overtaken.dedup();
+        for target in overtaken {
+            self.judge_history(target, time_ms, changes);
         }
         self.dirty = dirty;
     }

@@ -26,6 +26,9 @@ impl SeriesKey {
     }
 }
 
+/// How far behind a newer number one may be that was overtaken on its way: what is later is history.
+const OVERTAKEN_MAX_MS: i64 = 120_000;
+
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) info: SeriesInfo,
@@ -73,6 +76,13 @@ impl Default for Lane {
 }
 
 impl Lane {
+    /// Whether a number of that time comes after a newer one has come. A time that lies further back is that of a clock
+    /// that was set: it is what is now.
+    pub(super) fn is_overtaken(&self, time_ms: i64) -> bool {
+        let behind_ms = self.time_ms.saturating_sub(time_ms);
+        self.time_ms != i64::MIN && 0 < behind_ms && behind_ms <= OVERTAKEN_MAX_MS
+    }
+
     pub(super) fn take(&mut self, time_ms: i64, value: f64, t: i64) {
         if is_stale(value) {
             *self = Self {

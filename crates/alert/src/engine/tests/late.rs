@@ -3,11 +3,15 @@
 use super::*;
 
 fn late(world: &mut World, time_ms: i64, value: f64) {
+    row(world, true, time_ms, value);
+}
+
+fn row(world: &mut World, is_late: bool, time_ms: i64, value: f64) {
     world.act(|engine, now, changes| {
         let slot = World::slot_of(engine, SERVER, DISK);
         engine.row(
             now,
-            true,
+            is_late,
             time_ms,
             slot.map(|slot| (slot, value)).into_iter(),
             changes,
@@ -70,4 +74,24 @@ fn a_short_peak_in_history_is_no_alert_if_the_rule_waits_for_longer() {
     outage(&mut world, &[(0, 50.0), (1, 65.0), (2, 65.0), (3, 50.0)]);
     world.pass(15 * MINUTE);
     assert!(world.rows.is_empty() && world.news.is_empty());
+}
+
+#[test]
+fn a_number_that_a_newer_one_has_overtaken_neither_ends_nor_begins_anything() {
+    let mut world = World::new(&[hot(&json!({}))]);
+    world.sample(50.0);
+    world.pass(MINUTE);
+    world.sample(65.0);
+    let newest = START + MINUTE;
+    for behind_ms in [10_000, 30_000, 59_000] {
+        row(&mut world, false, newest - behind_ms, 50.0);
+    }
+    assert_eq!(world.state(), [AlertState::Active]);
+    world.sample(50.0);
+    assert_eq!(world.kinds(), [Firing, NotificationKind::Resolved]);
+    row(&mut world, false, newest - 5_000, 65.0);
+    assert_eq!(world.kinds(), [Firing, NotificationKind::Resolved]);
+    // A clock that was set back by more than reports can be late is what the clock is now.
+    row(&mut world, false, newest - 24 * 60 * MINUTE, 65.0);
+    assert_eq!(world.state().iter().filter(|state| state.is_open()).count(), 1);
 }
