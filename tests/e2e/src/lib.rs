@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod lossy;
 pub mod memory;
 mod process;
+pub mod sink;
 pub mod tree;
 mod world;
 
