@@ -53,7 +53,7 @@ pub(super) async fn load(
     let start_ms = (alert.started_ms - BEFORE_MS).clamp(end_ms - SPAN_MAX_MS, end_ms - BEFORE_MS);
     let step_ms = ((end_ms - start_ms) / POINTS).max(STEP_MIN_MS);
     let names: Vec<&str> = rule.plan.metrics().collect();
-    let Ok(of_names) = Matcher::new(NAME_LABEL, MatchOp::Re, &names.join("|")) else {
+    let Ok(of_names) = Matcher::new(NAME_LABEL, MatchOp::Re, names.join("|")) else {
         return Ok(Figures::default());
     };
     let mut matchers = vec![of_names];
