@@ -1,6 +1,7 @@
 //! Alerts through whole processes: from what an agent reads to what people are told.
 
 mod channels;
+mod crashes;
 mod guard;
 mod loss;
 mod mail;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 /// Channels of these tests are on this machine, which Muster does not reach unless told so.
 const ALLOW_LOOPBACK: &str = "[notify]\nallow_addresses = [\"127.0.0.0/8\", \"::1\"]\n";
+const RULES: &str = "/api/infrastructure/alert-rules";
 const ALERTS: &str = "/api/infrastructure/alerts";
 /// The rule about servers that are not heard.
 const OFFLINE: &str = "Server is not heard";
