@@ -21,7 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::alarm::{self, Bell};
+use crate::alarm::{self, Bell, Reached};
 use crate::clocks::ClockReader;
 use crate::collect::runner::{self, Handle, Plan};
 use crate::collect::{Context, Place, Summary, smart};
@@ -194,6 +194,15 @@ struct Parts {
     stop_keeper: CancellationToken,
 }
 
+/// Starts telling the administrator's program of losing the controller; what is returned hears of connections.
+fn ring(bell: Bell, helpers: &mut JoinSet<()>, shutdown: CancellationToken) -> Arc<Reached> {
+    let (reached, is_reached) = alarm::reached();
+    helpers.spawn(async move {
+        shutdown.run_until_cancelled(bell.run(is_reached)).await;
+    });
+    Arc::new(reached)
+}
+
 impl Parts {
     async fn start(
         options: &Options,
@@ -215,11 +224,8 @@ impl Parts {
         let (flushes_tx, flushes_rx) = mpsc::channel(CONTROLS_MAX);
         let (control_tx, control_rx) = mpsc::channel(CONTROLS_MAX);
 
-        let controller = options
-            .controller
-            .as_ref()
-            .unwrap_or(&identity.controller)
-            .clone();
+        let named = options.controller.as_ref();
+        let controller = named.unwrap_or(&identity.controller).clone();
         let config = uplink::Config {
             controller: controller.clone(),
             hostname: hostname(&host).await,
@@ -229,12 +235,7 @@ impl Parts {
             .with_good_time(options.data_dir.join("last-good-time"), &identity);
         let mut helpers = JoinSet::new();
         if let Some(bell) = options.alarm.clone() {
-            let (reached, is_reached) = alarm::reached();
-            uplink = uplink.with_observer(Arc::new(reached));
-            let watch = shutdown.clone();
-            helpers.spawn(async move {
-                watch.run_until_cancelled(bell.run(is_reached)).await;
-            });
+            uplink = uplink.with_observer(ring(bell, &mut helpers, shutdown.clone()));
         }
         let figures = keeper.as_ref().map(Keeper::figures).unwrap_or_default();
         let own = own::Own::new(host.clone(), Arc::clone(&outbox), uplink.connections(), figures)

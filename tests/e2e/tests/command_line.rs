@@ -170,7 +170,12 @@ async fn an_alert_is_seen_answered_and_silenced_from_the_command_line() -> Resul
     ensure!(resolved["changed"] == 1, "{resolved}");
     let over = admin.json(&["alerts", "--status", "resolved", "--rule", "busy"])?;
     ensure!(over[0]["resolved_by"] == "admin", "{over}");
-    // Whoever listens is told of each change.
+    told_of_each_change(&mut watch).await?;
+    tried_and_counted(&admin)
+}
+
+/// Whoever listens is told of each change.
+async fn told_of_each_change(watch: &mut Process) -> Result<()> {
     eventually(PATIENCE, async || {
         let seen = watch.printed();
         let of_rule: Vec<Value> = seen
@@ -188,6 +193,11 @@ async fn an_alert_is_seen_answered_and_silenced_from_the_command_line() -> Resul
     })
     .await?;
     ensure!(watch.is_running()?, "{}", watch.printed());
+    Ok(())
+}
+
+/// Rules are tried without keeping them, alerts are counted, and what runs by itself is listed.
+fn tried_and_counted(admin: &Person) -> Result<()> {
     let tried = admin.json(&[
         "rules",
         "test",

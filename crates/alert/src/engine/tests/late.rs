@@ -88,9 +88,9 @@ fn a_number_that_a_newer_one_has_overtaken_neither_ends_nor_begins_anything() {
     }
     assert_eq!(world.state(), [AlertState::Active]);
     world.sample(50.0);
-    assert_eq!(world.kinds(), [Firing, NotificationKind::Resolved]);
+    assert_eq!(world.kinds(), [Firing, Resolved]);
     row(&mut world, false, newest - 5_000, 65.0);
-    assert_eq!(world.kinds(), [Firing, NotificationKind::Resolved]);
+    assert_eq!(world.kinds(), [Firing, Resolved]);
     // A clock that was set back by more than reports can be late is what the clock is now.
     row(&mut world, false, newest - 24 * 60 * MINUTE, 65.0);
     assert_eq!(world.state().iter().filter(|state| state.is_open()).count(), 1);
