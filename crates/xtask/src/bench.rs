@@ -36,11 +36,17 @@ struct Figures {
     /// Resident memory of a controller with ten servers.
     idle_bytes: u64,
     agent: Option<agent::Agent>,
+    /// What judging a report takes, by name.
+    judging: Map<String, Value>,
 }
 
 impl Figures {
     fn store(&self, name: &str) -> Option<f64> {
         self.store.get(name).and_then(Value::as_f64)
+    }
+
+    fn judging(&self, name: &str) -> Option<f64> {
+        self.judging.get(name).and_then(Value::as_f64)
     }
 }
 
@@ -53,6 +59,8 @@ pub(crate) fn run(root: &Utf8Path, only_processes: bool) -> anyhow::Result<bool>
         println!("bench: the sample store alone and beside VictoriaMetrics");
         figures.criterion = criterion(root)?;
         figures.store = compare(root)?;
+        println!("bench: judging reports");
+        figures.judging = last_line(&cargo_bench(root, "muster-alert", "judge", &[])?)?;
     }
     for load in loads::ALL {
         println!("bench: {}", load.name);
@@ -81,17 +89,10 @@ fn said<T>(measured: anyhow::Result<T>) -> Option<T> {
         .ok()
 }
 
-/// Runs a bench of the sample store; what it printed.
-fn cargo_bench(root: &Utf8Path, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+/// Runs a bench of a package; what it printed.
+fn cargo_bench(root: &Utf8Path, package: &str, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let mut bench = process::command("cargo", root);
-    bench.args([
-        "bench",
-        "--locked",
-        "--package",
-        "muster-samples",
-        "--bench",
-        name,
-    ]);
+    bench.args(["bench", "--locked", "--package", package, "--bench", name]);
     let text = process::output(bench.arg("--").args(arguments))?;
     println!("{text}");
     Ok(text)
@@ -100,7 +101,12 @@ fn cargo_bench(root: &Utf8Path, name: &str, arguments: &[&str]) -> anyhow::Resul
 /// The lines that say what criterion measured.
 fn criterion(root: &Utf8Path) -> anyhow::Result<Vec<String>> {
     let arguments = ["--warm-up-time", "0.5", "--measurement-time", "2"];
-    Ok(criterion_lines(&cargo_bench(root, "ingest", &arguments)?))
+    Ok(criterion_lines(&cargo_bench(
+        root,
+        "muster-samples",
+        "ingest",
+        &arguments,
+    )?))
 }
 
 /// Criterion's figures without its comparison with the run before, which was of something else.
@@ -126,8 +132,12 @@ fn criterion_lines(text: &str) -> Vec<String> {
 
 /// The figures of the store and its peer.
 fn compare(root: &Utf8Path) -> anyhow::Result<Map<String, Value>> {
-    let text = cargo_bench(root, "compare", &[])?;
-    let last = text.lines().last().context("the comparison printed nothing")?;
+    last_line(&cargo_bench(root, "muster-samples", "compare", &[])?)
+}
+
+/// The figures in the last line of what a bench printed.
+fn last_line(text: &str) -> anyhow::Result<Map<String, Value>> {
+    let last = text.lines().last().context("it printed nothing")?;
     serde_json::from_str(last).with_context(|| format!("read {last:?}"))
 }
 

@@ -20,16 +20,16 @@ use super::hearing::Hearing;
 use super::lateness::Lateness;
 use super::series::{Known, Slots};
 use super::{ALERTS_CONSUMER, AlertError, Ask, Deed, KeptRule, RULES_MAX, facts};
-use crate::app::App;
 use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::status::ServerStatus;
+use crate::app::{App, AppError};
 use crate::intake::{Accepted, Intake};
 use crate::store::AlertWrite;
 
 /// How often time passes for the engine.
 const TICK: Duration = Duration::from_secs(1);
 /// Every how many ticks it is looked how servers are.
-const SERVERS_EVERY: u32 = 2;
+const SERVERS_EVERY: u32 = 5;
 /// Every how many ticks it is looked when certificates end.
 const CERTIFICATES_EVERY: u32 = 300;
 /// How far the position may lag behind what was judged without changing anything, in reports.
@@ -288,8 +288,8 @@ impl Judge {
     }
 
     async fn judge_one(&mut self, record: &Accepted, changes: &mut Vec<Change>) -> Result<(), AlertError> {
-        if !self.servers.contains(&record.server.0) {
-            self.look_at_servers(record.received_ms).await?;
+        if !self.servers.contains(&record.server.0) && !self.meet(record.server, changes).await? {
+            return Ok(());
         }
         let report = &record.report;
         let is_late = self
@@ -467,6 +467,18 @@ impl Judge {
         self.servers = seen;
         self.want(changes);
         Ok(())
+    }
+
+    /// Looks at a server that is new here; says whether it is judged.
+    async fn meet(&mut self, server: ServerId, changes: &mut Vec<Change>) -> Result<bool, AlertError> {
+        let server = match self.app.server(server).await {
+            Ok(server) if server.status != ServerStatus::Disabled => server,
+            Ok(_) | Err(AppError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        self.servers.insert(server.id.0);
+        self.look_at_server(self.app.clock().now_ms(), &server, changes);
+        Ok(true)
     }
 
     fn look_at_server(&mut self, now_ms: i64, server: &ServerView, changes: &mut Vec<Change>) {

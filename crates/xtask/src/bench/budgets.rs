@@ -41,7 +41,20 @@ pub(super) fn lines(figures: &Figures) -> Vec<Line> {
     let mut lines = store(figures);
     lines.extend(processes(figures));
     lines.extend(agent(figures));
+    lines.extend(judging(figures));
     lines
+}
+
+fn judging(figures: &Figures) -> Option<Line> {
+    let what = "judging a report of 400 samples, with 10,000 resources and 200 rules";
+    let took_us = figures.judging("report_us")?;
+    Some(at_most(
+        what,
+        took_us / 1_000.0,
+        " ms",
+        (1.0, "≤ 1 ms"),
+        WHY_OTHER,
+    ))
 }
 
 fn at_most(

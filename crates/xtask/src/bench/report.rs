@@ -33,6 +33,7 @@ pub(super) fn document(machine: &[(&str, String)], figures: &Figures) -> String 
     }
     million(&mut text, figures);
     agent(&mut text, figures);
+    judging(&mut text, figures);
     store(&mut text, figures);
     text
 }
@@ -164,6 +165,29 @@ fn agent(text: &mut String, figures: &Figures) {
     text.push_str(
         "\nThis machine has few disks and no containers; with many of both the agent takes more.\n",
     );
+}
+
+fn judging(text: &mut String, figures: &Figures) {
+    let Some(took_us) = figures.judging("report_us") else {
+        return;
+    };
+    text.push_str("\n## Judging\n");
+    head(
+        text,
+        "100 servers of 100 disks with 4 series each, 200 rules, a report for each server",
+    );
+    line(text, &["a report, mean", &format!("{took_us:.0} µs")]);
+    let rows = [
+        ("a report, the slowest", "report_worst_us", 1.0, "µs"),
+        ("numbers judged in a report", "verdicts", 1.0, ""),
+        ("memory for all of it", "bytes", f64::from(1 << 20), "MiB"),
+        ("alerts open at the end", "alerts", 1.0, ""),
+    ];
+    for (what, name, unit, word) in rows {
+        if let Some(value) = figures.judging(name) {
+            line(text, &[what, &format!("{:.0} {word}", value / unit)]);
+        }
+    }
 }
 
 fn store(text: &mut String, figures: &Figures) {

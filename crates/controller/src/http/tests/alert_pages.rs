@@ -122,7 +122,7 @@ async fn an_open_alert_is_on_the_first_page_on_its_servers_and_on_its_own() {
     );
     assert_eq!(
         app.browse(&format!("/rules/{rule}?over=9y")).await.status,
-        StatusCode::BAD_REQUEST
+        StatusCode::UNPROCESSABLE_ENTITY
     );
     for uri in ["/alerts/77", "/alerts/x", "/rules/77"] {
         assert_eq!(app.browse(uri).await.status, StatusCode::NOT_FOUND, "{uri}");
