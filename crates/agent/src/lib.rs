@@ -18,6 +18,7 @@ pub mod privileged;
 pub mod renew;
 pub mod report;
 pub mod run;
+pub mod runtime;
 pub mod seal;
 pub mod spool;
 pub mod uplink;

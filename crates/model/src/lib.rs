@@ -7,6 +7,7 @@
 //! Invariants: label sets are sorted and unique; a [`RangeSet`] is sorted, disjoint and never adjacent;
 //! a [`SampleBlock`] is a full rectangle of times by series.
 
+mod command;
 mod facts;
 mod health;
 pub mod limits;
@@ -16,6 +17,7 @@ mod report;
 mod resource;
 mod series;
 
+pub use command::{CommandState, CommandStatus, ContainerTarget, LogRange, PruneFilter, UpdatePlan, Verb};
 pub use facts::{Facts, Problem, Sample};
 pub use health::Health;
 pub use metric::{MetricType, STALE_NAN, is_stale};

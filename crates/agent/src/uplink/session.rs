@@ -246,6 +246,8 @@ impl<'a> Session<'a> {
                 self.uplink.credentials.hint();
             }
             Some(ControllerBody::Command(envelope)) => self.refuse(&envelope)?,
+            // Nothing is repeated that could be confirmed.
+            Some(ControllerBody::CommandSeen(_)) => {}
             Some(ControllerBody::Close(close)) => return Ok(Some(self.close(close))),
             Some(ControllerBody::Welcome(_)) => return Err(SessionError::NotAWelcome),
             // A kind of frame of a newer controller.
@@ -369,6 +371,7 @@ impl<'a> Session<'a> {
             state: CommandState::Refused.into(),
             progress: None,
             message: "commands are not accepted by this agent version".to_owned(),
+            ..CommandStatus::default()
         }))
     }
 

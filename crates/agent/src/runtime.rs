@@ -1,0 +1,10 @@
+//! Container engines of this server: how they are found, spoken to, and what they say.
+//!
+//! [`Engine`] is what the rest of the agent sees of one. Nothing else opens an engine's socket, and nothing passes a
+//! request on to it that did not begin as a typed call here.
+
+mod endpoint;
+mod engine;
+
+pub use endpoint::Endpoint;
+pub use engine::{Engine, EngineError, EngineKind, ImageId, LogChunk, PullProgress, RegistryAuth};
