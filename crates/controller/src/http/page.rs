@@ -9,6 +9,7 @@ mod attention;
 mod attributes;
 pub(super) mod channels;
 mod chart;
+mod containers;
 mod device;
 mod docs;
 mod fleet;

@@ -10,6 +10,7 @@ use muster_samples::{Matcher, NAME_LABEL};
 
 use super::alerts::{self, OpenAlerts};
 use super::attention::{self, Attention};
+use super::containers::{self, TakenNow};
 use super::vitals::{self, Vitals};
 use crate::app::collectors::{CollectionErrorView, CollectorView, GapView, HealthCounts};
 use crate::app::devices::Judgement;
@@ -80,6 +81,10 @@ pub(super) struct ServerPage {
     pub(super) devices: Vec<ResourceView>,
     /// Its filesystems.
     pub(super) filesystems: Vec<ResourceView>,
+    /// Its containers.
+    pub(super) containers: Vec<ResourceView>,
+    /// What these take now.
+    pub(super) taken: TakenNow,
     /// What rests on what.
     pub(super) topology: Topology,
     /// Its collectors.
@@ -184,7 +189,15 @@ pub(super) async fn server(state: &HttpState, id: ServerId) -> Result<ServerPage
         cursor: None,
     };
     let errors = state.app.collection_errors(Some(id), errors).await?;
+    let containers = all_of(state, id, ResourceKind::Container).await?;
+    let taken = if containers.is_empty() {
+        TakenNow::new()
+    } else {
+        containers::taken(state, id, now_ms).await?
+    };
     Ok(ServerPage {
+        containers,
+        taken,
         alerts: alerts::open(state, Some(id)).await?,
         facts: facts(state, id).await?,
         devices: all_of(state, id, ResourceKind::Device).await?,

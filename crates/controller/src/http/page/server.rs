@@ -6,7 +6,7 @@ use muster_model::RunOutcome;
 use super::chart::{Line, meter, start_ms};
 use super::load::{ServerPage, id, number, text, used_share, whole};
 use super::vitals::HOUR_MS;
-use super::{alerts, format, layout, map, pools};
+use super::{alerts, containers, format, layout, map, pools};
 use crate::app::collectors::CollectorView;
 use crate::app::resources::{ResourceView, counts_as_disk};
 
@@ -21,6 +21,7 @@ pub(super) fn draw(view: &ServerPage, may_act: bool) -> Markup {
         (head(view))
         (alerts::section(&view.alerts, view.now_ms, may_act.then_some(place.as_str())))
         (vitals(view))
+        (containers::draw(&view.containers, &view.taken))
         (pools::draw(&view.topology))
         (devices(&view.devices))
         (filesystems(&view.filesystems))
