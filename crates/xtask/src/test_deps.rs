@@ -10,24 +10,30 @@ use crate::{process, venv};
 /// Program, and the Debian package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("cc", "gcc"),
+    ("busybox", "busybox-static"),
+    ("containerd", "containerd"),
     ("df", "coreutils"),
+    ("docker", "docker.io"),
+    ("docker-registry", "docker-registry"),
+    ("dockerd", "docker.io"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
     ("lsblk", "util-linux"),
+    ("podman", "podman"),
     ("prometheus", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("python3", "python3"),
+    ("runc", "runc"),
+    ("skopeo", "skopeo"),
     ("smartctl", "smartmontools"),
 ];
 
 /// The same, of programs that boot a guest, which only the long campaigns do.
 const GUEST_PROGRAMS: &[(&str, &str)] = &[
-    ("busybox", "busybox-static"),
     ("mke2fs", "e2fsprogs"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("strip", "binutils"),
 ];
-
-/// The same, of programs without which a test says that it has to do with less.
-const WELCOME: &[(&str, &str)] = &[("ip", "iproute2"), ("iptables", "iptables")];
 
 /// Python packages used as oracles and as other sides.
 const PYTHON: &[&str] = &["aiosmtpd", "prometheus-client"];
@@ -40,10 +46,6 @@ pub(crate) fn run(root: &Utf8Path) -> anyhow::Result<bool> {
     }
     if !needed.is_empty() && !install(root, &needed)? {
         return Ok(false);
-    }
-    let welcome = missing(WELCOME);
-    if !welcome.is_empty() && !install(root, &welcome).unwrap_or(false) {
-        println!("Tests of lossy links do without {}", welcome.join(" "));
     }
     if venv::ensure(root, PYTHON).is_ok() {
         return Ok(true);

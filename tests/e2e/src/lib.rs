@@ -5,6 +5,7 @@
 
 mod api;
 pub mod disk;
+pub mod engines;
 pub mod guest;
 pub mod lab;
 pub mod ledger;

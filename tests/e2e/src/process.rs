@@ -43,6 +43,19 @@ impl Process {
     /// # Errors
     /// If it cannot be started or the log cannot be opened.
     pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], log: &Path) -> Result<Self> {
+        Self::start_with(program, args, &[], log)
+    }
+
+    /// As [`Process::start`], with this in the environment as well.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn start_with<S: AsRef<OsStr>>(
+        program: &Path,
+        args: &[S],
+        environment: &[(&str, &Path)],
+        log: &Path,
+    ) -> Result<Self> {
         let out = std::fs::File::options().create(true).append(true).open(log)?;
         #[expect(
             clippy::disallowed_methods,
@@ -50,6 +63,7 @@ impl Process {
         )]
         let child = Command::new(program)
             .args(args)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(out.try_clone()?)
             .stdout(out)

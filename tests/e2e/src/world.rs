@@ -331,7 +331,7 @@ fn path(path: &Path) -> String {
 }
 
 /// A port below the range that outgoing connections use, so that it is still free when a program restarts on it.
-fn free_port() -> Result<SocketAddr> {
+pub(crate) fn free_port() -> Result<SocketAddr> {
     for _ in 0..200 {
         let port = fastrand::u16(12_000..32_000);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
