@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod cli;
 pub mod clocks;
 pub mod collect;
+pub mod command;
 pub mod config;
 mod durable;
 pub mod enrol;
