@@ -19,6 +19,7 @@ mod m20261122_000013_link_history;
 mod m20261122_000014_alerts;
 mod m20261122_000015_alert_mutes;
 mod m20261122_000016_notifications;
+mod m20261122_000017_commands;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_alerts::Migration),
             Box::new(m20261122_000015_alert_mutes::Migration),
             Box::new(m20261122_000016_notifications::Migration),
+            Box::new(m20261122_000017_commands::Migration),
         ]
     }
 }

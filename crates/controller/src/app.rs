@@ -11,6 +11,7 @@ pub mod auth;
 pub mod channels;
 pub mod collect;
 pub mod collectors;
+pub mod commands;
 pub mod devices;
 pub mod enrolment;
 pub mod ingest;
@@ -200,6 +201,7 @@ pub struct App {
     change_tx: broadcast::Sender<enrolment::Change>,
     /// Held by whoever changes certificates of our own.
     ca_lock: Mutex<()>,
+    commands: commands::Commands,
     /// Names and tags of servers; emptied by whatever changes one.
     names: Mutex<Option<Arc<HashMap<ServerId, servers::ServerName>>>>,
 }
@@ -229,6 +231,12 @@ impl App {
             ),
             renewal_limit: limit::RateLimit::new(RENEWALS_PER_S, RENEWALS_AT_ONCE),
             started_ms: clock.now_ms(),
+            commands: commands::Commands::new(
+                store.clone(),
+                Arc::clone(&identity),
+                audit.clone(),
+                clock.clone(),
+            ),
             store,
             identity,
             audit,
@@ -261,6 +269,12 @@ impl App {
     #[must_use]
     pub const fn audit(&self) -> &audit::Audit {
         &self.audit
+    }
+
+    /// What agents are asked to do.
+    #[must_use]
+    pub const fn commands(&self) -> &commands::Commands {
+        &self.commands
     }
 
     /// Which servers are connected.
@@ -306,6 +320,7 @@ impl App {
         self.store
             .forget_api_tokens(now_ms.saturating_sub(TOKENS_KEPT_MS))
             .await?;
+        self.commands.forget_old().await?;
         self.audit.retain(self.settings.audit_retention).await?;
         Ok(())
     }

@@ -24,9 +24,10 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use muster_base::clock::WallClock;
 use muster_base::id::AgentId;
+use muster_proto::convert::signed_bytes;
 use muster_proto::token::EnrolmentToken;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
@@ -188,7 +189,7 @@ pub struct Identity {
     clock: WallClock,
     seal: Seal,
     authorities: RwLock<Arc<Authorities>>,
-    command_key: Vec<u8>,
+    command_key: Ed25519KeyPair,
     server: Arc<tls::CurrentCertificate>,
     /// That of the port for people, if it shows one of ours.
     http: OnceLock<Arc<tls::CurrentCertificate>>,
@@ -223,10 +224,7 @@ impl Identity {
         }
         let authorities = Authorities::open(&mut secrets)?;
         let command_key = Ed25519KeyPair::from_pkcs8(&secrets.take(COMMAND_KEY)?)
-            .map_err(|_| IdentityError::Unreadable { name: COMMAND_KEY })?
-            .public_key()
-            .as_ref()
-            .to_vec();
+            .map_err(|_| IdentityError::Unreadable { name: COMMAND_KEY })?;
         let server = Arc::new(tls::CurrentCertificate::issue(
             &authorities,
             vec![CONTROLLER_NAME.to_owned()],
@@ -357,7 +355,28 @@ impl Identity {
     /// Ed25519 public keys that sign commands.
     #[must_use]
     pub fn command_keys(&self) -> Vec<Vec<u8>> {
-        vec![self.command_key.clone()]
+        vec![self.command_key.public_key().as_ref().to_vec()]
+    }
+
+    /// Names the key that signs commands: the first bytes of its SHA-256, hexadecimal.
+    #[must_use]
+    pub fn command_key_id(&self) -> String {
+        let hash: [u8; 32] = Sha256::digest(self.command_key.public_key()).into();
+        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Signs a command's bytes.
+    #[must_use]
+    pub fn sign_command(&self, command: &[u8]) -> Vec<u8> {
+        let signature = self.command_key.sign(&signed_bytes(command));
+        signature.as_ref().to_vec()
+    }
+
+    /// Whether our own key has signed a command's bytes.
+    #[must_use]
+    pub fn has_signed_command(&self, command: &[u8], signature: &[u8]) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, self.command_key.public_key());
+        key.verify(&signed_bytes(command), signature).is_ok()
     }
 
     /// Seals a secret under its name, for whoever stores it.

@@ -12,6 +12,7 @@ pub mod apply;
 mod audit;
 mod channels;
 mod collections;
+mod commands;
 pub(crate) mod deliveries;
 mod entity;
 mod held;
@@ -43,6 +44,8 @@ use tokio::sync::Notify;
 pub(crate) use alerts::{AlertCounts, AlertFilter, AlertWrite, EstateRow, MuteRow, RuleRow};
 pub(crate) use audit::{AuditQuery, AuditRow, AuditStart};
 pub(crate) use channels::{ChannelRow, Kept};
+pub use commands::CommandRow;
+pub(crate) use commands::{CommandFilter, Draft, Issued, PENDING_MAX, Said};
 pub(crate) use identities::{
     AdoptOutcome, Adoption, AgentRow, CaughtUp, HeldRow, IdentityRow, ListedToken, NewIdentity, QUARANTINED,
     REVOKED, Redeem, Redeemed, Renewal, RenewalOutcome, Standing, TokenRow,

@@ -13,6 +13,7 @@ mod health;
 pub mod limits;
 mod metric;
 mod ranges;
+mod refusal;
 mod report;
 mod resource;
 mod series;
@@ -22,6 +23,7 @@ pub use facts::{Facts, Problem, Sample};
 pub use health::Health;
 pub use metric::{MetricType, STALE_NAN, is_stale};
 pub use ranges::{RangeSet, RangesFull, SequenceRange};
+pub use refusal::CommandRefusal;
 pub use report::{
     Clock, CollectorRun, Gap, GapReason, Inventory, PreviousEpoch, Report, RunOutcome, SampleBlock,
     SampleBlockError, TimeBasis,

@@ -5,12 +5,18 @@
 //! contradicts itself rejects the message.
 
 mod agent;
+mod command;
 mod report;
 mod resource;
 
 use thiserror::Error;
 
 pub use agent::{ranges_from_wire, ranges_to_wire, uuid_from_wire};
+pub use command::{
+    AuditHead, CommandReport, Order, command_from_wire, command_state_from_wire, command_state_to_wire,
+    command_to_wire, report_from_wire as command_report_from_wire, report_to_wire as command_report_to_wire,
+    signed_bytes,
+};
 pub(crate) use report::{block_from_wire, block_to_wire};
 pub use report::{definitions_from_wire, definitions_to_wire, report_from_wire, report_to_wire};
 pub use resource::{health_from_wire, health_to_wire, kind_from_wire, kind_to_wire, resource_to_wire};
@@ -49,6 +55,9 @@ pub enum ConvertError {
         /// How long it may be.
         max: usize,
     },
+    /// A text or number is not what its field may hold.
+    #[error("field {0} is not what it may be")]
+    Malformed(&'static str),
     /// A metric name or label breaks the rules.
     #[error("series definition {id}")]
     Series {

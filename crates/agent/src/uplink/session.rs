@@ -184,6 +184,7 @@ impl<'a> Session<'a> {
                 .unwrap_or_default(),
             store_epoch: store.map_or(0, |store| store.epoch),
             built_ms: crate::clocks::BUILT_MS,
+            command_counter: None,
         }
     }
 

@@ -42,6 +42,41 @@ impl TestApp {
         }
     }
 
+    /// A server with an enrolled agent.
+    pub(crate) async fn with_agent(&self, hostname: &str) -> (ServerId, AgentId) {
+        let wanted = enrolment::NewToken {
+            ttl: None,
+            uses: 1,
+            server: None,
+            created_by: "test".to_owned(),
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        let enrolment = enrolment::Enrolment {
+            token: self.app.create_token(wanted).await.unwrap().text,
+            certificate_request: request.der().to_vec(),
+            hostname: hostname.to_owned(),
+            agent_version: "0.1.0".to_owned(),
+            protocol_min: 1,
+            protocol_max: 1,
+            peer: std::net::IpAddr::from([192, 0, 2, 1]),
+        };
+        let enrolled = self.app.enrol(enrolment).await.unwrap();
+        (enrolled.server, enrolled.agent)
+    }
+
+    /// Entries of the audit log with this action, newest first.
+    pub(crate) async fn audited(&self, action: &str) -> Vec<audit::Recorded> {
+        let filter = audit::AuditFilter {
+            action: Some(action.to_owned()),
+            ..audit::AuditFilter::default()
+        };
+        let listed = self.app.audit().list(filter, PageRequest::default());
+        listed.await.unwrap().items
+    }
+
     pub(crate) fn pass(&self, ms: i64) {
         self.clock.set(self.clock.now_ms() + ms);
     }

@@ -43,3 +43,6 @@ pub(crate) mod alert_mute;
 pub(crate) mod alert_rule;
 pub(crate) mod notification_channel;
 pub(crate) mod notification_delivery;
+
+pub(crate) mod command;
+pub(crate) mod command_counter;

@@ -9,7 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::entity::{api_token, enrolment_token, installation, session};
-use super::{Access, Doing as _, Store, StoreError, commit, corrupt, options, schema};
+use super::{Access, Doing as _, Store, StoreError, commands, commit, corrupt, options, schema};
 use crate::identity::Installation;
 
 /// Ids of resources that are passed over after a restore. The sample store was copied after the state, and may know
@@ -97,6 +97,7 @@ impl Store {
             .exec(&transaction)
             .await
             .doing(DOING)?;
+        commands::end_restored(&transaction, now_ms).await?;
         pass_over_ids(&transaction).await.doing(DOING)?;
         commit(transaction, DOING).await?;
         Ok(Renewed {
