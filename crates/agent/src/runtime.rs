@@ -3,8 +3,10 @@
 //! [`Engine`] is what the rest of the agent sees of one. Nothing else opens an engine's socket, and nothing passes a
 //! request on to it that did not begin as a typed call here.
 
+mod client;
 mod endpoint;
 mod engine;
 
+pub use client::{Client, Limits};
 pub use endpoint::Endpoint;
 pub use engine::{Engine, EngineError, EngineKind, ImageId, LogChunk, PullProgress, RegistryAuth};

@@ -97,6 +97,14 @@ pub enum EngineError {
         /// The limit.
         limit_s: u64,
     },
+    /// What was to stand in a path is no name, so nothing was asked.
+    #[error("{call}: {message}")]
+    BadName {
+        /// What was to be asked.
+        call: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
     /// What it said can't be read.
     #[error("{call}: the answer can't be read: {message}")]
     Unreadable {
