@@ -1,0 +1,13 @@
+//! Container images: what they are called, which bytes they are, which platform they are for, and which version a tag
+//! says.
+//!
+//! Pure: text and bytes in, types out. Nothing here asks a registry or an engine; the controller does the one, the agent
+//! the other, and both mean the same by a name because they read it here.
+
+mod digest;
+mod platform;
+mod reference;
+
+pub use digest::{Digest, DigestError};
+pub use platform::{Platform, PlatformError};
+pub use reference::{DEFAULT_REGISTRY, DEFAULT_TAG, Reference, ReferenceError};
