@@ -20,6 +20,7 @@ mod m20261122_000014_alerts;
 mod m20261122_000015_alert_mutes;
 mod m20261122_000016_notifications;
 mod m20261122_000017_commands;
+mod m20261122_000018_registries;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000015_alert_mutes::Migration),
             Box::new(m20261122_000016_notifications::Migration),
             Box::new(m20261122_000017_commands::Migration),
+            Box::new(m20261122_000018_registries::Migration),
         ]
     }
 }

@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod intake;
 pub mod notify;
+pub mod registry;
 pub mod run;
 pub mod store;
 pub mod task;

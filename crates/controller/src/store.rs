@@ -17,6 +17,7 @@ pub(crate) mod deliveries;
 mod entity;
 mod held;
 mod identities;
+mod images;
 mod installation;
 mod judgements;
 mod links;
@@ -50,6 +51,7 @@ pub(crate) use identities::{
     AdoptOutcome, Adoption, AgentRow, CaughtUp, HeldRow, IdentityRow, ListedToken, NewIdentity, QUARANTINED,
     REVOKED, Redeem, Redeemed, Renewal, RenewalOutcome, Standing, TokenRow,
 };
+pub(crate) use images::{CheckRow, DigestRow, TagsRow};
 pub(crate) use people::{AccountChange, AccountRow, Changed, NewSession};
 pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};

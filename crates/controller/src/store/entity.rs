@@ -46,3 +46,7 @@ pub(crate) mod notification_delivery;
 
 pub(crate) mod command;
 pub(crate) mod command_counter;
+pub(crate) mod image_check;
+pub(crate) mod image_digest;
+pub(crate) mod image_tag;
+pub(crate) mod registry;
