@@ -7,7 +7,7 @@ mod read;
 mod schedule;
 
 pub use read::read;
-pub use schedule::{Schedule, Weekly};
+pub use schedule::{Cron, Schedule, Weekly};
 
 use crate::{RuleId, alert::AlertId};
 

@@ -93,6 +93,16 @@ impl Schedule {
         }
     }
 
+    /// When it begins next after `now_ms`, Unix ms; `None` if it never does.
+    #[must_use]
+    pub fn next_start_ms(&self, now_ms: i64) -> Option<i64> {
+        match self {
+            Self::Once { start_ms, .. } => Some(*start_ms).filter(|start| now_ms < *start),
+            Self::Weekly(weekly) => weekly.next_start_ms(now_ms),
+            Self::Cron(cron) => cron.next_start_ms(now_ms),
+        }
+    }
+
     /// Whether it never comes (again) after `now_ms`.
     #[must_use]
     pub fn is_over(&self, now_ms: i64) -> bool {
@@ -101,6 +111,26 @@ impl Schedule {
 }
 
 impl Weekly {
+    fn next_start_ms(&self, now_ms: i64) -> Option<i64> {
+        let now = Timestamp::from_millisecond(now_ms).ok()?;
+        let mut day = now.to_zoned(self.zone.clone()).date();
+        // Today, and each day of the week once more: today's may be over.
+        for _ in 0..=7 {
+            if self.days.contains(&day.weekday()) {
+                let begins = self
+                    .zone
+                    .to_ambiguous_zoned(day.to_datetime(self.from))
+                    .compatible();
+                let begins_ms = begins.ok()?.timestamp().as_millisecond();
+                if now_ms < begins_ms {
+                    return Some(begins_ms);
+                }
+            }
+            day = day.tomorrow().ok()?;
+        }
+        None
+    }
+
     fn contains(&self, now_ms: i64) -> bool {
         let Ok(now) = Timestamp::from_millisecond(now_ms) else {
             return false;
@@ -159,6 +189,12 @@ impl Cron {
             zone,
             crontab: Box::new(crontab),
         })
+    }
+
+    fn next_start_ms(&self, now_ms: i64) -> Option<i64> {
+        let after = MakeTimestamp::from_millisecond(now_ms).ok()?;
+        let next = self.crontab.find_next(after).ok()?;
+        Some(next.timestamp().as_millisecond())
     }
 
     fn contains(&self, now_ms: i64) -> bool {
@@ -305,6 +341,37 @@ mod tests {
         for minute in 0..120 {
             assert!(always.contains(ms("2026-11-24T08:00:30Z") + minute * 60_000));
         }
+    }
+
+    #[test]
+    fn the_next_beginning_lies_in_it_and_is_the_first_after_now() {
+        let zone = || TimeZone::get("Europe/Berlin").unwrap();
+        let night = weekly(&[Weekday::Friday], "22:00", "06:00", "Europe/Berlin");
+        // Inside of one, the next is a week later.
+        for (now, next) in [
+            ("2026-11-06T12:00:00Z", "2026-11-06T21:00:00Z"),
+            ("2026-11-06T21:00:00Z", "2026-11-13T21:00:00Z"),
+        ] {
+            assert_eq!(night.next_start_ms(ms(now)), Some(ms(next)), "{now}");
+        }
+        // 02:30 is left out on the 29th of March, and comes twice on the 25th of October.
+        let cron = Schedule::Cron(Cron::new("30 4 * * *", 3_600_000, zone()).unwrap());
+        assert_eq!(
+            cron.next_start_ms(ms("2026-03-28T12:00:00Z")),
+            Some(ms("2026-03-29T02:30:00Z"))
+        );
+        assert_eq!(
+            cron.next_start_ms(ms("2026-10-24T12:00:00Z")),
+            Some(ms("2026-10-25T03:30:00Z"))
+        );
+        let once = Schedule::Once {
+            start_ms: 10,
+            end_ms: 20,
+        };
+        assert_eq!(
+            [9, 10, 20].map(|now| once.next_start_ms(now)),
+            [Some(10), None, None]
+        );
     }
 
     #[test]

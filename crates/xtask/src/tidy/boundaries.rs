@@ -22,6 +22,7 @@ struct Boundary {
 const PURE: &[&str] = &[
     "crates/alert/src/",
     "crates/image/src/",
+    "crates/update/src/",
     "crates/parse/src/",
     "crates/smartmontools-parse/src/",
 ];

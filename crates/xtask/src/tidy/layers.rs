@@ -45,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "muster-notify",
             "muster-proto",
             "muster-samples",
+            "muster-update",
             "smartmontools-parse",
         ],
     ),
@@ -69,6 +70,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("muster-recreate", &[]),
     ("muster-samples", &["muster-base", "muster-model"]),
     ("muster-simulation", &[]),
+    ("muster-update", &["muster-alert"]),
     ("smartmontools-parse", &[]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,637 @@
+//! "Why is this not updating?": every rule that was asked, what it said, and what follows.
+//!
+//! All rules are asked, also after one has said no, so that whoever mends the first does not meet the second tomorrow.
+//! What follows is the strictest of what they said: [`Decision`] is ordered by that.
+
+use serde::Serialize;
+
+use crate::database::is_database;
+use crate::label::Labels;
+use crate::policy::Scope;
+use crate::{Candidate, Change, Container, Hold, HoldKind, LabelPower, Limit, Mode, Offer, Policy, Window};
+
+/// What is decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "decision", content = "because", rename_all = "snake_case")]
+pub enum Decision {
+    /// What runs is what the registry has.
+    UpToDate,
+    /// It cannot be told whether there is something new.
+    Unknown(String),
+    /// It is not done, whatever the time, until somebody changes something.
+    Blocked(Vec<String>),
+    /// It is not done while something stands in its way.
+    Held(Vec<String>),
+    /// Somebody must say yes.
+    NeedsApproval,
+    /// It is done when it is time: from then, Unix ms; `None` if that time never comes.
+    WaitsForWindow(Option<i64>),
+    /// It may begin now.
+    Ready,
+}
+
+impl Decision {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::UpToDate => "up_to_date",
+            Self::Unknown(_) => "unknown",
+            Self::Blocked(_) => "blocked",
+            Self::Held(_) => "held",
+            Self::NeedsApproval => "needs_approval",
+            Self::WaitsForWindow(_) => "waits_for_window",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+/// What a rule said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It has nothing against it.
+    Pass,
+    /// It has something against it.
+    Stop,
+    /// It asks to wait.
+    Wait,
+    /// It could not tell.
+    Unknown,
+    /// It only says what is.
+    Note,
+}
+
+/// One rule that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub rule: &'static str,
+    /// What it said.
+    pub outcome: Outcome,
+    /// Why, in words, and what to do.
+    pub words: String,
+}
+
+/// What is decided, and by what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// What is decided.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Number of the policy that decided; `None` if none speaks of the container.
+    pub policy_id: Option<i64>,
+    /// What happens by itself.
+    pub mode: Mode,
+    /// How far the update goes, if there is one.
+    pub change: Option<Change>,
+    /// Every rule that was asked, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What people said of an update.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Approval {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is wanted, when it is time.
+    Approved(String),
+    /// It is not wanted.
+    Rejected(String),
+    /// It is wanted now: neither age nor window counts.
+    Now(String),
+    /// A roll-out that somebody began has it: age and window count.
+    Rollout(String),
+}
+
+/// Everything else that counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// Every policy.
+    pub policies: &'a [Policy],
+    /// Every window.
+    pub windows: &'a [Window],
+    /// What stands in the way.
+    pub holds: &'a [Hold],
+    /// Why the offered digest is known to be bad, if it is.
+    pub bad_digest: Option<&'a str>,
+    /// Why nothing at all is changed, if the switch is on.
+    pub freeze: Option<&'a str>,
+    /// What people said.
+    pub approval: &'a Approval,
+    /// Now, Unix ms.
+    pub now_ms: i64,
+}
+
+/// The policy that decides about a container: the highest priority, then the narrower scope, then the older one.
+#[must_use]
+pub fn select<'a>(container: &Container, policies: &'a [Policy]) -> Option<&'a Policy> {
+    policies
+        .iter()
+        .filter(|policy| policy.takes(container))
+        .max_by_key(|policy| (policy.priority(), policy.body.scope, std::cmp::Reverse(policy.id)))
+}
+
+/// What may be done with a container for which there is `candidate`, and why.
+#[must_use]
+pub fn explain(container: &Container, candidate: &Candidate, at: &Circumstances<'_>) -> Explanation {
+    let policy = select(container, at.policies);
+    let terms = Terms::of(container, policy);
+    let mut asked = Asked {
+        container,
+        at,
+        terms,
+        policy,
+        explanation: Vec::new(),
+        blocked: Vec::new(),
+        held: Vec::new(),
+        needs_approval: false,
+        waits: None,
+    };
+    asked.policy();
+    let (decision, change) = match candidate {
+        Candidate::Unknown(reason) => {
+            asked.step("candidate", Outcome::Unknown, unknown_words(reason));
+            (Decision::Unknown(reason.clone()), None)
+        }
+        Candidate::Current => {
+            let words = "what runs is what the registry has";
+            asked.step("candidate", Outcome::Pass, words.to_owned());
+            (Decision::UpToDate, None)
+        }
+        Candidate::Available(offer) => (asked.all(offer), Some(offer.change_from(&container.image))),
+    };
+    Explanation {
+        decision,
+        policy_id: policy.map(|policy| policy.id),
+        mode: asked.terms.mode,
+        change,
+        steps: asked.explanation,
+    }
+}
+
+fn unknown_words(reason: &str) -> String {
+    format!("whether there is something new can't be told: {reason}")
+}
+
+/// What counts for a container, of the policy and its own labels.
+#[derive(Debug, Clone)]
+struct Terms {
+    mode: Mode,
+    limit: Limit,
+    min_age_ms: i64,
+    labels: Labels,
+    power: LabelPower,
+}
+
+impl Terms {
+    fn of(container: &Container, policy: Option<&Policy>) -> Self {
+        let power = policy.map_or(LabelPower::Narrow, |policy| policy.body.labels);
+        let labels = Labels::read(&container.labels);
+        let mut terms = Self {
+            mode: policy.map_or(Mode::Manual, |policy| policy.body.mode),
+            limit: policy.map_or(Limit::Digest, Policy::limit),
+            min_age_ms: policy.and_then(|policy| policy.min_age_ms).unwrap_or(0),
+            labels: Labels::default(),
+            power,
+        };
+        if power == LabelPower::Ignored {
+            return terms;
+        }
+        let is_wide = power == LabelPower::Any;
+        if let Some(mode) = labels.mode
+            && (is_wide || mode <= terms.mode)
+        {
+            terms.mode = mode;
+        }
+        if let Some(track) = labels.track
+            && (is_wide || track <= terms.limit)
+        {
+            terms.limit = track;
+        }
+        if let Some(age) = labels.min_age_ms
+            && (is_wide || terms.min_age_ms <= age)
+        {
+            terms.min_age_ms = age;
+        }
+        terms.labels = labels;
+        terms
+    }
+}
+
+struct Asked<'a> {
+    container: &'a Container,
+    at: &'a Circumstances<'a>,
+    terms: Terms,
+    policy: Option<&'a Policy>,
+    explanation: Vec<Step>,
+    blocked: Vec<String>,
+    held: Vec<String>,
+    needs_approval: bool,
+    /// It is not time: until then, or for ever.
+    waits: Option<Option<i64>>,
+}
+
+impl Asked<'_> {
+    fn step(&mut self, rule: &'static str, outcome: Outcome, words: String) {
+        self.explanation.push(Step { rule, outcome, words });
+    }
+
+    fn pass(&mut self, rule: &'static str, words: &str) {
+        self.step(rule, Outcome::Pass, words.to_owned());
+    }
+
+    fn block(&mut self, rule: &'static str, words: String) {
+        self.blocked.push(words.clone());
+        self.step(rule, Outcome::Stop, words);
+    }
+
+    fn hold(&mut self, rule: &'static str, words: String) {
+        self.held.push(words.clone());
+        self.step(rule, Outcome::Stop, words);
+    }
+
+    /// Which policy speaks, and what the container's labels make of it.
+    fn policy(&mut self) {
+        let words = match self.policy {
+            Some(policy) => format!(
+                "policy {} ({:?}, priority {}) decides: mode {}, up to {}",
+                policy.id,
+                policy.body.name,
+                policy.priority(),
+                policy.body.mode.as_str(),
+                policy.limit().as_str()
+            ),
+            None => "no policy speaks of it: somebody approves, or starts it".to_owned(),
+        };
+        self.step("policy", Outcome::Note, words);
+        let labels = &self.terms.labels;
+        let mut notes = Vec::new();
+        if let Some(mode) = labels.mode
+            && mode != self.terms.mode
+        {
+            notes.push(format!(
+                "its label asks for the mode {}, which is more than the policy permits: set labels to any there",
+                mode.as_str()
+            ));
+        } else if let Some(mode) = labels.mode {
+            notes.push(format!("its label sets the mode {}", mode.as_str()));
+        }
+        if let Some(track) = labels.track
+            && track != self.terms.limit
+        {
+            notes.push(format!(
+                "its label asks for updates up to {}, which is more than the policy permits",
+                track.as_str()
+            ));
+        }
+        if self.terms.power == LabelPower::Ignored
+            && self
+                .container
+                .labels
+                .keys()
+                .any(|name| name.starts_with("muster.update."))
+        {
+            notes.push("its labels mean nothing, as the policy says".to_owned());
+        }
+        for words in notes {
+            self.step("labels", Outcome::Note, words);
+        }
+    }
+
+    fn all(&mut self, offer: &Offer) -> Decision {
+        let words = format!(
+            "{} with the digest {} is there",
+            offer.image,
+            short(&offer.digest)
+        );
+        self.step("candidate", Outcome::Note, words);
+        self.freeze();
+        self.bad_digest();
+        self.labels();
+        self.engine();
+        self.versions(offer);
+        self.database(offer);
+        self.holds();
+        self.age(offer);
+        self.approval();
+        self.window();
+        if !self.blocked.is_empty() {
+            return Decision::Blocked(std::mem::take(&mut self.blocked));
+        }
+        if !self.held.is_empty() {
+            return Decision::Held(std::mem::take(&mut self.held));
+        }
+        if self.needs_approval {
+            return Decision::NeedsApproval;
+        }
+        match self.waits {
+            Some(until) => Decision::WaitsForWindow(until),
+            None => Decision::Ready,
+        }
+    }
+
+    fn freeze(&mut self) {
+        match self.at.freeze {
+            Some(reason) => {
+                let reason = if reason.is_empty() {
+                    "without a reason"
+                } else {
+                    reason
+                };
+                self.hold(
+                    "freeze",
+                    format!("nothing is changed while the freeze switch is on: {reason}"),
+                );
+            }
+            None => self.pass("freeze", "the freeze switch is off"),
+        }
+    }
+
+    fn bad_digest(&mut self) {
+        match self.at.bad_digest {
+            Some(why) => self.block(
+                "bad_digest",
+                format!("this digest is known to be bad for the fleet: {why}; the next one is judged anew"),
+            ),
+            None => self.pass("bad_digest", "nothing bad is known of this digest"),
+        }
+    }
+
+    fn labels(&mut self) {
+        if self.terms.labels.exclude {
+            self.block(
+                "exclude",
+                format!("its label {} says so", crate::label::names::EXCLUDE),
+            );
+        } else {
+            self.pass("exclude", "it is not excluded");
+        }
+        for words in std::mem::take(&mut self.terms.labels.not_understood) {
+            self.block("labels", format!("its label is not understood: {words}"));
+        }
+    }
+
+    /// What the engine and the container's owner make impossible.
+    fn engine(&mut self) {
+        if self.container.is_auto_remove {
+            self.block(
+                "auto_remove",
+                "the engine removes it as soon as it stops (--rm), so there would be no way back: start it without"
+                    .to_owned(),
+            );
+        }
+        match self.container.owner.held_because() {
+            Some(words) => self.hold("owner", words.to_owned()),
+            None => self.pass("owner", "nobody else has to be asked"),
+        }
+    }
+
+    fn versions(&mut self, offer: &Offer) {
+        let change = offer.change_from(&self.container.image);
+        let limit = self.terms.limit;
+        if limit.permits(change) {
+            self.step(
+                "limit",
+                Outcome::Pass,
+                format!(
+                    "it is a change of {}, and up to {} is permitted",
+                    change.as_str(),
+                    limit.as_str()
+                ),
+            );
+        } else if change == Change::Unknown {
+            self.block(
+                "limit",
+                format!(
+                    "how far {} is from {} can't be told, so only the limit major lets it pass",
+                    offer.image, self.container.image
+                ),
+            );
+        } else {
+            self.block(
+                "limit",
+                format!(
+                    "it is a change of {}, and only up to {} is permitted: raise limit in the policy",
+                    change.as_str(),
+                    limit.as_str()
+                ),
+            );
+        }
+        let (Some(policy), Some(tag)) = (self.policy, offer.tag()) else {
+            return;
+        };
+        if let Some(entry) = policy.excludes(tag) {
+            self.block(
+                "exclude_versions",
+                format!("the policy excludes {entry}, and the tag is {tag}"),
+            );
+        }
+        match &policy.versions {
+            Some(wanted) if !wanted.takes(tag) => self.block(
+                "allowed_versions",
+                format!(
+                    "the policy wants {}, and the tag is {tag}",
+                    policy.body.allowed_versions.as_deref().unwrap_or_default()
+                ),
+            ),
+            Some(_) => self.pass("allowed_versions", "the tag is one that the policy wants"),
+            None => {}
+        }
+    }
+
+    fn database(&mut self, offer: &Offer) {
+        if !is_database(&self.container.image) && !is_database(&offer.image) {
+            return;
+        }
+        let is_allowed = self
+            .policy
+            .is_some_and(|policy| policy.body.allow_major_databases);
+        match offer.change_from(&self.container.image) {
+            Change::Major | Change::Unknown if !is_allowed => self.block(
+                "database",
+                "it is a database, and another major version may not read its data: dump and restore it, or set \
+                 allow_major_databases in its policy"
+                    .to_owned(),
+            ),
+            Change::Major | Change::Unknown => self.step(
+                "database",
+                Outcome::Note,
+                "it is a database going to another major version, which the policy allows".to_owned(),
+            ),
+            // A tag such as latest may be another major version each time it is built.
+            Change::Digest if !names_version(offer) && !is_allowed => self.block(
+                "database",
+                "it is a database on a tag that names no version, so another major version may be behind it: name one, \
+                 such as postgres:16, or set allow_major_databases in its policy"
+                    .to_owned(),
+            ),
+            Change::Digest | Change::Patch | Change::Minor => {
+                self.pass("database", "it is a database, and its major version stays");
+            }
+        }
+    }
+
+    fn holds(&mut self) {
+        for hold in self.at.holds {
+            let rule = match hold.kind {
+                HoldKind::Storage => "storage",
+                HoldKind::Space => "space",
+                HoldKind::Server => "server",
+                HoldKind::LocalPolicy => "local_policy",
+                HoldKind::Rollout => "rollout",
+            };
+            self.hold(rule, hold.words.clone());
+        }
+        if self.at.holds.is_empty() {
+            self.pass("holds", "nothing stands in the way on its server");
+        }
+    }
+
+    fn age(&mut self, offer: &Offer) {
+        let wanted_ms = self.terms.min_age_ms;
+        if wanted_ms == 0 {
+            return;
+        }
+        if let Approval::Now(by) = self.at.approval {
+            let words = format!("{by} wants it now, whatever its age");
+            return self.step("min_age", Outcome::Note, words);
+        }
+        let Some(since_ms) = offer.first_seen_ms else {
+            let words = "how long this image has been known can't be told".to_owned();
+            return self.hold("min_age", words);
+        };
+        let old_enough_ms = since_ms.saturating_add(wanted_ms);
+        if old_enough_ms <= self.at.now_ms {
+            self.pass("min_age", "the image has been known for long enough");
+        } else {
+            let words = format!(
+                "the image was first seen at {}, and is waited for until {}",
+                time(since_ms),
+                time(old_enough_ms)
+            );
+            self.hold("min_age", words);
+        }
+    }
+
+    fn approval(&mut self) {
+        let has_yes = match (self.at.approval, self.terms.mode) {
+            (Approval::Rejected(by), _) => {
+                return self.block(
+                    "approval",
+                    format!("{by} rejected it: approve it, or wait for the next one"),
+                );
+            }
+            (Approval::Approved(by) | Approval::Now(by), _) => Some(format!("{by} said yes")),
+            (Approval::Rollout(by), _) => Some(format!("it is part of a roll-out that {by} began")),
+            (Approval::None, Mode::Automatic) => Some("the mode automatic asks nobody".to_owned()),
+            (Approval::None, _)
+                if self.policy.is_some_and(|policy| policy.body.auto_approve)
+                    && self.terms.mode == Mode::Scheduled =>
+            {
+                Some("the policy approves by itself".to_owned())
+            }
+            (Approval::None, _) => None,
+        };
+        match has_yes {
+            Some(words) => self.step("approval", Outcome::Pass, words),
+            None => {
+                self.needs_approval = true;
+                let words = format!(
+                    "the mode is {}: an operator must approve it, or start it",
+                    self.terms.mode.as_str()
+                );
+                self.step("approval", Outcome::Wait, words);
+            }
+        }
+    }
+
+    fn window(&mut self) {
+        if let Approval::Now(by) = self.at.approval {
+            return self.step(
+                "window",
+                Outcome::Note,
+                format!("{by} wants it now, whatever the window"),
+            );
+        }
+        let Some(policy) = self.policy else { return };
+        let now_ms = self.at.now_ms;
+        let mut opens: Vec<Option<i64>> = Vec::new();
+        if let Some(id) = policy.body.maintenance_window_id {
+            match self.at.windows.iter().find(|window| window.id == id) {
+                Some(window) if window.is_open(now_ms) => {
+                    let words = format!("the window {:?} is open", window.body.name);
+                    self.step("window", Outcome::Pass, words);
+                }
+                Some(window) => {
+                    let next = window.opens_next_ms(now_ms);
+                    opens.push(next);
+                    let words = match next {
+                        Some(next) => format!("the window {:?} opens at {}", window.body.name, time(next)),
+                        None => format!("the window {:?} never opens again: change it", window.body.name),
+                    };
+                    self.step("window", Outcome::Wait, words);
+                }
+                None => {
+                    opens.push(None);
+                    let words = format!("the policy's window {id} is not there: name another");
+                    self.step("window", Outcome::Wait, words);
+                }
+            }
+        }
+        if let Some(schedule) = &policy.schedule {
+            if schedule.contains(now_ms) {
+                self.pass(
+                    "schedule",
+                    "it is within an hour of a time of the policy's schedule",
+                );
+            } else {
+                let next = schedule.next_start_ms(now_ms);
+                opens.push(next);
+                let words = next.map_or_else(
+                    || "the policy's schedule never comes again".to_owned(),
+                    |next| format!("the policy's schedule comes next at {}", time(next)),
+                );
+                self.step("schedule", Outcome::Wait, words);
+            }
+        }
+        if !opens.is_empty() {
+            // With both, both must be open; what is said is the later of the two.
+            let until = opens
+                .iter()
+                .copied()
+                .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)));
+            self.waits = Some(until.flatten());
+        } else if policy.body.maintenance_window_id.is_none() && policy.schedule.is_none() {
+            let scope = if policy.body.scope == Scope::Global {
+                "it"
+            } else {
+                "this policy"
+            };
+            self.step(
+                "window",
+                Outcome::Pass,
+                format!("no window is set for {scope}: any time will do"),
+            );
+        }
+    }
+}
+
+fn names_version(offer: &Offer) -> bool {
+    offer.tag().is_some_and(|tag| {
+        let tag = tag.strip_prefix("pg").unwrap_or(tag);
+        crate::Version::parse(tag).is_some()
+    })
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(19).collect()
+}
+
+/// A time for people.
+fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|time| format!("{time:.0}"))
+        .unwrap_or_default()
+}
