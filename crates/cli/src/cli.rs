@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Servers(command::Servers),
     Devices(command::Devices),
     Pools(command::Pools),
+    Containers(command::Containers),
+    Updates(command::Updates),
     Alerts(command::Alerts),
     Rules(command::Rules),
     Silences(command::Silences),

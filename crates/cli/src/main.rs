@@ -50,6 +50,8 @@ async fn run_client(command: Command) -> Result<(), client::ClientError> {
         Command::Servers(command) => command.run().await,
         Command::Devices(command) => command.run().await,
         Command::Pools(command) => command.run().await,
+        Command::Containers(command) => command.run().await,
+        Command::Updates(command) => command.run().await,
         Command::Tokens(command) => command.run().await,
         Command::Alerts(command) => command.run().await,
         Command::Rules(command) => command.run().await,
