@@ -21,6 +21,7 @@ mod m20261122_000015_alert_mutes;
 mod m20261122_000016_notifications;
 mod m20261122_000017_commands;
 mod m20261122_000018_registries;
+mod m20261122_000019_updates;
 
 use sea_orm_migration::MigrationTrait;
 pub use sea_orm_migration::MigratorTrait;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000016_notifications::Migration),
             Box::new(m20261122_000017_commands::Migration),
             Box::new(m20261122_000018_registries::Migration),
+            Box::new(m20261122_000019_updates::Migration),
         ]
     }
 }

@@ -328,19 +328,19 @@ impl App {
 
 impl PageRequest {
     /// How many items are wanted, within the bounds.
-    fn limit(&self) -> u32 {
+    pub(crate) fn limit(&self) -> u32 {
         self.limit.unwrap_or(PAGE_LIMIT_DEFAULT).clamp(1, PAGE_LIMIT_MAX)
     }
 
     /// The id after which the page begins; 0 for the first page.
-    fn after(&self) -> Result<i64, AppError> {
+    pub(crate) fn after(&self) -> Result<i64, AppError> {
         let Some(cursor) = &self.cursor else { return Ok(0) };
         cursor.parse().ok().filter(|&id| 0 <= id).ok_or(AppError::Cursor)
     }
 }
 
 /// A page of rows, of which one more than wanted were read to know whether there is another page.
-fn page<T>(mut items: Vec<T>, limit: u32, total: u64, cursor: impl Fn(&T) -> String) -> Page<T> {
+pub(crate) fn page<T>(mut items: Vec<T>, limit: u32, total: u64, cursor: impl Fn(&T) -> String) -> Page<T> {
     let has_more = (limit as usize) < items.len();
     items.truncate(limit as usize);
     let next = items.last().filter(|_| has_more).map(cursor);

@@ -20,3 +20,4 @@ pub mod registry;
 pub mod run;
 pub mod store;
 pub mod task;
+pub mod update;

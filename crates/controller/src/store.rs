@@ -29,6 +29,7 @@ mod restored;
 mod schema;
 mod servers;
 mod tokens;
+mod updates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,10 @@ pub(crate) use people::{AccountChange, AccountRow, Changed, NewSession};
 pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};
 pub(crate) use tokens::{ApiTokenRow, NewApiToken};
+pub(crate) use updates::{
+    BadDigestRow, DocumentKind, DocumentRow, HistoryQuery, HistoryRow, NoticeRow, RolloutRow, UpdateQuery,
+    UpdateRow, UpdateWrite,
+};
 
 /// Connections that only read.
 const READERS: u32 = 4;

@@ -1,0 +1,18 @@
+//! Images that did harm.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "bad_digest")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub digest: String,
+    pub body: Json,
+    pub created_ms: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

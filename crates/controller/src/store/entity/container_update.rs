@@ -1,0 +1,22 @@
+//! What containers could be updated to.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "container_update")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub server_id: i64,
+    pub container_id: i64,
+    pub digest: String,
+    pub state: String,
+    pub body: Json,
+    pub created_ms: i64,
+    pub changed_ms: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

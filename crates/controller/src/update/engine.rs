@@ -1,0 +1,810 @@
+//! What goes on by itself: looking what there is, beginning what may begin, following what was begun.
+//!
+//! Never more than one update at a time on a server, what a container depends on goes before it, and few begin at
+//! once over the fleet ([`AT_ONCE_MAX`]).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use muster_base::ErrorChain;
+use muster_base::id::{ResourceId, ServerId};
+use muster_model::{CommandState, CommandStatus, ResourceKind, UpdatePlan, Verb};
+use muster_update::{
+    Approval, Candidate, Circumstances, Decision, Explanation, Hold, HoldKind, Offer, Policy, Window,
+    explain, select,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::holds::Ground;
+use super::notice::Event;
+use super::{
+    Asked, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
+    UpdateState, Updates,
+};
+use crate::store::{BadDigestRow, UpdateQuery, UpdateRow, UpdateWrite};
+
+/// How many updates begin in one look at the fleet: never all in the same minute.
+const AT_ONCE_MAX: usize = 5;
+/// Most updates that are looked at.
+const OPEN_MAX: u64 = 20_000;
+/// An update that was begun and of which no command is known is given up after this, ms.
+const LOST_AFTER_MS: i64 = 3_600_000;
+/// How long the new container may be on its way to health, ms.
+const HEALTH_TIMEOUT_MS: u64 = 300_000;
+/// How long it must run without a restart when it has no health check, ms.
+const STABLE_MS: u64 = 30_000;
+/// How long the old one is kept, stopped, ms.
+const GRACE_MS: u64 = 600_000;
+
+/// Everything that decisions rest on, read once for many of them.
+pub(super) struct Basis {
+    pub(super) policies: Vec<Policy>,
+    windows: Vec<Window>,
+    bad: HashMap<String, String>,
+    freeze: Freeze,
+    /// Containers that open roll-outs have, with the roll-out.
+    in_rollouts: HashMap<i64, i64>,
+    grounds: HashMap<ServerId, Ground>,
+    now_ms: i64,
+}
+
+/// A container with what there is for it, and what follows.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The container.
+    pub seen: Seen,
+    /// What the registry said.
+    pub candidate: Candidate,
+    /// What follows.
+    pub explanation: Explanation,
+    /// The update, if there is one.
+    pub update: Option<Update>,
+}
+
+impl Updates {
+    pub(super) async fn basis(&self) -> Result<Basis, UpdateError> {
+        let mut in_rollouts = HashMap::new();
+        for kept in self.open_rollouts().await? {
+            for member in &kept.rollout.members {
+                in_rollouts.insert(member.container_id, kept.id);
+            }
+        }
+        Ok(Basis {
+            policies: self.policies().await?,
+            windows: self.windows().await?,
+            bad: self.bad().await?,
+            freeze: self.freeze().await?,
+            in_rollouts,
+            grounds: HashMap::new(),
+            now_ms: self.now_ms(),
+        })
+    }
+
+    /// What there is for a container, by what its own update or the registries say.
+    pub(super) async fn candidate_of(&self, seen: &Seen, policies: &[Policy]) -> Candidate {
+        if seen.container.image.is_empty() {
+            return Candidate::Unknown("its image reference is not known".to_owned());
+        }
+        let asked = seen.asked(select(&seen.container, policies));
+        self.inner.candidates.candidate(&asked).await
+    }
+
+    /// Judges one container.
+    pub(super) async fn judge(
+        &self,
+        basis: &mut Basis,
+        seen: &Seen,
+        candidate: &Candidate,
+        update: Option<&Update>,
+        approval: &Approval,
+    ) -> Result<Explanation, UpdateError> {
+        let server = seen.server();
+        if !basis.grounds.contains_key(&server) {
+            let ground = self.ground(server).await?;
+            basis.grounds.insert(server, ground);
+        }
+        let mut holds = basis
+            .grounds
+            .get(&server)
+            .map(|ground| ground.holds(seen, update))
+            .unwrap_or_default();
+        if let Some(rollout) = basis.in_rollouts.get(&seen.container.id)
+            && matches!(approval, Approval::None | Approval::Approved(_))
+        {
+            holds.push(Hold {
+                kind: HoldKind::Rollout,
+                words: format!("roll-out {rollout} has it and says when its turn comes"),
+            });
+        }
+        let digest = match candidate {
+            Candidate::Available(offer) => offer.digest.as_str(),
+            _ => "",
+        };
+        Ok(explain(
+            &seen.container,
+            candidate,
+            &Circumstances {
+                policies: &basis.policies,
+                windows: &basis.windows,
+                holds: &holds,
+                bad_digest: basis.bad.get(digest).map(String::as_str),
+                freeze: basis.freeze.words(),
+                approval,
+                now_ms: basis.now_ms,
+            },
+        ))
+    }
+
+    /// Why a container is (not) updated.
+    ///
+    /// # Errors
+    /// [`UpdateError::NotFound`] or a failure of the database.
+    pub async fn explain(&self, container: i64) -> Result<Judged, UpdateError> {
+        let seen = self.container(container).await?;
+        let mut basis = self.basis().await?;
+        let candidate = self.candidate_of(&seen, &basis.policies).await;
+        let query = UpdateQuery {
+            container: Some(container),
+            ..UpdateQuery::default()
+        };
+        let updates = self.updates_of(&query).await?;
+        let update = match &candidate {
+            Candidate::Available(offer) => updates.into_iter().find(|update| update.digest == offer.digest),
+            _ => updates
+                .into_iter()
+                .find(|update| update.state == UpdateState::InProgress),
+        };
+        let approval = update.as_ref().map_or(Approval::None, approval_of);
+        let explanation = self
+            .judge(&mut basis, &seen, &candidate, update.as_ref(), &approval)
+            .await?;
+        Ok(Judged {
+            seen,
+            candidate,
+            explanation,
+            update,
+        })
+    }
+
+    /// What there is for each container, of what is known; asks nobody.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn availability(&self, containers: &[Seen]) -> Result<HashMap<i64, Candidate>, UpdateError> {
+        let policies = self.policies().await?;
+        let mut found = HashMap::with_capacity(containers.len());
+        for seen in containers {
+            found.insert(seen.container.id, self.candidate_of(seen, &policies).await);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn updates_of(&self, query: &UpdateQuery) -> Result<Vec<Update>, UpdateError> {
+        let (rows, _) = self.app().store().updates(query, 0, OPEN_MAX).await?;
+        Ok(rows.into_iter().map(Update::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// Looks at every container and writes down what there is for it. To be called after registries were asked.
+    ///
+    /// # Errors
+    /// A failure of the database; what was not written is the next time.
+    pub async fn refresh(&self) -> Result<(), UpdateError> {
+        let _only = self.inner.only.lock().await;
+        let containers = self.containers(None).await?;
+        let policies = self.policies().await?;
+        let known = self.updates_of(&UpdateQuery::default()).await?;
+        let mut by_container: BTreeMap<i64, Vec<Update>> = BTreeMap::new();
+        for update in known {
+            by_container.entry(update.container_id).or_default().push(update);
+        }
+        for seen in &containers {
+            let mine = by_container.remove(&seen.container.id).unwrap_or_default();
+            let candidate = self.candidate_of(seen, &policies).await;
+            self.reconcile(seen, &candidate, mine, &policies).await?;
+        }
+        // Those of containers that are gone.
+        let gone = by_container
+            .into_values()
+            .flatten()
+            .filter(|update| update.state.is_open());
+        let writes: Vec<UpdateWrite> = gone.map(|update| UpdateWrite::Forget(update.id)).collect();
+        self.app().store().write_updates(&writes).await?;
+        Ok(())
+    }
+
+    async fn reconcile(
+        &self,
+        seen: &Seen,
+        candidate: &Candidate,
+        known: Vec<Update>,
+        policies: &[Policy],
+    ) -> Result<(), UpdateError> {
+        let offer = match candidate {
+            // What was known stays: a registry that does not answer takes nothing back.
+            Candidate::Unknown(_) => return Ok(()),
+            Candidate::Current => None,
+            Candidate::Available(offer) => Some(offer),
+        };
+        let is_passed_over = |update: &&Update| {
+            update.state.is_open() && offer.is_none_or(|offer| offer.digest != update.digest)
+        };
+        let mut writes: Vec<UpdateWrite> = known
+            .iter()
+            .filter(is_passed_over)
+            .map(|update| UpdateWrite::Forget(update.id))
+            .collect();
+        let mut made = None;
+        if let Some(offer) = offer
+            && !known.iter().any(|update| update.digest == offer.digest)
+        {
+            let update = offered(seen, offer, self.now_ms());
+            writes.push(UpdateWrite::Update(update.row()?));
+            made = Some(update);
+        }
+        let ids = self.app().store().write_updates(&writes).await?;
+        if let Some(mut update) = made {
+            update.id = ids.last().copied().unwrap_or(0);
+            let policy = select(&seen.container, policies);
+            let notes = offer
+                .and_then(|offer| offer.release_notes.clone())
+                .unwrap_or_default();
+            self.notify(Event::Available, &update, None, policy, &notes)
+                .await?;
+            self.told(&update);
+        }
+        Ok(())
+    }
+
+    pub(super) fn told(&self, update: &Update) {
+        self.tell(
+            "update",
+            json!({
+                "id": update.id, "container_id": update.container_id, "server_id": update.server_id,
+                "state": update.state, "command_id": update.body.command_id,
+            }),
+        );
+    }
+
+    /// Follows what was begun, goes on with roll-outs, and begins what may begin. To be called every few seconds.
+    ///
+    /// # Errors
+    /// A failure of the database; what was not done is the next time.
+    pub async fn tick(&self) -> Result<(), UpdateError> {
+        let _only = self.inner.only.lock().await;
+        self.follow().await?;
+        let mut basis = self.basis().await?;
+        self.step_rollouts(&mut basis).await?;
+        self.begin_ready(&mut basis).await
+    }
+
+    async fn begin_ready(&self, basis: &mut Basis) -> Result<(), UpdateError> {
+        if basis.freeze.frozen {
+            return Ok(());
+        }
+        let query = UpdateQuery {
+            states: vec!["pending", "approved", "in_progress"],
+            ..UpdateQuery::default()
+        };
+        let updates = self.updates_of(&query).await?;
+        let busy: HashSet<i64> = updates
+            .iter()
+            .filter(|update| update.state == UpdateState::InProgress)
+            .map(|update| update.server_id)
+            .collect();
+        let mut ready: BTreeMap<i64, Vec<(Seen, Update, Explanation)>> = BTreeMap::new();
+        let seen = self.seen_of(&updates).await?;
+        for update in updates {
+            if !update.state.is_open() || busy.contains(&update.server_id) {
+                continue;
+            }
+            let Some(seen) = seen.get(&update.container_id) else {
+                continue;
+            };
+            let candidate = Candidate::Available(offer_of(&update));
+            let approval = approval_of(&update);
+            let explanation = self
+                .judge(basis, seen, &candidate, Some(&update), &approval)
+                .await?;
+            if explanation.decision == Decision::Ready {
+                let of_server = ready.entry(update.server_id).or_default();
+                of_server.push((seen.clone(), update, explanation));
+            }
+        }
+        for (_, of_server) in ready.into_iter().take(AT_ONCE_MAX) {
+            let first = first_in_order(&of_server);
+            let Some((seen, update, explanation)) = of_server.into_iter().nth(first) else {
+                continue;
+            };
+            // Asked anew: what was offered then may not be what runs, or what is offered, by now.
+            let candidate = self.candidate_of(&seen, &basis.policies).await;
+            if !matches!(&candidate, Candidate::Available(offer) if offer.digest == update.digest) {
+                continue;
+            }
+            let by = match (&update.body.decided_by, explanation.policy_id) {
+                (Some(by), _) => by.clone(),
+                (None, Some(policy)) => format!("policy {policy}"),
+                (None, None) => "nobody".to_owned(),
+            };
+            if let Err(error) = self.begin(&seen, update, &explanation, &by, None).await {
+                tracing::warn!(error = %ErrorChain(&error), container = seen.container.id, "an update was not begun");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn seen_of(&self, updates: &[Update]) -> Result<HashMap<i64, Seen>, UpdateError> {
+        let ids: BTreeSet<i64> = updates.iter().map(|update| update.container_id).collect();
+        let ids: Vec<ResourceId> = ids.into_iter().map(ResourceId).collect();
+        let views = self.app().store().resources_of_ids(&ids).await?;
+        Ok(views
+            .into_iter()
+            .filter(|view| view.kind == ResourceKind::Container && view.gone_ms.is_none())
+            .map(|view| (view.id.0, Seen::of(view)))
+            .collect())
+    }
+
+    /// Begins an update: it is written down, then the agent is told. Returns it as it is then.
+    pub(super) async fn begin(
+        &self,
+        seen: &Seen,
+        mut update: Update,
+        explanation: &Explanation,
+        by: &str,
+        rollout: Option<i64>,
+    ) -> Result<Update, UpdateError> {
+        let now_ms = self.now_ms();
+        update.body.from_image.clone_from(&seen.container.image);
+        seen.image_id().clone_into(&mut update.body.from_image_id);
+        update.body.from_digest = seen.digest().map(str::to_owned);
+        update.body.is_rollback = false;
+        update.body.rollout_id = rollout;
+        let policy_id = explanation.policy_id;
+        let history = history_of(&update, by, policy_id, now_ms);
+        self.write_begun(&mut update, history, by, now_ms).await?;
+        let basis = self.policies().await?;
+        let policy = basis.iter().find(|policy| Some(policy.id) == policy_id);
+        self.notify(Event::Start, &update, update.body.history_id, policy, "")
+            .await?;
+        self.send(update, &plan_verb(seen), by).await
+    }
+
+    /// Writes down that it is begun: from here on the command belongs to this attempt alone.
+    pub(super) async fn write_begun(
+        &self,
+        update: &mut Update,
+        history: History,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<(), UpdateError> {
+        update.body.attempts += 1;
+        update.body.command_id = None;
+        update.body.refused = None;
+        update.body.begun_by = Some(by.to_owned());
+        update.body.begun_ms = Some(now_ms);
+        update.state = UpdateState::InProgress;
+        update.changed_ms = now_ms;
+        let store = self.app().store();
+        let ids = store
+            .write_updates(&[
+                UpdateWrite::Update(update.row()?),
+                UpdateWrite::History(history.row()?),
+            ])
+            .await?;
+        update.body.history_id = ids.last().copied();
+        store.write_updates(&[UpdateWrite::Update(update.row()?)]).await?;
+        Ok(())
+    }
+
+    /// Tells the agent, unless it was told: then the command is found again.
+    pub(super) async fn send(
+        &self,
+        mut update: Update,
+        target: &dyn Fn(&Update) -> Verb,
+        by: &str,
+    ) -> Result<Update, UpdateError> {
+        let reference = update.reference();
+        let issue = &self.inner.issue;
+        let id = match issue.find(&reference).await? {
+            Some(id) => id,
+            None => {
+                let order = Order {
+                    server: ServerId(update.server_id),
+                    verb: target(&update),
+                    by: by.to_owned(),
+                    reference: Some(reference),
+                };
+                match issue.issue(order).await {
+                    Ok(id) => id,
+                    Err(error @ IssueError::Store(_)) => return Err(error.into()),
+                    Err(error) => {
+                        let words = error.to_string();
+                        self.finish(&mut update, UpdateState::Failed, &words, None, false)
+                            .await?;
+                        return Err(error.into());
+                    }
+                }
+            }
+        };
+        self.note_command(&mut update, id).await?;
+        Ok(update)
+    }
+
+    async fn note_command(&self, update: &mut Update, id: Uuid) -> Result<(), UpdateError> {
+        update.body.command_id = Some(id);
+        update.changed_ms = self.now_ms();
+        let mut writes = vec![UpdateWrite::Update(update.row()?)];
+        if let Some(mut history) = self.history_of(update).await? {
+            history.body.command_id = Some(id);
+            writes.push(UpdateWrite::History(history.row()?));
+        }
+        self.app().store().write_updates(&writes).await?;
+        self.told(update);
+        Ok(())
+    }
+
+    async fn history_of(&self, update: &Update) -> Result<Option<History>, UpdateError> {
+        let query = crate::store::HistoryQuery {
+            update: Some(update.id),
+            ..crate::store::HistoryQuery::default()
+        };
+        let (rows, _) = self.app().store().update_history(&query, None, 100).await?;
+        let row = rows
+            .into_iter()
+            .find(|row| Some(row.id) == update.body.history_id);
+        Ok(row.map(History::try_from).transpose()?)
+    }
+
+    /// Looks what became of what was begun.
+    async fn follow(&self) -> Result<(), UpdateError> {
+        let query = UpdateQuery {
+            states: vec!["in_progress"],
+            ..UpdateQuery::default()
+        };
+        for update in self.updates_of(&query).await? {
+            self.follow_one(update).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_one(&self, mut update: Update) -> Result<(), UpdateError> {
+        let issue = &self.inner.issue;
+        if update.body.command_id.is_none() {
+            // The end came between writing it down and telling the agent, or between that and writing down the id.
+            match issue.find(&update.reference()).await? {
+                Some(id) => self.note_command(&mut update, id).await?,
+                None => return self.give_up_unsent(update).await,
+            }
+        }
+        let Some(id) = update.body.command_id else {
+            return Ok(());
+        };
+        let status = match issue.status(id).await? {
+            Some(status) if !status.state.is_final() => return Ok(()),
+            Some(status) => status,
+            None if self.now_ms() < update.changed_ms.saturating_add(LOST_AFTER_MS) => return Ok(()),
+            None => {
+                let words = "its command is not known any more, so what became of it can't be told";
+                return self
+                    .finish(&mut update, UpdateState::Failed, words, None, false)
+                    .await;
+            }
+        };
+        self.conclude(update, &status).await
+    }
+
+    /// No agent was told: it is as if it had not been begun, and is judged anew.
+    async fn give_up_unsent(&self, mut update: Update) -> Result<(), UpdateError> {
+        if update.body.is_rollback {
+            let words = "the controller ended before the agent was told: roll back again";
+            return self
+                .finish(&mut update, UpdateState::Completed, words, None, false)
+                .await;
+        }
+        let words = "the controller ended before the agent was told";
+        self.finish(&mut update, UpdateState::Failed, words, None, false)
+            .await?;
+        update.state = if update.body.decided_by.is_some() {
+            UpdateState::Approved
+        } else {
+            UpdateState::Pending
+        };
+        self.app()
+            .store()
+            .write_updates(&[UpdateWrite::Update(update.row()?)])
+            .await?;
+        Ok(())
+    }
+
+    async fn conclude(&self, mut update: Update, status: &CommandStatus) -> Result<(), UpdateError> {
+        let result = status.result.clone();
+        let said = if status.message.is_empty() {
+            status.state.as_str()
+        } else {
+            &status.message
+        };
+        let is_back = result
+            .as_ref()
+            .is_some_and(|result| result["rolled_back"].as_bool() == Some(true));
+        if update.body.is_rollback {
+            let state = if status.state == CommandState::Succeeded {
+                UpdateState::RolledBack
+            } else {
+                // Taking it back did not succeed: the update is what it was.
+                UpdateState::Completed
+            };
+            return self
+                .finish(&mut update, state, said, result, state == UpdateState::RolledBack)
+                .await;
+        }
+        match status.state {
+            CommandState::Succeeded => {
+                self.finish(&mut update, UpdateState::Completed, "", result, false)
+                    .await
+            }
+            CommandState::Failed => {
+                let state = if is_back {
+                    UpdateState::RolledBack
+                } else {
+                    UpdateState::Failed
+                };
+                if did_harm(is_back, status) {
+                    self.remember_bad(&update, said).await?;
+                }
+                self.finish(&mut update, state, said, result, is_back).await
+            }
+            CommandState::Refused => {
+                let by = update.body.decided_by.is_some();
+                self.finish(&mut update, UpdateState::Failed, said, result, false)
+                    .await?;
+                update.body.refused = Some(said.to_owned());
+                update.state = if by {
+                    UpdateState::Approved
+                } else {
+                    UpdateState::Pending
+                };
+                self.app()
+                    .store()
+                    .write_updates(&[UpdateWrite::Update(update.row()?)])
+                    .await?;
+                self.told(&update);
+                Ok(())
+            }
+            _ => {
+                let words = format!("the command ended as {}: {said}", status.state.as_str());
+                self.finish(&mut update, UpdateState::Failed, &words, result, is_back)
+                    .await
+            }
+        }
+    }
+
+    async fn remember_bad(&self, update: &Update, said: &str) -> Result<(), UpdateError> {
+        let body = json!({
+            "reason": format!("{} on container {} failed: {said}", update.body.to_image, update.body.container_name),
+            "container_id": update.container_id, "server_id": update.server_id, "image": update.body.to_image,
+        });
+        let row = BadDigestRow {
+            digest: update.digest.clone(),
+            body,
+            created_ms: self.now_ms(),
+        };
+        self.app().store().write_updates(&[UpdateWrite::Bad(row)]).await?;
+        Ok(())
+    }
+
+    /// Writes down how it ended, and tells people.
+    pub(super) async fn finish(
+        &self,
+        update: &mut Update,
+        state: UpdateState,
+        words: &str,
+        result: Option<serde_json::Value>,
+        is_back: bool,
+    ) -> Result<(), UpdateError> {
+        let now_ms = self.now_ms();
+        update.state = state;
+        update.changed_ms = now_ms;
+        let mut writes = vec![UpdateWrite::Update(update.row()?)];
+        let failed = update.body.is_rollback && state != UpdateState::RolledBack
+            || !update.body.is_rollback && state != UpdateState::Completed;
+        let mut policy_id = None;
+        if let Some(mut history) = self.history_of(update).await? {
+            history.status = if failed && update.body.is_rollback {
+                UpdateState::Failed
+            } else {
+                state
+            };
+            history.completed_ms = Some(now_ms);
+            history.body.error_message = failed.then(|| words.to_owned());
+            history.body.execution_log = (!words.is_empty()).then(|| words.to_owned());
+            history.body.result = result;
+            history.body.rolled_back = is_back;
+            history.body.rolled_back_ms = is_back.then_some(now_ms);
+            policy_id = history.body.policy_id;
+            writes.push(UpdateWrite::History(history.row()?));
+        }
+        self.app().store().write_updates(&writes).await?;
+        tracing::info!(
+            update = update.id,
+            container = update.container_id,
+            state = state.as_str(),
+            "an update is over"
+        );
+        self.told(update);
+        let policies = self.policies().await?;
+        let policy = policies.iter().find(|policy| Some(policy.id) == policy_id);
+        if !update.body.is_rollback {
+            let event = if failed { Event::Failure } else { Event::Success };
+            self.notify(event, update, update.body.history_id, policy, words)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Has registries asked now about these containers, and writes down what there is.
+    ///
+    /// # Errors
+    /// [`UpdateError::State`] if nobody can be asked, or a failure of the database.
+    pub async fn check(
+        &self,
+        server: Option<ServerId>,
+        container: Option<i64>,
+    ) -> Result<usize, UpdateError> {
+        let seen = match container {
+            Some(id) => {
+                let seen = self.container(id).await?;
+                if server.is_some_and(|server| server != seen.server()) {
+                    return Err(UpdateError::NotFound {
+                        what: "container",
+                        id,
+                    });
+                }
+                vec![seen]
+            }
+            None => {
+                if let Some(server) = server {
+                    // One that is not there is said to be so.
+                    self.app().server(server).await?;
+                }
+                self.containers(server).await?
+            }
+        };
+        let policies = self.policies().await?;
+        let asked: Vec<Asked> = seen
+            .iter()
+            .filter(|seen| !seen.container.image.is_empty())
+            .map(|seen| seen.asked(select(&seen.container, &policies)))
+            .collect();
+        self.inner
+            .candidates
+            .check(&asked)
+            .await
+            .map_err(UpdateError::State)?;
+        self.refresh().await?;
+        Ok(asked.len())
+    }
+}
+
+/// What people said of an update.
+pub(super) fn approval_of(update: &Update) -> Approval {
+    let by = update.body.decided_by.clone().unwrap_or_default();
+    match update.state {
+        UpdateState::Approved => Approval::Approved(by),
+        UpdateState::Rejected => Approval::Rejected(by),
+        _ => Approval::None,
+    }
+}
+
+/// Whether a failure says something of the image: the new container ran and had to go.
+fn did_harm(is_back: bool, status: &CommandStatus) -> bool {
+    let step = status.step.as_str();
+    is_back && !matches!(step, "pull" | "create" | "inspect" | "plan")
+}
+
+pub(super) fn offer_of(update: &Update) -> Offer {
+    Offer {
+        image: update.body.to_image.clone(),
+        digest: update.digest.clone(),
+        first_seen_ms: update.body.first_seen_ms,
+        release_notes: update.body.release_notes.clone(),
+    }
+}
+
+fn offered(seen: &Seen, offer: &Offer, now_ms: i64) -> Update {
+    Update {
+        id: 0,
+        server_id: seen.container.server,
+        container_id: seen.container.id,
+        digest: offer.digest.clone(),
+        state: UpdateState::Pending,
+        body: UpdateBody {
+            container_name: seen.container.name.clone(),
+            from_image: seen.container.image.clone(),
+            from_image_id: seen.image_id().to_owned(),
+            from_digest: seen.digest().map(str::to_owned),
+            to_image: offer.image.clone(),
+            change: Some(offer.change_from(&seen.container.image)),
+            first_seen_ms: offer.first_seen_ms,
+            release_notes: offer.release_notes.clone(),
+            ..UpdateBody::default()
+        },
+        created_ms: now_ms,
+        changed_ms: now_ms,
+    }
+}
+
+/// Tag of a reference, for people.
+fn tag(image: &str) -> Option<String> {
+    let image = image.split('@').next()?;
+    let (_, tag) = image.rsplit_once(':')?;
+    (!tag.contains('/')).then(|| tag.to_owned())
+}
+
+pub(super) fn history_of(update: &Update, by: &str, policy_id: Option<i64>, now_ms: i64) -> History {
+    let triggered_by = if update.body.rollout_id.is_some() || by.starts_with("policy ") {
+        "policy".to_owned()
+    } else {
+        format!("user:{by}")
+    };
+    History {
+        id: 0,
+        server_id: update.server_id,
+        container_id: update.container_id,
+        update_id: update.id,
+        status: UpdateState::InProgress,
+        body: HistoryBody {
+            container_name: update.body.container_name.clone(),
+            update_type: if update.body.is_rollback {
+                "rollback"
+            } else {
+                "update"
+            }
+            .to_owned(),
+            from_image: update.body.from_image.clone(),
+            from_tag: tag(&update.body.from_image),
+            from_digest: update.body.from_digest.clone(),
+            to_image: update.body.to_image.clone(),
+            to_tag: tag(&update.body.to_image),
+            to_digest: Some(update.digest.clone()),
+            change: update.body.change,
+            triggered_by,
+            policy_id,
+            rollout_id: update.body.rollout_id,
+            ..HistoryBody::default()
+        },
+        started_ms: now_ms,
+        completed_ms: None,
+    }
+}
+
+/// What the agent is told to do for an update of this container.
+pub(super) fn plan_verb(seen: &Seen) -> impl Fn(&Update) -> Verb {
+    let (target, platform) = (seen.target.clone(), seen.platform().map(str::to_owned));
+    move |update| Verb::ContainerUpdate {
+        target: target.clone(),
+        plan: UpdatePlan {
+            image: update.body.to_image.clone(),
+            from_image_id: update.body.from_image_id.clone(),
+            to_digest: update.digest.clone(),
+            platform: platform.clone(),
+            health_timeout_ms: HEALTH_TIMEOUT_MS,
+            stable_ms: STABLE_MS,
+            grace_ms: GRACE_MS,
+            dry_run: false,
+        },
+    }
+}
+
+/// Which of these goes first: one that depends on none of the others; where they go in a circle, the first.
+fn first_in_order(ready: &[(Seen, Update, Explanation)]) -> usize {
+    let names: HashSet<&str> = ready.iter().map(|(seen, ..)| seen.target.name.as_str()).collect();
+    let is_free = |seen: &Seen| {
+        let mut others = seen.depends_on.iter().map(|name| name.trim_start_matches('/'));
+        !others.any(|name| name != seen.target.name && names.contains(name))
+    };
+    ready.iter().position(|(seen, ..)| is_free(seen)).unwrap_or(0)
+}
+
+/// Rows as updates.
+pub(super) fn read_all(rows: Vec<UpdateRow>) -> Result<Vec<Update>, UpdateError> {
+    Ok(rows.into_iter().map(Update::try_from).collect::<Result<_, _>>()?)
+}

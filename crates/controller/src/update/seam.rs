@@ -1,0 +1,129 @@
+//! What updates need of others: what registries know, and the way to agents.
+
+use async_trait::async_trait;
+use muster_base::id::ServerId;
+use muster_model::{CommandStatus, Verb};
+use muster_update::{Candidate, Limit};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::store::StoreError;
+
+/// What is asked of a registry for a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The image reference it is configured with.
+    pub image: String,
+    /// `os/architecture` with perhaps `/variant`.
+    pub platform: Option<String>,
+    /// Digest of what it runs, of its own repository; `None` if it was built here or is not known.
+    pub current_digest: Option<String>,
+    /// Every digest of what it runs, `repo@sha256:…`.
+    pub repo_digests: Vec<String>,
+    /// Id of the image that it runs.
+    pub image_id: String,
+    /// How far updates go.
+    pub limit: Option<Limit>,
+    /// Which tags are wanted.
+    pub allowed_versions: Option<String>,
+}
+
+/// What registries know.
+#[async_trait]
+pub trait Candidates: Send + Sync {
+    /// What there is for a container, of what is known; asks nobody.
+    async fn candidate(&self, asked: &Asked) -> Candidate;
+
+    /// Has registries asked now about these.
+    ///
+    /// # Errors
+    /// In words, why nobody can be asked.
+    async fn check(&self, asked: &[Asked]) -> Result<(), String>;
+}
+
+/// What an agent is to be told.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Whose agent.
+    pub server: ServerId,
+    /// What.
+    pub verb: Verb,
+    /// Who wants it: the name of an account, or `policy` or `rollout` with a number.
+    pub by: String,
+    /// What it is for, never used for anything else: a command with it is found again by it. `None` for what people
+    /// want once.
+    pub reference: Option<String>,
+}
+
+/// Why an agent was not told.
+#[derive(Debug, Error)]
+pub enum IssueError {
+    /// The server is not there, has no agent, or is not connected.
+    #[error("{0}")]
+    NotConnected(String),
+    /// The order cannot be one.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody is there to pass it on.
+    #[error("this controller passes no commands on: {0}")]
+    Unavailable(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The way to agents.
+#[async_trait]
+pub trait Issue: Send + Sync {
+    /// Writes a command down and has it sent. Returns its id.
+    ///
+    /// # Errors
+    /// [`IssueError`]; then there is no command.
+    async fn issue(&self, order: Order) -> Result<Uuid, IssueError>;
+
+    /// The command with a reference, if there is one.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    async fn find(&self, reference: &str) -> Result<Option<Uuid>, IssueError>;
+
+    /// How far a command is; `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    async fn status(&self, id: Uuid) -> Result<Option<CommandStatus>, IssueError>;
+}
+
+/// Registries that nobody asks: whether there is something new is not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCandidates;
+
+#[async_trait]
+impl Candidates for NoCandidates {
+    async fn candidate(&self, _asked: &Asked) -> Candidate {
+        Candidate::Unknown("this controller asks no registries".to_owned())
+    }
+
+    async fn check(&self, _asked: &[Asked]) -> Result<(), String> {
+        Err("this controller asks no registries".to_owned())
+    }
+}
+
+/// No way to agents: everything is refused.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoIssue;
+
+#[async_trait]
+impl Issue for NoIssue {
+    async fn issue(&self, _order: Order) -> Result<Uuid, IssueError> {
+        Err(IssueError::Unavailable("it has no way to agents".to_owned()))
+    }
+
+    async fn find(&self, _reference: &str) -> Result<Option<Uuid>, IssueError> {
+        Ok(None)
+    }
+
+    async fn status(&self, _id: Uuid) -> Result<Option<CommandStatus>, IssueError> {
+        Ok(None)
+    }
+}
