@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod limit;
 pub mod live;
 pub mod presence;
+pub mod registries;
 pub mod resources;
 pub mod rotation;
 pub mod series;

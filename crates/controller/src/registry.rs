@@ -7,18 +7,39 @@
 //! Invariants: what could not be told is unknown and never up to date; what a failed check does not know, the last one
 //! that succeeded still says; no secret is sent to a host that has nothing to do with the registry.
 
+mod challenge;
+mod checks;
+mod client;
 mod decision;
 mod details;
+mod exchange;
+mod failure;
+mod limits;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as Short, PoisonError};
+use std::time::Duration;
 
-use muster_image::{Digest, Platform, Reference};
+use muster_image::{Digest, Platform, Reference, Track};
+use muster_notify::{Network, Roots, Secret};
+use url::Url;
 
+use self::challenge::Credential;
+pub use self::checks::Round;
+use self::client::{Client, Endpoint};
 use self::decision::Known;
 pub use self::decision::{Decision, Offer, Wanted};
 pub use self::details::Details;
+pub use self::failure::RegistryError;
+pub use self::limits::RateLimit;
 use crate::app::App;
-use crate::store::StoreError;
+use crate::app::registries::{RegistryUseError, RegistryView};
+use crate::store::{RegistryRow, StoreError};
+
+/// Tracks that are remembered.
+const WATCHES_MAX: usize = 5_000;
+/// A track that nobody asked about for so long is forgotten.
+const WATCHED_MS: i64 = 26 * 3_600_000;
 
 /// What is known of an image for one platform. Times are Unix ms.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,17 +66,181 @@ pub struct ImageCheck {
     pub details: Details,
 }
 
+/// How registries are reached.
+#[derive(Clone)]
+pub struct Outbound {
+    /// Makes connections.
+    pub network: Network,
+    /// Whom to trust.
+    pub roots: Roots,
+    /// Whether registries on this machine itself are reached, and without TLS.
+    pub allow_loopback: bool,
+    /// How long one request may take.
+    pub total_max: Duration,
+    /// The longest pause between two images of one registry.
+    pub pause: Duration,
+}
+
+impl Outbound {
+    /// How long one request may take unless told otherwise.
+    pub const TOTAL_MAX_DEFAULT: Duration = Duration::from_secs(30);
+    /// The longest pause unless told otherwise.
+    pub const PAUSE_DEFAULT: Duration = Duration::from_millis(500);
+}
+
 /// What registries say. Clones share everything.
 #[derive(Clone)]
 pub struct Registries {
     app: Arc<App>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    outbound: Outbound,
+    /// Held by whoever checks.
+    round: tokio::sync::Mutex<()>,
+    /// Tracks that follow other tags, and when somebody last asked, by image, platform and track.
+    watches: Short<BTreeMap<(Reference, Platform, String), (Track, i64)>>,
 }
 
 impl Registries {
     /// Over the state database of these use-cases.
     #[must_use]
-    pub fn new(app: Arc<App>) -> Self {
-        Self { app }
+    pub fn new(app: Arc<App>, outbound: Outbound) -> Self {
+        let client = Client::new(
+            outbound.network.clone(),
+            outbound.roots.clone(),
+            outbound.total_max,
+            app.clock().clone(),
+        );
+        let shared = Shared {
+            client,
+            outbound,
+            round: tokio::sync::Mutex::default(),
+            watches: Short::default(),
+        };
+        Self {
+            app,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// What registries said of how much they allow, by registry.
+    #[must_use]
+    pub fn limits(&self) -> BTreeMap<String, RateLimit> {
+        self.shared.client.limits()
+    }
+
+    /// Every check, by image and platform.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn checks(&self) -> Result<Vec<ImageCheck>, StoreError> {
+        let store = self.app.store();
+        let mut checks = Vec::new();
+        for row in store.image_checks().await? {
+            let (Ok(reference), Ok(platform)) = (row.reference.parse::<Reference>(), row.platform.parse())
+            else {
+                continue;
+            };
+            let digests = store.image_digests(&reference.name(), &row.platform).await?;
+            checks.push(decision::image_check(reference, platform, &row, &digests));
+        }
+        Ok(checks)
+    }
+
+    /// Logs in to a registry, and writes down how that went.
+    ///
+    /// # Errors
+    /// [`RegistryUseError`]; that the registry does not let us in is none.
+    pub async fn validate(&self, id: i64) -> Result<RegistryView, RegistryUseError> {
+        let store = self.app.store();
+        let row = store.registry(id).await?.ok_or(RegistryUseError::NotFound(id))?;
+        if !row.enabled {
+            return Err(RegistryUseError::Disabled);
+        }
+        let at = self.endpoint(&row.host, std::slice::from_ref(&row))?;
+        let outcome = self.shared.client.validate(&at).await;
+        let (word, error) = match &outcome {
+            Ok(()) => ("valid", None),
+            Err(error) if error.is_about_credentials() => ("invalid", Some(error)),
+            Err(error) => ("unknown", Some(error)),
+        };
+        let error = error.map(|error| muster_base::ErrorChain(error).to_string());
+        let now_ms = self.app.clock().now_ms();
+        if !store.put_validation(&row, word, error.as_deref(), now_ms).await? {
+            return Err(RegistryUseError::Changed);
+        }
+        tracing::info!(registry = id, outcome = word, "registry validated");
+        self.app.registry(id).await
+    }
+
+    /// Where a registry is and what it is shown: as somebody set it up, else under its own name, without anything.
+    fn endpoint(&self, registry: &str, rows: &[RegistryRow]) -> Result<Endpoint, RegistryError> {
+        let Some(row) = rows.iter().find(|row| row.host == registry) else {
+            let is_plain = self.shared.outbound.allow_loopback && is_loopback(registry);
+            return Endpoint::anonymous(registry, is_plain).ok_or(RegistryError::Answer {
+                host: registry.to_owned(),
+                why: "a name that is no address",
+            });
+        };
+        if !row.enabled {
+            return Err(RegistryError::Disabled(row.name.clone()));
+        }
+        let credential = match &row.sealed {
+            None => Credential::Anonymous,
+            Some(sealed) => {
+                let plain = self.app.identity().open_secret(&row.seal_name, sealed).ok();
+                let plain = plain.and_then(|plain| String::from_utf8(plain).ok());
+                let password = Secret::new(plain.ok_or_else(|| RegistryError::Sealed(row.name.clone()))?);
+                if row.username.is_empty() {
+                    Credential::Token(password)
+                } else {
+                    Credential::Basic {
+                        username: row.username.clone(),
+                        password,
+                    }
+                }
+            }
+        };
+        let base = Url::parse(&row.url).map_err(|_| RegistryError::Answer {
+            host: registry.to_owned(),
+            why: "a name that is no address",
+        })?;
+        Ok(Endpoint {
+            registry: registry.to_owned(),
+            base,
+            credential,
+            version: row.changed_ms,
+        })
+    }
+
+    /// Remembers that somebody wants to know of other tags.
+    fn watch(&self, wanted: &Wanted<'_>, key: &Reference) {
+        let now_ms = self.app.clock().now_ms();
+        let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = (key.clone(), wanted.platform.clone(), wanted.track.to_string());
+        if WATCHES_MAX <= watches.len() && !watches.contains_key(&entry) {
+            watches.retain(|_, (_, asked_ms)| now_ms < asked_ms.saturating_add(WATCHED_MS));
+            if WATCHES_MAX <= watches.len() {
+                return;
+            }
+        }
+        watches.insert(entry, (wanted.track.clone(), now_ms));
+    }
+
+    /// Tracks of an image that somebody asked about lately.
+    fn tracks_of(&self, reference: &Reference, platform: &Platform) -> Vec<Track> {
+        let now_ms = self.app.clock().now_ms();
+        let watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = (reference.clone(), platform.clone(), String::new());
+        let own = watches
+            .range(from..)
+            .take_while(|((of, on, _), _)| (of, on) == (reference, platform));
+        own.filter(|(_, (_, asked_ms))| now_ms < asked_ms.saturating_add(WATCHED_MS))
+            .map(|(_, (track, _))| track.clone())
+            .collect()
     }
 
     /// What the last check of an image found; `None` if it was never checked. A reference that names a digest alone is
@@ -90,6 +275,9 @@ impl Registries {
         let Some(key) = key(wanted.reference).filter(|_| wanted.reference.digest().is_none()) else {
             return Ok(Decision::Pinned);
         };
+        if wanted.track.needs_tags() {
+            self.watch(wanted, &key);
+        }
         let store = self.app.store();
         let platform = wanted.platform.to_string();
         let check = store.image_check(&key.to_string(), &platform).await?;
@@ -111,4 +299,17 @@ impl Registries {
 /// What an image is checked as: its repository and tag.
 fn key(reference: &Reference) -> Option<Reference> {
     reference.with_tag(reference.effective_tag()?).ok()
+}
+
+/// Whether a registry's name says that it is on this machine.
+fn is_loopback(registry: &str) -> bool {
+    let Ok(url) = Url::parse(&format!("http://{registry}/")) else {
+        return false;
+    };
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }

@@ -24,6 +24,7 @@ mod links;
 mod notes;
 mod people;
 mod positions;
+mod registries;
 mod resources;
 mod restored;
 mod schema;
@@ -54,6 +55,7 @@ pub(crate) use identities::{
 };
 pub(crate) use images::{CheckRow, DigestRow, TagsRow};
 pub(crate) use people::{AccountChange, AccountRow, Changed, NewSession};
+pub(crate) use registries::{RegistryKept, RegistryRow};
 pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};
 pub(crate) use tokens::{ApiTokenRow, NewApiToken};

@@ -91,8 +91,17 @@ impl Roots {
             .with_no_client_auth()
     }
 
+    /// These and those.
+    #[must_use]
+    pub fn and(self, others: &Self) -> Self {
+        Self(self.0.iter().chain(others.0.iter()).cloned().collect())
+    }
+
     /// Makes a connection a TLS one to this host.
-    pub(crate) async fn handshake(
+    ///
+    /// # Errors
+    /// The host is no name or address, or does not show that it is who it says.
+    pub async fn handshake(
         &self,
         host: &Host<String>,
         stream: TcpStream,
