@@ -14,11 +14,13 @@ use muster_base::ErrorChain;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
+use self::output::Said;
 use super::Files;
 use super::outstanding::{Entered, Outstanding};
+
+mod output;
 
 /// Longest output that is taken, each of stdout and stderr.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -179,6 +181,8 @@ async fn run_real(
         program: path.to_string(),
         source,
     };
+    let (stdout, stdout_pipe) = Said::pipe(OUTPUT_BYTES_MAX).map_err(failed)?;
+    let (stderr, stderr_pipe) = Said::pipe(OUTPUT_BYTES_MAX).map_err(failed)?;
     let child = Command::new(path)
         .args(args)
         .env_clear()
@@ -186,8 +190,8 @@ async fn run_real(
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(stdout_pipe)
+        .stderr(stderr_pipe)
         .process_group(0)
         .spawn()
         .map_err(failed)?;
@@ -195,7 +199,7 @@ async fn run_real(
         child: Some(child),
         entered,
     };
-    match tokio::time::timeout(deadline, running.finish()).await {
+    match tokio::time::timeout(deadline, running.finish(stdout, stderr)).await {
         Ok(Ok(Some(output))) => Ok(output),
         Ok(Ok(None)) => Err(ProgramError::TooMuch {
             program: path.to_string(),
@@ -230,21 +234,34 @@ struct Running {
 
 impl Running {
     /// Waits for output and end; `None` if it said too much.
-    async fn finish(&mut self) -> io::Result<Option<ProgramOutput>> {
+    async fn finish(&mut self, mut stdout: Said, mut stderr: Said) -> io::Result<Option<ProgramOutput>> {
         let Some(child) = self.child.as_mut() else {
             return Ok(None);
         };
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (stdout, stderr) = tokio::try_join!(read_bounded(stdout), read_bounded(stderr))?;
-        let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+        let end = stdout.end();
+        tokio::pin!(end);
+        let mut pause = output::PAUSE_FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut end => break ended?,
+                () = tokio::time::sleep(pause) => pause = output::take_both(&mut stdout, &mut stderr)?,
+            }
+            if stdout.is_too_much() || stderr.is_too_much() {
+                return Ok(None);
+            }
+        }
+        tokio::try_join!(stdout.rest(), stderr.rest())?;
+        if stdout.is_too_much() || stderr.is_too_much() {
             return Ok(None);
-        };
+        }
+        // Not before: as long as it is not waited for, its group can be killed by its number.
         let status = child.wait().await?;
         self.child = None;
         Ok(Some(ProgramOutput {
             status: status.code(),
-            stdout,
-            stderr,
+            stdout: stdout.into_bytes(),
+            stderr: stderr.into_bytes(),
         }))
     }
 }
@@ -269,15 +286,6 @@ impl Drop for Running {
             });
         }
     }
-}
-
-async fn read_bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        let limit = u64::try_from(OUTPUT_BYTES_MAX).expect("a few MiB fit") + 1;
-        pipe.take(limit).read_to_end(&mut bytes).await?;
-    }
-    Ok((bytes.len() <= OUTPUT_BYTES_MAX).then_some(bytes))
 }
 
 #[cfg(test)]

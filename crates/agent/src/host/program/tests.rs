@@ -76,6 +76,17 @@ async fn a_program_that_says_too_much_is_ended() {
 }
 
 #[tokio::test]
+async fn what_is_more_than_a_pipe_holds_comes_whole_from_a_program_and_from_one_it_left_behind() {
+    let folder = Folder::with(
+        "head -c 3000000 /dev/zero; head -c 300000 /dev/zero >&2; (sleep 0.3; echo late) & exit 3",
+    );
+    let output = folder.programs.run(&call(&[], 60_000)).await.unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len()), (3_000_005, 300_000));
+    assert!(output.stdout.ends_with(b"late\n"));
+    assert_eq!(output.status, Some(3));
+}
+
+#[tokio::test]
 async fn the_same_call_is_refused_while_one_is_under_way() {
     let folder = Folder::with("sleep 1000");
     let first_call = call(&[], 60_000);
