@@ -25,7 +25,7 @@ mod readers;
 mod statfs;
 mod timex;
 
-pub use files::Files;
+pub use files::{Files, Folder};
 pub use machine::Machine;
 pub(crate) use program::run_own;
 pub use program::{ProgramCall, ProgramError, ProgramOutput};
@@ -39,6 +39,8 @@ use statfs::StatfsWorkers;
 
 /// A read that has not answered for this long counts as stuck, and is not tried a second time.
 const READ_STUCK_AFTER: Duration = Duration::from_secs(5);
+/// The kernel's count of events about devices.
+const DEVICE_EVENTS: &str = "/sys/kernel/uevent_seqnum";
 /// Most reads that may be outstanding at once.
 const READS_MAX: usize = 256;
 
@@ -297,6 +299,14 @@ impl Host {
             let _ = self.inner.boot_id.set(boot_id.clone());
         }
         boot_id
+    }
+
+    /// How many events about devices the kernel has sent: of each that comes, goes, or gets another content
+    /// (Documentation/ABI/testing/sysfs-kernel-uevents). A number in the kernel's own memory, for which no driver is asked:
+    /// to have a thread read it would take longer than to read it. `None` where it is not told.
+    #[must_use]
+    pub fn device_events(&self) -> Option<u64> {
+        self.inner.files.number(DEVICE_EVENTS)
     }
 
     /// How the kernel disciplines its clock; `None` for a folder, and where asking is refused.

@@ -14,12 +14,17 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
 use super::HostError;
 use super::kept::{FolderId, Kept};
+
+mod folder;
+
+pub use folder::Folder;
 
 /// Longest file that is read.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -54,10 +59,10 @@ impl Clone for Files {
 
 /// Folders that are open, the last used last.
 #[derive(Debug, Default)]
-struct Folders(Vec<(String, Option<Arc<Folder>>)>);
+struct Folders(Vec<(String, Option<Arc<Opened>>)>);
 
 #[derive(Debug)]
-struct Folder {
+struct Opened {
     opened: OwnedFd,
     id: FolderId,
 }
@@ -69,7 +74,7 @@ impl Folders {
     }
 
     /// The folder of this path; `None` if there is none.
-    fn open(&mut self, path: &str) -> Result<Option<Arc<Folder>>, Errno> {
+    fn open(&mut self, path: &str) -> Result<Option<Arc<Opened>>, Errno> {
         if let Some(index) = self.0.iter().position(|(known, _)| known == path) {
             let found = self.0.remove(index);
             let folder = found.1.clone();
@@ -88,7 +93,7 @@ impl Folders {
         let folder = match opened {
             Ok(opened) => {
                 let id = FolderId::of(&nix::sys::stat::fstat(&opened)?);
-                Some(Arc::new(Folder { opened, id }))
+                Some(Arc::new(Opened { opened, id }))
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) => None,
             Err(error) => return Err(error),
@@ -228,24 +233,12 @@ impl Files {
             kept.give_back(name, file);
             return trimmed(&String::from_utf8_lossy(&buffer[..count]));
         }
-        let mut file = File::from(self.open(path, OFlag::O_RDONLY).ok()??);
-        let count = loop {
-            match file.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read.ok()?,
-            }
-        };
-        let first = &buffer[..count];
-        // Such a file says all it says at once (Documentation/filesystems/sysfs.rst), so that less than there was room
-        // for is all.
-        if count < buffer.len() {
-            if let Some(kept) = kept {
-                kept.offer(path, folder, file);
-            }
-            return trimmed(&String::from_utf8_lossy(first));
+        let file = File::from(self.open(path, OFlag::O_RDONLY).ok()??);
+        let read = read_attribute(path, &file)?;
+        if let Some(kept) = kept.filter(|_| read.is_short) {
+            kept.offer(path, folder, file);
         }
-        let bytes = rest(path, &file, first.to_vec()).ok()??;
-        trimmed(&String::from_utf8_lossy(&bytes))
+        trimmed(&String::from_utf8_lossy(&read.bytes))
     }
 
     /// The number in a small attribute file; `None` if there is none.
@@ -259,30 +252,23 @@ impl Files {
     /// # Errors
     /// [`HostError`] if it is there and cannot be read, or is over the bound.
     pub fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
-        let Some(opened) = self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)? else {
-            return Ok(None);
-        };
-        let refused = |source: Errno| HostError::Read {
-            path: path.to_owned(),
-            source: source.into(),
-        };
-        let mut folder = nix::dir::Dir::from_fd(opened).map_err(refused)?;
-        let mut names = Vec::new();
-        for entry in folder.iter() {
-            let entry = entry.map_err(refused)?;
-            let name = entry.file_name().to_string_lossy();
-            if name != "." && name != ".." {
-                names.push(name.into_owned());
-            }
-            if LIST_MAX < names.len() {
-                return Err(HostError::TooLarge {
-                    path: path.to_owned(),
-                    limit: LIST_MAX,
-                });
-            }
-        }
-        names.sort_unstable();
-        Ok(Some(names))
+        // Borrowing it would wind it back at the end.
+        let folder = self.open_dir(path)?.map(Dir::into_iter);
+        folder.map(|entries| names_of(path, entries)).transpose()
+    }
+
+    /// A folder of which many files are read once.
+    #[must_use]
+    pub fn folder(&self, path: String) -> Folder<'_> {
+        Folder::open(self, path)
+    }
+
+    fn open_dir(&self, path: &str) -> Result<Option<Dir>, HostError> {
+        let opened = self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        opened
+            .map(Dir::from_fd)
+            .transpose()
+            .map_err(|source| refused(path, source))
     }
 
     /// The names in a folder; none if it cannot be read.
@@ -373,15 +359,77 @@ impl Files {
             },
             (None, None) => openat(AT_FDCWD, path, flags, Mode::empty()),
         };
-        match opened {
-            Ok(opened) => Ok(Some(opened)),
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV | Errno::ENXIO) => Ok(None),
-            Err(source) => Err(HostError::Read {
+        existing(path, opened)
+    }
+}
+
+fn refused(path: &str, source: impl Into<io::Error>) -> HostError {
+    HostError::Read {
+        path: path.to_owned(),
+        source: source.into(),
+    }
+}
+
+/// What was opened; nothing if it is not there.
+fn existing(path: &str, opened: nix::Result<OwnedFd>) -> Result<Option<OwnedFd>, HostError> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV | Errno::ENXIO) => Ok(None),
+        Err(source) => Err(refused(path, source)),
+    }
+}
+
+/// The sorted names among the entries of a folder.
+fn names_of(
+    path: &str,
+    entries: impl Iterator<Item = nix::Result<nix::dir::Entry>>,
+) -> Result<Vec<String>, HostError> {
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| refused(path, source))?;
+        let name = entry.file_name().to_string_lossy();
+        if name != "." && name != ".." {
+            names.push(name.into_owned());
+        }
+        if LIST_MAX < names.len() {
+            return Err(HostError::TooLarge {
                 path: path.to_owned(),
-                source: source.into(),
-            }),
+                limit: LIST_MAX,
+            });
         }
     }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What a small attribute file says when it is read once, or all of what turns out to be none
+/// (Documentation/filesystems/sysfs.rst: less than there was room for is all); `None` if it cannot be read.
+fn read_attribute(path: &str, file: &File) -> Option<Attribute> {
+    let mut buffer = [0; READ_BYTES_FIRST];
+    let mut reader = file;
+    let count = loop {
+        match reader.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read.ok()?,
+        }
+    };
+    if count < buffer.len() {
+        return Some(Attribute {
+            bytes: buffer[..count].to_vec(),
+            is_short: true,
+        });
+    }
+    let bytes = rest(path, file, buffer.to_vec()).ok()??;
+    Some(Attribute {
+        bytes,
+        is_short: false,
+    })
+}
+
+struct Attribute {
+    bytes: Vec<u8>,
+    /// Whether it was read at once.
+    is_short: bool,
 }
 
 /// What is still to be read of a file, after what was read.
@@ -529,6 +577,31 @@ mod tests {
             std::fs::write(folder.path().join("long"), format!("{word}\n")).unwrap();
             assert_eq!(files.word("/long").unwrap().len(), length);
         }
+    }
+
+    #[test]
+    fn a_folder_reads_what_is_in_it_whether_it_is_the_system_s_or_below_a_root() {
+        let (folder, files) = root();
+        let long = "x".repeat(READ_BYTES_FIRST + 1);
+        std::fs::create_dir_all(folder.path().join("sda/queue")).unwrap();
+        std::fs::write(folder.path().join("sda/size"), "16\n").unwrap();
+        std::fs::write(folder.path().join("sda/long"), &long).unwrap();
+        std::fs::write(folder.path().join("sda/queue/rotational"), "1\n").unwrap();
+        std::os::unix::fs::symlink("/sda/size", folder.path().join("sda/inside")).unwrap();
+        let system = Files::system();
+        let whole_path = folder.path().join("sda").to_str().unwrap().to_owned();
+        for opened in [files.folder("/sda".to_owned()), system.folder(whole_path)] {
+            assert_eq!(opened.names(), ["inside", "long", "queue", "size"]);
+            assert_eq!(opened.number("size"), Some(16));
+            assert_eq!(opened.number("queue/rotational"), Some(1));
+            assert_eq!(opened.names_in("queue"), ["rotational"]);
+            assert_eq!(opened.word("long").as_deref(), Some(long.as_str()));
+            assert_eq!((opened.word("device/model"), opened.word("queue")), (None, None));
+            assert!(opened.names_in("device").is_empty());
+        }
+        assert_eq!(files.folder("/sda".to_owned()).number("inside"), Some(16));
+        let absent = files.folder("/sdb".to_owned());
+        assert!(absent.names().is_empty() && absent.word("size").is_none());
     }
 
     #[test]

@@ -19,6 +19,8 @@ use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 const FILES_MAX: usize = 256;
 /// A file that was not used for so long makes room for another.
 const UNUSED_MAX: Duration = Duration::from_secs(120);
+/// How often room is looked for at most: to look through all files for each that is offered costs more than it gives.
+const ROOM_EVERY: Duration = Duration::from_secs(10);
 
 /// Files of procfs that are kept, sorted.
 const OF_PROC: [&str; 18] = [
@@ -64,9 +66,32 @@ pub(super) struct KeptFile {
     used: Instant,
 }
 
-/// The files, by path.
+/// The files.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<HashMap<String, KeptFile>>);
+pub(super) struct Kept(Mutex<Files>);
+
+#[derive(Debug, Default)]
+struct Files {
+    by_path: HashMap<String, KeptFile>,
+    /// When room was last looked for.
+    looked: Option<Instant>,
+}
+
+impl Files {
+    fn has_room(&self) -> bool {
+        self.by_path.len() < FILES_MAX
+    }
+
+    /// Closes what was not used for long, if that has not been looked for a moment ago.
+    fn make_room(&mut self, now: Instant) {
+        let since = |then| now.saturating_duration_since(then);
+        if self.looked.is_some_and(|looked| since(looked) < ROOM_EVERY) {
+            return;
+        }
+        self.looked = Some(now);
+        self.by_path.retain(|_, file| since(file.used) < UNUSED_MAX);
+    }
+}
 
 impl Kept {
     /// Whether a file of procfs is one of those that are kept.
@@ -76,18 +101,28 @@ impl Kept {
 
     /// Takes the file of this path, which is in this folder; it is closed unless it is given back.
     pub(super) fn take(&self, path: &str, folder: Option<FolderId>) -> Option<(String, KeptFile)> {
-        let found = self.lock().remove_entry(path)?;
+        let found = self.lock().by_path.remove_entry(path)?;
         (found.1.folder == folder).then_some(found)
     }
 
     /// Gives back a file that was taken.
     pub(super) fn give_back(&self, path: String, mut file: KeptFile) {
         file.used = Instant::now();
-        self.lock().insert(path, file);
+        self.lock().by_path.insert(path, file);
     }
 
     /// Offers a file that was opened and read.
     pub(super) fn offer(&self, path: &str, folder: Option<FolderId>, file: File) {
+        let used = Instant::now();
+        {
+            let mut files = self.lock();
+            if !files.has_room() {
+                files.make_room(used);
+            }
+            if !files.has_room() {
+                return;
+            }
+        }
         let kind = fstatfs(&file).map(|found| found.filesystem_type());
         let wanted: FsType = match folder {
             Some(_) => SYSFS_MAGIC,
@@ -97,21 +132,20 @@ impl Kept {
             return;
         }
         let mut files = self.lock();
-        if FILES_MAX <= files.len() {
-            files.retain(|_, file| file.used.elapsed() < UNUSED_MAX);
-        }
-        if files.len() < FILES_MAX {
-            let used = Instant::now();
-            files.insert(path.to_owned(), KeptFile { file, folder, used });
+        // Another may have taken the room meanwhile.
+        if files.has_room() {
+            files
+                .by_path
+                .insert(path.to_owned(), KeptFile { file, folder, used });
         }
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().by_path.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, KeptFile>> {
+    fn lock(&self) -> MutexGuard<'_, Files> {
         // No code panics between two states that do not fit each other.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,9 +19,6 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 /// For so long nobody looks for changes again if the kernel has told of none. It does not tell of a member that md
 /// takes in, which changes only what lies on what.
 const QUIET_MAX: Duration = Duration::from_secs(10);
-/// How many events about devices the kernel has sent: of each that comes, goes, or gets another content
-/// (Documentation/ABI/testing/sysfs-kernel-uevents).
-const EVENTS: &str = "/sys/kernel/uevent_seqnum";
 /// Longest that one collector waits for the reading of another; far less than any of them may take.
 const TURN_MAX: Duration = Duration::from_secs(3);
 /// When lsblk is given up.
@@ -45,11 +42,22 @@ impl Inventory {
     /// # Errors
     /// [`HostError`] if the list of devices is there and cannot be read.
     pub fn read(files: &Files) -> Result<Option<Self>, HostError> {
+        Ok(Self::read_with_looks(files)?.map(|(_, inventory)| inventory))
+    }
+
+    fn read_with_looks(files: &Files) -> Result<Option<(Fingerprint, Self)>, HostError> {
+        // First: what changes meanwhile is another fingerprint than this.
+        let partitions = node::partitions(files);
         let Some(names) = files.list("/sys/block")? else {
             return Ok(None);
         };
-        let nodes = names.iter().filter_map(|name| node::read(files, name)).collect();
-        Ok(Some(Self::of(nodes)))
+        let (mut nodes, mut looks) = (Vec::new(), BTreeMap::new());
+        for name in names {
+            let (look, node) = node::read(files, &name, partitions.is_some());
+            nodes.extend(node);
+            looks.insert(name, look);
+        }
+        Ok(Some((Fingerprint::of(looks, partitions), Self::of(nodes))))
     }
 
     /// Works out identities and indexes.
@@ -190,10 +198,18 @@ pub struct Shared {
 #[derive(Debug)]
 struct Reading {
     fingerprint: Fingerprint,
+    /// When it was complete.
     read_at: Instant,
     /// The number of events when changes were last looked for, and when that was.
     looked: Option<(u64, Instant)>,
     inventory: Arc<Inventory>,
+}
+
+/// Whether changes were looked for a moment ago, and the kernel has told of none since.
+fn is_quiet(reading: &Reading, events: Option<u64>, now: Instant) -> bool {
+    reading.looked.is_some_and(|(known, looked_at)| {
+        events == Some(known) && now.saturating_duration_since(looked_at) < QUIET_MAX
+    })
 }
 
 impl Shared {
@@ -202,7 +218,15 @@ impl Shared {
     /// # Errors
     /// [`HostError`] if the devices cannot be read.
     pub async fn refresh(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
+        let asked = host.instant();
         let _turn = self.take_turn().await;
+        // Whoever was waited for has read it meanwhile.
+        if let Some(reading) = self.lock().as_ref()
+            && asked < reading.read_at
+            && is_quiet(reading, host.device_events(), host.instant())
+        {
+            return Ok(Some(Arc::clone(&reading.inventory)));
+        }
         self.read(host).await
     }
 
@@ -212,15 +236,14 @@ impl Shared {
     }
 
     async fn read(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
+        // First: what changes meanwhile raises it, and is looked for again.
+        let events = host.device_events();
         let read = host.blocking("block inventory", |files| {
-            // First: what changes meanwhile raises it, and is looked for again.
-            let events = files.number(EVENTS);
-            let names = files.list("/sys/block")?.unwrap_or_default();
-            let fingerprint = node::fingerprint(files, &names);
-            Ok(Inventory::read(files)?.map(|inventory| (events, fingerprint, Arc::new(inventory))))
+            let read = Inventory::read_with_looks(files)?;
+            Ok(read.map(|(fingerprint, inventory)| (fingerprint, Arc::new(inventory))))
         });
         let (events, fingerprint, inventory) = match read.await?? {
-            Some(found) => found,
+            Some((fingerprint, inventory)) => (events, fingerprint, inventory),
             None => match read_recorded(host).await {
                 Some(inventory) => (None, Fingerprint::default(), Arc::new(inventory)),
                 None => return Ok(None),
@@ -244,28 +267,23 @@ impl Shared {
     pub async fn current(&self, host: &Host) -> Result<Arc<Inventory>, HostError> {
         let _turn = self.take_turn().await;
         let now = host.instant();
-        let quiet_since = self.lock().as_ref().and_then(|reading| {
-            let (events, looked_at) = reading.looked?;
-            (now.saturating_duration_since(looked_at) < QUIET_MAX).then_some(events)
-        });
-        let look = host.blocking("block devices", move |files| {
-            let events = files.number(EVENTS);
-            if events.is_some() && events == quiet_since {
-                return Ok(None);
-            }
-            let names = files.list("/sys/block")?.unwrap_or_default();
-            Ok(Some((events, node::fingerprint(files, &names))))
-        });
-        let found = look.await??;
-        if let Some(reading) = self.lock().as_mut()
-            && found
-                .as_ref()
-                .is_none_or(|(_, fingerprint)| *fingerprint == reading.fingerprint)
+        let events = host.device_events();
+        if let Some(reading) = self.lock().as_ref()
+            && is_quiet(reading, events, now)
             && reading.read_at.elapsed() < AGE_MAX
         {
-            if let Some((events, _)) = found {
-                reading.looked = events.map(|events| (events, now));
-            }
+            return Ok(Arc::clone(&reading.inventory));
+        }
+        let look = host.blocking("block devices", move |files| {
+            let names = files.list("/sys/block")?.unwrap_or_default();
+            Ok(node::fingerprint(files, &names))
+        });
+        let fingerprint = look.await??;
+        if let Some(reading) = self.lock().as_mut()
+            && fingerprint == reading.fingerprint
+            && reading.read_at.elapsed() < AGE_MAX
+        {
+            reading.looked = events.map(|events| (events, now));
             return Ok(Arc::clone(&reading.inventory));
         }
         Ok(self.read(host).await?.unwrap_or_default())

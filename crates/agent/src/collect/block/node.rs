@@ -6,7 +6,7 @@ use muster_parse::{scsi_vpd, udev};
 
 use super::ids;
 use super::layer::Layer;
-use crate::host::Files;
+use crate::host::{Files, Folder};
 
 /// Bytes of a sector as sysfs counts sizes, whatever the device's own sectors are.
 const SYSFS_SECTOR_BYTES: u64 = 512;
@@ -221,18 +221,30 @@ impl Node {
     }
 }
 
-/// Reads the device of this name; `None` if it is hidden (a path of an NVMe multipath device) or went away.
-pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
-    let base = format!("/sys/block/{name}");
-    let attribute = |path: &str| files.word(&format!("{base}/{path}"));
-    let number = |path: &str| files.number(&format!("{base}/{path}"));
+/// Reads the device of this name, and what tells of its changes; no device if it is hidden (a path of an NVMe multipath
+/// device) or went away.
+pub(super) fn read(files: &Files, name: &str, has_partitions: bool) -> (Look, Option<Node>) {
+    let folder = files.folder(format!("/sys/block/{name}"));
+    let look = Look::in_folder(files, name, &folder, has_partitions);
+    let node = read_node(files, name, &folder, &look);
+    (look, node)
+}
+
+fn read_node(files: &Files, name: &str, folder: &Folder<'_>, look: &Look) -> Option<Node> {
+    let attribute = |path: &str| folder.word(path);
+    let number = |path: &str| folder.number(path);
     let flag = |path: &str| number(path).map(|value| value != 0);
-    if flag("hidden") == Some(true) {
+    let class = Class::of(name);
+    // A loop device without a file is none; only paths of NVMe drives are hidden.
+    let is_empty = class == Class::Loop && !folder.has("loop");
+    if is_empty || class == Class::Nvme && flag("hidden") == Some(true) {
         return None;
     }
+    // What is made of others is no device, and these are not told of it.
+    let is_disk = !matches!(class, Class::DeviceMapper | Class::Md);
+    let of_disk = |path: &str| is_disk.then(|| number(path))?;
     let numbers = attribute("dev").as_deref().and_then(parse_numbers);
     let udev = read_udev(files, numbers);
-    let class = Class::of(name);
     let is_ata = attribute("device/vendor").as_deref() == Some("ATA") || udev.get("ID_BUS") == Some("ata");
     let kernel_model = attribute("device/model")
         .or_else(|| attribute("device/name"))
@@ -243,7 +255,10 @@ pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
         full.or_else(|| attribute("device/rev"))
             .or_else(|| attribute("device/fwrev"))
     });
-    let slaves = files.names(&format!("{base}/slaves"));
+    let slaves = match is_layer(class) {
+        true => look.slaves.clone(),
+        false => folder.names_in("slaves"),
+    };
     let (dm_name, dm_uuid) = (attribute("dm/name"), attribute("dm/uuid"));
     let layer = match class {
         Class::DeviceMapper => Some(Layer::of_dm(dm_name.as_deref(), dm_uuid.as_deref())),
@@ -261,20 +276,20 @@ pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
         class,
         numbers,
         size_bytes: number("size").map(|sectors| sectors.saturating_mul(SYSFS_SECTOR_BYTES)),
-        bus_path: files.link(&base).map(|target| bus_path(target.as_str(), name)),
+        bus_path: look.target.as_deref().map(|target| bus_path(target, name)),
         slaves,
-        partitions: read_partitions(files, name),
-        logical_sector_bytes: number("queue/logical_block_size"),
-        physical_sector_bytes: number("queue/physical_block_size"),
+        partitions: read_partitions(files, folder, name),
+        logical_sector_bytes: of_disk("queue/logical_block_size"),
+        physical_sector_bytes: of_disk("queue/physical_block_size"),
         is_rotational: flag("queue/rotational"),
-        is_removable: flag("removable"),
+        is_removable: of_disk("removable").map(|value| value != 0),
         is_read_only: flag("ro"),
         model: full_model.or_else(|| kernel_model.clone()),
         kernel_model,
         vendor: attribute("device/vendor").filter(|_| class == Class::Scsi && !is_ata),
-        serial: serial(files, &base, &udev),
+        serial: serial(folder, &udev),
         firmware,
-        names: worldwide(files, &base, class, &udev),
+        names: worldwide(folder, class, &udev),
         part: part(name, class, number("nsid")),
         dm_name,
         dm_uuid,
@@ -287,30 +302,26 @@ pub(super) fn read(files: &Files, name: &str) -> Option<Node> {
     })
 }
 
-fn read_partitions(files: &Files, disk: &str) -> Vec<Partition> {
-    let folder = format!("/sys/block/{disk}");
-    let names = files
-        .names(&folder)
-        .into_iter()
-        .filter(|name| name.starts_with(disk) && name.len() != disk.len());
-    let read_one = |name: String| {
-        let attribute = |path: &str| files.number(&format!("{folder}/{name}/{path}"));
-        let numbers = files
-            .word(&format!("{folder}/{name}/dev"))
-            .as_deref()
-            .and_then(parse_numbers);
+fn read_partitions(files: &Files, folder: &Folder<'_>, disk: &str) -> Vec<Partition> {
+    let is_partition = |name: &&String| name.starts_with(disk) && name.len() != disk.len();
+    let read_one = |name: &String| {
+        let attribute = |path: &str| folder.number(&format!("{name}/{path}"));
+        let number = attribute("partition")?;
+        let numbers = folder.word(&format!("{name}/dev"));
+        let numbers = numbers.as_deref().and_then(parse_numbers);
         let bytes = |path: &str| attribute(path).map(|sectors| sectors.saturating_mul(SYSFS_SECTOR_BYTES));
         Some(Partition {
-            number: attribute("partition")?,
+            number,
             numbers,
             size_bytes: bytes("size"),
             start_bytes: bytes("start"),
             is_read_only: attribute("ro").map(|value| value != 0),
             udev: read_udev(files, numbers),
-            name,
+            name: name.clone(),
         })
     };
-    names.filter_map(read_one).collect()
+    let names = folder.names().iter();
+    names.filter(is_partition).filter_map(read_one).collect()
 }
 
 fn read_udev(files: &Files, numbers: Option<(u32, u32)>) -> udev::Record {
@@ -320,15 +331,12 @@ fn read_udev(files: &Files, numbers: Option<(u32, u32)>) -> udev::Record {
 }
 
 /// The drive's own serial number. What udev calls `ID_SERIAL_SHORT` is a worldwide name on SAS disks, so it comes last.
-fn serial(files: &Files, base: &str, udev: &udev::Record) -> Option<String> {
-    let from_page = || {
-        let page = files.bytes(&format!("{base}/device/vpd_pg80")).ok()??;
-        scsi_vpd::unit_serial(&page).value
-    };
+fn serial(folder: &Folder<'_>, udev: &udev::Record) -> Option<String> {
+    let from_page = || scsi_vpd::unit_serial(&folder.bytes("device/vpd_pg80")?).value;
     let from_udev = |name: &str| udev.get(name).map(str::to_owned);
     from_page()
-        .or_else(|| files.word(&format!("{base}/device/serial")))
-        .or_else(|| files.word(&format!("{base}/serial")))
+        .or_else(|| folder.word("device/serial"))
+        .or_else(|| folder.word("serial"))
         .or_else(|| from_udev("SCSI_IDENT_SERIAL"))
         .or_else(|| from_udev("ID_SCSI_SERIAL"))
         .or_else(|| from_udev("ID_SERIAL_SHORT"))
@@ -336,8 +344,8 @@ fn serial(files: &Files, base: &str, udev: &udev::Record) -> Option<String> {
         .filter(|text| !ids::is_placeholder_serial(text))
 }
 
-fn worldwide(files: &Files, base: &str, class: Class, udev: &udev::Record) -> ids::Worldwide {
-    let word = |path: &str| files.word(&format!("{base}/{path}"));
+fn worldwide(folder: &Folder<'_>, class: Class, udev: &udev::Record) -> ids::Worldwide {
+    let word = |path: &str| folder.word(path);
     match class {
         Class::Nvme => ids::Worldwide::of_nvme(
             word("nguid").as_deref(),
@@ -347,8 +355,7 @@ fn worldwide(files: &Files, base: &str, class: Class, udev: &udev::Record) -> id
         ),
         Class::Scsi | Class::Ide | Class::Rom => {
             let from_page = || {
-                let page = files.bytes(&format!("{base}/device/vpd_pg83")).ok()??;
-                let designators = scsi_vpd::designators(&page).value;
+                let designators = scsi_vpd::designators(&folder.bytes("device/vpd_pg83")?).value;
                 scsi_vpd::worldwide_name(&designators).map(str::to_owned)
             };
             let texts = [
@@ -403,34 +410,66 @@ pub(super) struct Fingerprint {
     partitions: Option<String>,
 }
 
+impl Fingerprint {
+    /// Takes what was looked at while the devices were read; `partitions` was read before them.
+    pub(super) const fn of(devices: BTreeMap<String, Look>, partitions: Option<String>) -> Self {
+        Self { devices, partitions }
+    }
+}
+
 /// What is looked at of one device.
 #[derive(Debug, PartialEq, Eq)]
-struct Look {
+pub(super) struct Look {
     target: Option<String>,
     /// The kernel's serial number of each appearance of a disk, since Linux 5.15.
     appearance: Option<String>,
+    /// What a layer lies on.
     slaves: Vec<String>,
     /// How many entries its folder has, where nothing lists partitions.
     entries: Option<usize>,
 }
 
-/// Reads just enough to see a change: names, places, appearances, partitions and what lies on what.
-pub(super) fn fingerprint(files: &Files, names: &[String]) -> Fingerprint {
-    let partitions = files.text("/proc/partitions").ok().flatten();
-    let of = |name: &String| {
+impl Look {
+    fn of(files: &Files, name: &str, has_partitions: bool) -> Self {
         let base = format!("/sys/block/{name}");
-        let is_layer = matches!(Class::of(name), Class::DeviceMapper | Class::Md | Class::Other);
-        let look = Look {
+        Self {
             target: files.link(&base).map(camino::Utf8PathBuf::into_string),
             appearance: files.word(&format!("{base}/diskseq")),
-            slaves: match is_layer {
+            slaves: match is_layer(Class::of(name)) {
                 true => files.names(&format!("{base}/slaves")),
                 false => Vec::new(),
             },
-            entries: partitions.is_none().then(|| files.names(&base).len()),
-        };
-        (name.clone(), look)
-    };
+            entries: (!has_partitions).then(|| files.names(&base).len()),
+        }
+    }
+
+    fn in_folder(files: &Files, name: &str, folder: &Folder<'_>, has_partitions: bool) -> Self {
+        Self {
+            target: files.link(folder.path()).map(camino::Utf8PathBuf::into_string),
+            appearance: folder.word("diskseq"),
+            slaves: match is_layer(Class::of(name)) {
+                true => folder.names_in("slaves"),
+                false => Vec::new(),
+            },
+            entries: (!has_partitions).then(|| folder.names().len()),
+        }
+    }
+}
+
+/// Whether devices of this class are made of others.
+const fn is_layer(class: Class) -> bool {
+    matches!(class, Class::DeviceMapper | Class::Md | Class::Other)
+}
+
+/// The kernel's list of all that has a size.
+pub(super) fn partitions(files: &Files) -> Option<String> {
+    files.text("/proc/partitions").ok().flatten()
+}
+
+/// Reads just enough to see a change: names, places, appearances, partitions and what lies on what.
+pub(super) fn fingerprint(files: &Files, names: &[String]) -> Fingerprint {
+    let partitions = partitions(files);
+    let of = |name: &String| (name.clone(), Look::of(files, name, partitions.is_some()));
     Fingerprint {
         devices: names.iter().map(of).collect(),
         partitions,
