@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use muster_model::{Facts, Problem, RunOutcome};
 
 use super::render::View;
@@ -73,11 +75,9 @@ async fn collect(plans: &[Plan], host: &Host, config: &Config) -> Vec<(i64, Fact
         let mut runner = Runner::new(plan.descriptor, host.clone(), context.clone());
         async move { runner.run_once(plan.interval).await }
     });
-    futures::future::join_all(runs)
-        .await
-        .into_iter()
-        .map(facts_of)
-        .collect()
+    // Polls the one that was woken, and not all of them as a join would.
+    let runs: FuturesOrdered<_> = runs.collect();
+    runs.map(facts_of).collect().await
 }
 
 /// The facts of a run, its self-metrics, and, if it failed, that.

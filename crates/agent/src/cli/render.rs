@@ -1,10 +1,13 @@
 //! Facts as the JSON and the Prometheus text that people and programs outside rely on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use muster_model::{Facts, Labels, Link, Problem, Resource, ResourceKey, Sample};
 use serde::{Serialize, Serializer};
+
+/// The key of the server itself.
+const SERVER_KEY: &str = "server";
 
 /// What was found, with resources merged by key.
 #[derive(Debug, Default, Serialize)]
@@ -13,8 +16,6 @@ pub(super) struct View {
     links: Vec<Link>,
     samples: Vec<SampleView>,
     problems: Vec<Problem>,
-    #[serde(skip)]
-    raw_samples: Vec<Sample>,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,18 +29,39 @@ struct ResourceView {
     attributes: muster_model::Attributes,
 }
 
-#[derive(Debug, Serialize)]
+/// A sample, and when it was read.
+#[derive(Debug)]
 struct SampleView {
-    name: String,
+    sample: Sample,
+    time_ms: i64,
+}
+
+impl Serialize for SampleView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sample = &self.sample;
+        Shown {
+            name: &sample.name,
+            labels: &sample.labels,
+            value: sample.value,
+            time_ms: self.time_ms,
+            resource: sample.resource.as_ref().map_or(SERVER_KEY, ResourceKey::as_str),
+        }
+        .serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
     #[serde(serialize_with = "labels_as_object")]
-    labels: Labels,
+    labels: &'a Labels,
     #[serde(serialize_with = "number_or_word")]
     value: f64,
     time_ms: i64,
-    resource: ResourceKey,
+    resource: &'a str,
 }
 
-fn labels_as_object<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {
+fn labels_as_object<S: Serializer>(labels: &&Labels, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(labels.iter())
 }
 
@@ -58,6 +80,7 @@ impl View {
         let mut view = Self::default();
         let mut merged: Vec<Resource> = Vec::new();
         let mut places: BTreeMap<ResourceKey, usize> = BTreeMap::new();
+        let mut known_links: HashSet<Link> = HashSet::new();
         for (time_ms, facts) in collections {
             for resource in facts.resources {
                 match places.get(&resource.key) {
@@ -69,20 +92,15 @@ impl View {
                 }
             }
             for link in facts.links {
-                if !view.links.contains(&link) {
+                if known_links.insert(link.clone()) {
                     view.links.push(link);
                 }
             }
-            for sample in facts.samples {
-                view.samples.push(SampleView {
-                    name: sample.name.clone(),
-                    labels: sample.labels.clone(),
-                    value: sample.value,
+            view.samples
+                .extend(facts.samples.into_iter().map(|sample| SampleView {
                     time_ms: sample.time_ms.unwrap_or(time_ms),
-                    resource: sample.resource.clone().unwrap_or_else(ResourceKey::server),
-                });
-                view.raw_samples.push(sample);
-            }
+                    sample,
+                }));
             view.problems.extend(facts.problems);
         }
         view.resources = merged.into_iter().map(ResourceView::of).collect();
@@ -99,7 +117,7 @@ impl View {
     /// Prometheus text format 0.0.4, families in order of their names.
     pub(super) fn prometheus(&self) -> String {
         let mut families: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
-        for sample in &self.raw_samples {
+        for SampleView { sample, .. } in &self.samples {
             families.entry(&sample.name).or_default().push(sample);
         }
         let mut text = String::new();
@@ -179,6 +197,15 @@ mod tests {
             ],
             ..Facts::default()
         }
+    }
+
+    #[test]
+    fn a_sample_of_no_resource_is_the_server_s() {
+        assert_eq!(ResourceKey::server().as_str(), SERVER_KEY);
+        let view = View::of(vec![(7, facts())]);
+        let document: serde_json::Value = serde_json::from_str(&view.json()).unwrap();
+        assert_eq!(document["samples"][0]["resource"], SERVER_KEY);
+        assert_eq!(document["samples"][0]["time_ms"], 7);
     }
 
     #[test]

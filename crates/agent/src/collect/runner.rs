@@ -5,8 +5,11 @@
 //! its outcome, becomes one [`Tick`] in a bounded channel: when that is full the collector waits, because a reading
 //! that nobody can take is better not made.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_catalogue::{NODE_SCRAPE_COLLECTOR_DURATION_SECONDS, NODE_SCRAPE_COLLECTOR_SUCCESS};
@@ -330,22 +333,16 @@ impl Runner {
     async fn attempt(&mut self) -> Result<Outcome, Failure> {
         let build = self.descriptor.build;
         let mut collector = self.collector.take().unwrap_or_else(|| build(&self.context));
-        let host = self.host.clone();
-        // A task of its own contains a panic, and lets a collector that blocks its thread be given up.
-        let mut task = tokio::spawn(async move {
-            let result = collector.collect(&host).await;
-            (collector, result)
-        });
-        match tokio::time::timeout(self.descriptor.timeout, &mut task).await {
-            Ok(Ok((collector, result))) => {
+        // What panicked or was given up is dropped, so that nobody sees what it was in the midst of.
+        let run = AssertUnwindSafe(collector.collect(&self.host)).catch_unwind();
+        let result = tokio::time::timeout(self.descriptor.timeout, run).await;
+        match result {
+            Ok(Ok(result)) => {
                 self.collector = Some(collector);
                 result.map_err(Failure::Collect)
             }
-            Ok(Err(join_error)) => Err(Failure::Panicked(panic_message(join_error))),
-            Err(_) => {
-                task.abort();
-                Err(Failure::TimedOut)
-            }
+            Ok(Err(payload)) => Err(Failure::Panicked(panic_message(payload.as_ref()))),
+            Err(_) => Err(Failure::TimedOut),
         }
     }
 
@@ -402,10 +399,7 @@ async fn attempt_elsewhere(
     }
 }
 
-fn panic_message(error: tokio::task::JoinError) -> String {
-    let Ok(payload) = error.try_into_panic() else {
-        return "the run was ended from outside".to_owned();
-    };
+fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
