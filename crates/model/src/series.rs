@@ -1,5 +1,7 @@
 //! Series: a metric name and labels on a resource.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -39,14 +41,14 @@ pub enum LabelError {
 /// Labels of a series, sorted by name, each name once. The metric's name is not among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Labels(Vec<(String, String)>);
+pub struct Labels(Vec<(Cow<'static, str>, String)>);
 
 impl Labels {
     /// Sorts and checks pairs.
     ///
     /// # Errors
     /// [`LabelError`] for a bad name, a value beyond its bound, a repeated name or too many pairs.
-    pub fn new(mut pairs: Vec<(String, String)>) -> Result<Self, LabelError> {
+    pub fn new(pairs: Vec<(String, String)>) -> Result<Self, LabelError> {
         if limits::LABELS_PER_SERIES_MAX < pairs.len() {
             return Err(LabelError::TooMany { count: pairs.len() });
         }
@@ -59,10 +61,14 @@ impl Labels {
                 });
             }
         }
+        let mut pairs: Vec<(Cow<'static, str>, String)> = pairs
+            .into_iter()
+            .map(|(name, value)| (Cow::Owned(name), value))
+            .collect();
         pairs.sort_unstable();
         if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(LabelError::Duplicate {
-                name: pair[0].0.clone(),
+                name: pair[0].0.clone().into_owned(),
             });
         }
         Ok(Self(pairs))
@@ -78,7 +84,7 @@ impl Labels {
             .iter()
             .map(|(name, value)| {
                 let end = value.floor_char_boundary(limits::LABEL_VALUE_BYTES_MAX);
-                ((*name).to_owned(), value[..end].to_owned())
+                (Cow::Borrowed(*name), value[..end].to_owned())
             })
             .collect();
         sorted.sort_unstable();
@@ -91,7 +97,7 @@ impl Labels {
 
     /// The pairs in order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + '_ {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     /// The value of a label.
@@ -99,7 +105,7 @@ impl Labels {
     pub fn get(&self, name: &str) -> Option<&str> {
         let index = self
             .0
-            .binary_search_by(|(other, _)| other.as_str().cmp(name))
+            .binary_search_by(|(other, _)| other.as_ref().cmp(name))
             .ok()?;
         Some(&self.0[index].1)
     }

@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
 use muster_base::ErrorChain;
 use muster_catalogue::{Family, Metric};
@@ -20,11 +20,31 @@ pub struct Draft {
     collector: &'static str,
     facts: Facts,
     /// Samples by the hash of name and labels; of those with one hash the first.
-    series: HashMap<u64, usize>,
+    series: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     keys: HashSet<ResourceKey>,
     links: HashSet<Link>,
     problems_left_out: usize,
+}
+
+/// Of a number that is a hash already, that number.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 impl Draft {
@@ -34,7 +54,7 @@ impl Draft {
         Self {
             collector,
             facts: Facts::default(),
-            series: HashMap::new(),
+            series: HashMap::default(),
             hasher: RandomState::new(),
             keys: HashSet::new(),
             links: HashSet::new(),
