@@ -22,4 +22,5 @@ pub mod run;
 pub mod runtime;
 pub mod seal;
 pub mod spool;
+pub mod update;
 pub mod uplink;

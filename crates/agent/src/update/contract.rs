@@ -1,0 +1,88 @@
+//! What whoever takes commands asks of updates: a seam, because a transaction has a journal of its own and outlives
+//! the command that began it.
+
+use async_trait::async_trait;
+use muster_base::shutdown::CancellationToken;
+use muster_model::{CommandState, ContainerTarget, UpdatePlan};
+use serde_json::Value;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::runtime::RegistryAuth;
+
+/// Hears how far a command is. Cheap to call: what comes too often is left out.
+pub trait Tell: Send + Sync {
+    /// A step is being done: its word such as `pull`, how far it is from 0 to 1 if that can be told, and for people what
+    /// is being done.
+    fn step(&self, step: &'static str, progress: Option<f64>, message: &str);
+}
+
+/// Why an update or its way back did not succeed.
+#[derive(Debug, Error)]
+pub enum TransactionError {
+    /// It was not begun: nothing was changed.
+    #[error("{message}")]
+    Refused {
+        /// A stable word for why, such as `reality_changed`.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// It was begun and did not succeed; what it would have changed is as before unless the message says otherwise.
+    #[error("{message}")]
+    Failed {
+        /// A stable word for why, such as `unhealthy`.
+        reason: &'static str,
+        /// For people.
+        message: String,
+        /// What is known of it, as JSON.
+        result: Option<Value>,
+    },
+    /// It was cancelled in time, and what it would have changed is as before.
+    #[error("{message}")]
+    Cancelled {
+        /// For people.
+        message: String,
+    },
+    /// What became of it can't be told.
+    #[error("{message}")]
+    Unknown {
+        /// For people.
+        message: String,
+    },
+}
+
+/// Updates of containers, each one a transaction with a journal.
+#[async_trait]
+pub trait Transactions: Send + Sync {
+    /// Replaces a container; what came of it, as JSON.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    async fn update(
+        &self,
+        command: Uuid,
+        target: &ContainerTarget,
+        plan: &UpdatePlan,
+        auth: Option<RegistryAuth>,
+        tell: &dyn Tell,
+        cancel: &CancellationToken,
+    ) -> Result<Value, TransactionError>;
+
+    /// Goes back to what the command `update` replaced.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    async fn rollback(
+        &self,
+        command: Uuid,
+        target: &ContainerTarget,
+        update: Uuid,
+        tell: &dyn Tell,
+        cancel: &CancellationToken,
+    ) -> Result<Value, TransactionError>;
+
+    /// Brings what was under way when the agent ended to its end, one way or the other, and says what became of each
+    /// update that is still remembered. Called once, before any command is accepted.
+    async fn reconcile(&self) -> Vec<(Uuid, CommandState, String)>;
+}

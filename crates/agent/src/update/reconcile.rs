@@ -1,0 +1,273 @@
+//! What is done at a start, when the time of an old container has passed, and when somebody wants it back.
+
+use muster_base::ErrorChain;
+use muster_base::shutdown::CancellationToken;
+use muster_model::{CommandState, ContainerTarget, ResourceKey};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::forward::{Run, Stop};
+use super::record::{Record, Stage};
+use super::undo::{Failure, find_new, found, gone};
+use super::{Tell, TransactionError, Updater, checks, is_running, refused, text};
+use crate::runtime::Engine;
+
+/// Nobody listens at a start.
+struct Silent;
+
+impl Tell for Silent {
+    fn step(&self, _: &'static str, _: Option<f64>, _: &str) {}
+}
+
+/// Brings all that was under way to an end.
+pub(super) async fn all(updater: &Updater) -> Vec<(Uuid, CommandState, String)> {
+    let mut outcomes = Vec::new();
+    for mut record in updater.journal.all() {
+        if record.outcome.is_none() {
+            let outcome = finish(updater, &mut record).await;
+            outcomes.push((record.command, outcome.0, outcome.1));
+        } else if let Some((state, message)) = record.outcome.clone() {
+            settle(updater, &mut record).await;
+            outcomes.push((record.command, state, message));
+        }
+    }
+    updater.journal.trim();
+    outcomes
+}
+
+/// Brings one that is unfinished to its end.
+async fn finish(updater: &Updater, record: &mut Record) -> (CommandState, String) {
+    record.notes.push("went on after an interruption".to_owned());
+    let outcome = resume(updater, record).await;
+    info!(command.id = %record.command, state = outcome.0.as_str(), "unfinished update was gone on with");
+    if record.stage.is_final() || record.stage == Stage::Committed {
+        record.outcome = Some(outcome.clone());
+    }
+    if let Err(error) = updater.save(record) {
+        warn!(error = %ErrorChain(&error), "journal of an update not written");
+    }
+    outcome
+}
+
+/// A finished update whose old container may have come up by itself with the machine.
+async fn settle(updater: &Updater, record: &mut Record) {
+    if record.stage != Stage::Committed {
+        return;
+    }
+    let Some(engine) = updater.engines.find(&ResourceKey::new(record.runtime.clone())) else {
+        return;
+    };
+    if stop_second(engine.as_ref(), record).await {
+        record
+            .notes
+            .push("the old container had come up beside the new one, and was stopped".to_owned());
+        let _ = updater.save(record);
+    }
+    remove_old(updater, engine.as_ref(), record).await;
+}
+
+/// Of two that run the old one is stopped; whether there were two.
+async fn stop_second(engine: &dyn Engine, record: &Record) -> bool {
+    let Some(new) = &record.new_id else { return false };
+    let both = [found(engine, &record.old_id).await, found(engine, new).await];
+    let both_run = both
+        .iter()
+        .all(|one| one.as_ref().is_ok_and(|one| one.as_ref().is_some_and(is_running)));
+    both_run && engine.stop(&record.old_id, None).await.is_ok()
+}
+
+/// Goes on where the agent ended: back before the start of the new one, forward after it.
+async fn resume(updater: &Updater, record: &mut Record) -> (CommandState, String) {
+    let Some(engine) = updater.engines.find(&ResourceKey::new(record.runtime.clone())) else {
+        return (
+            CommandState::Unknown,
+            "its engine is not here any more".to_owned(),
+        );
+    };
+    let engine = engine.as_ref();
+    let cancel = CancellationToken::new();
+    let run = Run {
+        updater,
+        engine,
+        tell: &Silent,
+        cancel: &cancel,
+        old_image: None,
+    };
+    let result = match record.stage {
+        Stage::Start | Stage::Health => forward(&run, record).await,
+        Stage::Committed => Ok(()),
+        Stage::Undo => {
+            let cause = record
+                .cause
+                .clone()
+                .unwrap_or_else(|| "the agent ended meanwhile".to_owned());
+            Err(Stop::new("interrupted", cause))
+        }
+        _ => Err(Stop::new(
+            "interrupted",
+            "the agent ended before the new container was started",
+        )),
+    };
+    match run.end(record, result).await {
+        Ok(_) => (CommandState::Succeeded, "updated".to_owned()),
+        Err(TransactionError::Unknown { message }) => (CommandState::Unknown, message),
+        Err(error) => (CommandState::Failed, error.to_string()),
+    }
+}
+
+/// The new one was to be started: it gets the place unless it is not well.
+async fn forward(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
+    let begun = tokio::time::Instant::now();
+    let id = loop {
+        match ready(run.engine, record).await {
+            Ok(id) => break id,
+            Err(Failure::Stuck(message)) => return Err(Stop::new("interrupted", message)),
+            // The engine may be on its way up as the agent is.
+            Err(Failure::Engine(error)) if run.updater.limits.patience < begun.elapsed() => {
+                return Err(Stop::engine("engine", error));
+            }
+            Err(Failure::Engine(_)) => tokio::time::sleep(run.updater.limits.pace).await,
+        }
+    };
+    run.updater.enter(record, Stage::Health, "health")?;
+    run.updater.watch(run.engine, record, &id, run.cancel).await?;
+    run.commit(record)
+}
+
+/// Only the new one runs when this returns; its id.
+async fn ready(engine: &dyn Engine, record: &Record) -> Result<String, Failure> {
+    let new = find_new(engine, record).await?;
+    let new = new.ok_or_else(|| Failure::Stuck("the new container is gone".to_owned()))?;
+    let id = text(&new, "Id").to_owned();
+    if let Some(old) = found(engine, &record.old_id).await?
+        && is_running(&old)
+    {
+        engine.stop(&record.old_id, None).await?;
+    }
+    // Never started, or ended with the machine; one that ends by itself is found not to be well afterwards.
+    if !is_running(&new) {
+        engine.start(&id).await.map_err(|error| match error {
+            crate::runtime::EngineError::Refused { message, .. } => Failure::Stuck(message),
+            other => Failure::Engine(other),
+        })?;
+    }
+    Ok(id)
+}
+
+/// Removes the old container once its time has passed, and the name that kept its image. Never its volumes.
+pub(super) async fn remove_old(updater: &Updater, engine: &dyn Engine, record: &mut Record) {
+    let is_due = record
+        .keep_until_ms
+        .is_some_and(|until| until <= updater.now_ms());
+    if record.stage != Stage::Committed || !is_due {
+        return;
+    }
+    // One that runs by now was started by somebody who wants it.
+    let old = found(engine, &record.old_id).await;
+    if !matches!(&old, Ok(old) if old.as_ref().is_none_or(|old| !is_running(old))) {
+        return;
+    }
+    if gone(engine.remove(&record.old_id, false).await).is_err() {
+        return;
+    }
+    if let Some(tag) = &record.rollback_tag {
+        // An image that something else uses stays, and only loses this name.
+        let _ = engine.remove_image(tag).await;
+    }
+    record.stage = Stage::Done;
+    let _ = updater.save(record);
+}
+
+/// Removes what is due, and goes on with what an engine that did not answer for long has left unfinished.
+pub(super) async fn tidy(updater: &Updater) {
+    for mut record in updater.journal.all() {
+        let is_kept = record.outcome.is_some() && record.stage == Stage::Committed;
+        if !is_kept && record.outcome.is_some() {
+            continue;
+        }
+        let runtime = ResourceKey::new(record.runtime.clone());
+        let target = ContainerTarget {
+            runtime: runtime.clone(),
+            name: record.name.clone(),
+            container_id: None,
+        };
+        let Ok(_held) = updater.hold(checks::keys(&target, &record.before)) else {
+            continue;
+        };
+        // It may have gone on since the list was read.
+        let Some(latest) = updater.journal.load(record.command) else {
+            continue;
+        };
+        record = latest;
+        match updater.engines.find(&runtime) {
+            Some(engine) if is_kept => remove_old(updater, engine.as_ref(), &mut record).await,
+            Some(_) if record.outcome.is_none() => drop(finish(updater, &mut record).await),
+            _ => {}
+        }
+    }
+    updater.journal.trim();
+}
+
+/// Puts back what an update replaced, while that is kept.
+pub(super) async fn rollback(
+    updater: &Updater,
+    command: Uuid,
+    target: &ContainerTarget,
+    update: Uuid,
+    tell: &dyn Tell,
+    cancel: &CancellationToken,
+) -> Result<Value, TransactionError> {
+    let engine = updater.engine(&target.runtime)?;
+    let engine = engine.as_ref();
+    let mut record = updater
+        .journal
+        .load(update)
+        .filter(|record| record.name == target.name && record.runtime == target.runtime.as_str())
+        .ok_or_else(|| {
+            refused(
+                "unknown_update",
+                "no update of this container with that id is remembered",
+            )
+        })?;
+    let _held = updater.hold(checks::keys(target, &record.before))?;
+    if record.stage != Stage::Committed || record.outcome.is_none() {
+        return Err(refused(
+            "not_kept",
+            "what this update replaced is not kept any more: update to the old digest instead",
+        ));
+    }
+    let current = checks::container(engine, target, None).await?;
+    if record.new_id.as_deref() != Some(text(&current, "Id")) {
+        return Err(refused(
+            "reality_changed",
+            "the container was replaced again since that update",
+        ));
+    }
+    if found(engine, &record.old_id)
+        .await
+        .map_err(|error| checks::unreachable(&error))?
+        .is_none()
+    {
+        return Err(refused("not_kept", "the old container was removed by somebody"));
+    }
+    if cancel.is_cancelled() {
+        return Err(TransactionError::Cancelled {
+            message: "it was cancelled".to_owned(),
+        });
+    }
+    tell.step("rollback", None, "putting the old container back");
+    record.cause = Some("asked for".to_owned());
+    record.was_running |= is_running(&current);
+    record.notes.push(format!("rolled back by the command {command}"));
+    let dependents = super::dependents::of(engine, text(&current, "Id"), &record.name)
+        .await
+        .unwrap_or_default();
+    updater
+        .undo(engine, &mut record)
+        .await
+        .map_err(|message| TransactionError::Unknown { message })?;
+    super::dependents::make_again(updater, &mut record, &dependents, tell).await;
+    let _ = updater.save(&record);
+    Ok(json!({"rolled_back": true, "update": update, "result": record.result()}))
+}
