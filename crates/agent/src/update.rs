@@ -8,7 +8,6 @@
 //! Volumes are never removed, whatever happens.
 
 mod checks;
-mod contract;
 mod dependents;
 mod forward;
 mod ground;
@@ -30,7 +29,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use contract::{Tell, TransactionError, Transactions};
+pub use crate::command::transactions::{Tell, TransactionError, Transactions};
 pub use ground::{Ground, HostGround, Room};
 
 use crate::clocks::ClockReader;
