@@ -136,7 +136,8 @@ pub struct Notification {
     pub resource: Option<ResourceRef>,
     /// How bad it is; of a resolved alert, how bad it was at last.
     pub severity: Severity,
-    /// One line without a line end, at most [`TITLE_CHARS_MAX`] characters.
+    /// Which rule and where, on one line without a line end, at most [`TITLE_CHARS_MAX`] characters. How bad it is and
+    /// what happened are in fields of their own: whoever words the news says them, once.
     pub title: String,
     /// What it means and what to do, plain text, at most [`TEXT_CHARS_MAX`] characters.
     pub text: String,

@@ -266,10 +266,7 @@ impl Engine {
             server,
             resource,
             severity: alert.severity,
-            title: one_line(
-                &format!("{}: {}{place}", headline(alert, kind), rule.name),
-                TITLE_CHARS_MAX,
-            ),
+            title: one_line(&format!("{}{place}", rule.name), TITLE_CHARS_MAX),
             text: text.chars().take(TEXT_CHARS_MAX).collect(),
             metric: alert.metric.clone(),
             value: alert.value.filter(|value| value.is_finite()),
@@ -311,17 +308,6 @@ pub(super) fn owed(open: &Open, rule: &Rule, t: i64) -> Option<NotificationKind>
     }
     let is_due = 0 < rule.repeat_ms && open.told_t.is_some_and(|told_t| rule.repeat_ms <= t - told_t);
     (is_due || open.is_reminder_due).then_some(NotificationKind::Repeat)
-}
-
-fn headline(alert: &Alert, kind: NotificationKind) -> &'static str {
-    match (kind, alert.severity) {
-        (NotificationKind::Resolved, _) => "Resolved",
-        (NotificationKind::Acknowledged, _) => "Acknowledged",
-        (NotificationKind::Test, _) => "Test",
-        (_, crate::Severity::Critical) => "Critical",
-        (_, crate::Severity::Warning) => "Warning",
-        (_, crate::Severity::Info) => "Info",
-    }
 }
 
 fn place(

@@ -232,6 +232,11 @@ fn check_formats(sink: &Sink, mail: &[Kept]) -> Result<()> {
             "{path}: {begins}"
         );
         ensure!(ends.contains("RESOLVED") && ends.contains(RULE), "{path}: {ends}");
+        let words = |title: &str, word: &str| title.to_uppercase().matches(word).count();
+        if pointer.ends_with("title") {
+            ensure!(words(&begins, "CRITICAL") == 1, "{path} says it twice: {begins}");
+            ensure!(words(&ends, "RESOLVED") == 1, "{path} says it twice: {ends}");
+        }
     }
     let [begins, ends] = mail else {
         anyhow::bail!("{} mails", mail.len())

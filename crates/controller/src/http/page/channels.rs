@@ -111,7 +111,7 @@ fn line(view: &View, channel: &ChannelView, last: Option<&DeliveryView>, may_act
                         (state(delivery))
                         div class="under" {
                             span title=(format::time(delivery.changed_ms)) { (format::ago(delivery.changed_ms, view.now_ms)) }
-                            " · " (delivery.title)
+                            " · " (delivery.kind) ": " (delivery.title)
                         }
                     }
                     None => { span class="soft" { "nothing yet" } }
