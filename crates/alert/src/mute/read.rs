@@ -30,6 +30,9 @@ const DAYS: [(&str, Weekday); 7] = [
 pub fn read(body: Value, now_ms: i64) -> Result<Mute, Vec<FieldProblem>> {
     let mut fields = Fields::of(body)?;
     let mute = read_fields(&mut fields, now_ms);
+    if mute.as_ref().is_some_and(|mute| mute.name.trim().is_empty()) {
+        fields.problem("name", "is empty: say what or why it is");
+    }
     fields.finish(mute)
 }
 
@@ -132,7 +135,7 @@ fn once(fields: &mut Fields, now_ms: i64) -> Option<Schedule> {
         fields.problem("ends", "must be after the beginning and after now");
         return None;
     }
-    if ONCE_MAX_MS < end_ms - start_ms {
+    if ONCE_MAX_MS < end_ms.saturating_sub(start_ms) {
         fields.problem("ends", "at most a year is silenced at once");
         return None;
     }
@@ -275,7 +278,11 @@ impl Mute {
     /// # Errors
     /// Every problem with the field it is of.
     pub fn from_stored(id: i64, body: Value) -> Result<Self, Vec<FieldProblem>> {
-        read(body, i64::MIN).map(|mute| Self { id, ..mute })
+        // What was kept mutes, whatever would be asked of a new one: earlier versions took any name.
+        let mut fields = Fields::of(body)?;
+        let mute = read_fields(&mut fields, i64::MIN);
+        let mute = fields.finish(mute)?;
+        Ok(Self { id, ..mute })
     }
 }
 
@@ -302,6 +309,23 @@ mod tests {
             let mute = read(body, NOW).unwrap();
             assert_eq!(Mute::from_stored(0, mute.to_json()).unwrap(), mute);
         }
+    }
+
+    #[test]
+    fn one_without_a_name_is_refused_and_one_that_is_kept_without_one_mutes_on() {
+        let body =
+            |name: Value| json!({"name": name, "scope": {"servers": [1]}, "ends": "2027-06-01T00:00:00Z"});
+        for name in [json!(""), json!("  \t"), json!(null)] {
+            assert_eq!(refused(body(name.clone())), "name", "{name}");
+        }
+        let mut nameless = body(json!(null));
+        nameless.as_object_mut().unwrap().remove("name");
+        assert_eq!(refused(nameless.clone()), "name");
+        nameless["comment"] = json!(" ");
+        assert_eq!(refused(nameless), "name");
+        let mut kept = body(json!(""));
+        kept["starts"] = json!("2027-05-31T00:00:00Z");
+        assert!(Mute::from_stored(1, kept).is_ok());
     }
 
     #[test]
