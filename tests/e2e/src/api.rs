@@ -79,6 +79,26 @@ impl Api {
             .clone())
     }
 
+    /// The items of a list, however many pages it has; the path has parameters already.
+    ///
+    /// # Errors
+    /// If an answer is no list.
+    pub async fn all_items(&self, path: &str) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        let mut at = path.to_owned();
+        loop {
+            let body = self.get(&at).await?;
+            let items = body["items"]
+                .as_array()
+                .with_context(|| format!("{at}: {body}"))?;
+            all.extend(items.iter().cloned());
+            match body["next"].as_str() {
+                Some(next) => at = format!("{path}&cursor={next}"),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// The server of that name.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //!
 //! Silence is counted in looks, not by any clock: time in which nobody looked (the controller stood still, its clock was
 //! set) is no silence. An agent answers a ping every ten seconds, so [`LOST_MS`] is one answer that did not come and
-//! most of the time to the next. Where answers have been slow of late, as they are where packets are lost, more patience
-//! is had. One entry per server.
+//! most of the time to the next. Where answers have been slow of late, or several of them late, as they are where packets
+//! are lost, more patience is had. One entry per server.
 
 use std::collections::HashMap;
 
@@ -19,6 +19,13 @@ const LOST_MS: i64 = 18_000;
 const FAST_MS: i64 = 1_000;
 /// More patience for each ms that answers have been slower, ms.
 const PATIENCE_PER_MS: i64 = 8;
+/// Late answers among the last 16 that say nothing: a machine may be busy for a moment.
+const LATE_FREE: u32 = 1;
+/// More patience for each further one, ms: where packets are lost on the way, TCP waits twice as long each time before
+/// it sends one again, so that seven losses in a row are a silence of 25 s.
+const PATIENCE_PER_LATE_MS: i64 = 18_000;
+/// Most patience for late answers, ms.
+const PATIENCE_LATE_MAX_MS: i64 = 54_000;
 /// Most patience, ms: what is silent for so long is offline by any measure.
 const PATIENCE_MAX_MS: i64 = 90_000;
 /// After the controller's start agents are coming back for at least this long, ms.
@@ -85,8 +92,11 @@ impl Hearing {
 /// How long a server may be silent whose answers took so long of late.
 fn patience_ms(live: Live) -> i64 {
     let slow_ms = live.slowest_pong_ms().saturating_sub(FAST_MS).max(0);
+    let late = i64::from(live.late_answers().saturating_sub(LATE_FREE));
+    let for_late_ms = (late * PATIENCE_PER_LATE_MS).min(PATIENCE_LATE_MAX_MS);
+    let for_slow_ms = slow_ms.saturating_mul(PATIENCE_PER_MS);
     LOST_MS
-        .saturating_add(slow_ms.saturating_mul(PATIENCE_PER_MS))
+        .saturating_add(for_slow_ms.max(for_late_ms))
         .min(PATIENCE_MAX_MS)
 }
 
@@ -165,5 +175,23 @@ mod tests {
         }
         assert_eq!(look_for(&mut hearing, &presence, 18), Some(true));
         assert_eq!(look_for(&mut hearing, &presence, 1), Some(false));
+    }
+
+    /// D13
+    #[test]
+    fn where_answers_come_late_now_and_then_silences_are_borne_that_lost_packets_make() {
+        for (late, silence_s) in [(0, 18), (1, 18), (2, 36), (3, 54), (4, 72), (9, 72)] {
+            let (mut hearing, presence) = (Hearing::default(), Presence::default());
+            let stream = presence.connected(SERVER, NOW);
+            let mut now_ms = NOW;
+            for number in 0..10 {
+                now_ms += 10_000;
+                presence.pinged(stream, now_ms);
+                presence.ponged(stream, now_ms + if number < 10 - late { 20 } else { 400 });
+            }
+            // The look that hears it is the first.
+            assert_eq!(look_for(&mut hearing, &presence, silence_s), Some(true), "{late}");
+            assert_eq!(look_for(&mut hearing, &presence, 1), Some(false), "{late}");
+        }
     }
 }

@@ -12,6 +12,11 @@ use muster_base::id::ServerId;
 const SKEW_SHOWN_MS: u64 = 5_000;
 /// How long a slow answer counts at least, ms.
 const SLOW_MS: i64 = 10 * 60_000;
+/// An answer that takes so much longer than the fastest of late waited for a packet to be sent again, ms: TCP does so
+/// after 200 ms at the earliest (Linux, `TCP_RTO_MIN`).
+const SENT_AGAIN_MS: i64 = 150;
+/// One who comes back within this was hard to reach meanwhile, ms; after longer it was away.
+const HARD_TO_REACH_MS: i64 = 90_000;
 
 /// Whether a clock is wrong enough to be shown.
 #[must_use]
@@ -28,7 +33,7 @@ pub struct Live {
     pub last_frame_ms: i64,
     /// When the last pong came, Unix ms; 0: none on this stream.
     pub last_pong_ms: i64,
-    /// When the oldest ping without an answer was sent, Unix ms.
+    /// When the oldest ping without an answer was sent, Unix ms; also on a stream that has ended since.
     pub unanswered_since_ms: Option<i64>,
     /// How far the server's clock is ahead of ours, ms; `None` until it was read on this stream.
     pub clock_skew_ms: Option<i64>,
@@ -36,6 +41,10 @@ pub struct Live {
     pub is_held_up: bool,
     /// The slowest answers to pings, on this and earlier streams, ms: of the last ten minutes, and of those before.
     slow_ms: [i64; 2],
+    /// The fastest, of the same two times.
+    fast_ms: [Option<i64>; 2],
+    /// The last answers to pings, the newest in the lowest bit: those that took much longer than the fastest.
+    late_answers: u16,
     /// When the last ten minutes began, Unix ms.
     slow_since_ms: i64,
     connection: u64,
@@ -54,14 +63,26 @@ impl Live {
         self.slow_ms[0].max(self.slow_ms[1])
     }
 
+    /// How many of the last 16 answers to pings took as much longer than the fastest as they do where packets are lost.
+    #[must_use]
+    pub const fn late_answers(&self) -> u32 {
+        self.late_answers.count_ones()
+    }
+
     /// Remembers how long an answer took.
     fn answered_in(&mut self, took_ms: i64, now_ms: i64) {
         // A clock that went back begins anew.
         if !(0..SLOW_MS).contains(&now_ms.saturating_sub(self.slow_since_ms)) {
             self.slow_ms = [0, self.slow_ms[0]];
+            self.fast_ms = [None, self.fast_ms[0]];
             self.slow_since_ms = now_ms;
         }
         self.slow_ms[0] = self.slow_ms[0].max(took_ms);
+        let fastest_ms = self.fast_ms[0].map_or(took_ms, |fast_ms| fast_ms.min(took_ms));
+        self.fast_ms[0] = Some(fastest_ms);
+        let fastest_ms = self.fast_ms[1].map_or(fastest_ms, |fast_ms| fast_ms.min(fastest_ms));
+        let is_late = SENT_AGAIN_MS <= took_ms.saturating_sub(fastest_ms);
+        self.late_answers = self.late_answers << 1 | u16::from(is_late);
     }
 }
 
@@ -90,7 +111,13 @@ impl Presence {
         let mut inner = self.lock();
         inner.connections += 1;
         let id = inner.connections;
-        let before = inner.servers.get(&server).copied().unwrap_or_default();
+        let mut before = inner.servers.get(&server).copied().unwrap_or_default();
+        // A stream that was given up for want of an answer tells most of how hard a server is to reach.
+        if let Some(since_ms) = before.unanswered_since_ms
+            && (0..HARD_TO_REACH_MS).contains(&now_ms.saturating_sub(since_ms))
+        {
+            before.answered_in(now_ms - since_ms, now_ms);
+        }
         inner.servers.insert(
             server,
             Live {
@@ -101,6 +128,8 @@ impl Presence {
                 clock_skew_ms: None,
                 is_held_up: false,
                 slow_ms: before.slow_ms,
+                fast_ms: before.fast_ms,
+                late_answers: before.late_answers,
                 slow_since_ms: before.slow_since_ms,
                 connection: id,
             },
@@ -152,7 +181,7 @@ impl Presence {
         let mut was_current = false;
         self.change(connection, |live| {
             live.connected = false;
-            live.unanswered_since_ms = None;
+            // A ping that was not answered before the stream ended never is, and counts until there is another stream.
             live.is_held_up = false;
             was_current = true;
         });
@@ -228,6 +257,47 @@ mod tests {
         presence.ponged(stream, 25);
         let live = presence.of(SERVER).unwrap();
         assert_eq!((live.unanswered_since_ms, live.last_frame_ms), (None, 25));
+    }
+
+    #[test]
+    fn a_ping_that_nobody_answered_before_the_stream_ended_counts_until_the_next_stream() {
+        let presence = Presence::default();
+        let stream = presence.connected(SERVER, 1);
+        presence.pinged(stream, 10);
+        presence.disconnected(stream);
+        assert_eq!(presence.of(SERVER).unwrap().unanswered_since_ms, Some(10));
+        presence.connected(SERVER, 40);
+        assert_eq!(presence.of(SERVER).unwrap().unanswered_since_ms, None);
+    }
+
+    #[test]
+    fn answers_are_late_if_they_take_much_longer_than_the_fastest_and_the_last_sixteen_count() {
+        let presence = Presence::default();
+        let mut now_ms = 1_000_000;
+        let stream = presence.connected(SERVER, now_ms);
+        let mut answer = |took_ms: i64| {
+            now_ms += 10_000;
+            presence.pinged(stream, now_ms);
+            presence.ponged(stream, now_ms + took_ms);
+            presence.of(SERVER).unwrap().late_answers()
+        };
+        // A link that is slow and steady loses nothing.
+        assert_eq!([600, 620, 745].map(&mut answer), [0, 0, 0]);
+        assert_eq!([750, 5_000, 640].map(&mut answer), [1, 2, 2]);
+        assert_eq!((0..16).map(|_| answer(600)).last(), Some(0));
+    }
+
+    #[test]
+    fn one_who_is_back_soon_after_a_ping_nobody_answered_was_hard_to_reach_and_later_was_away() {
+        for (back_after_ms, slowest_ms) in [(40_000, 40_000), (89_999, 89_999), (90_000, 0), (3_600_000, 0)] {
+            let presence = Presence::default();
+            let stream = presence.connected(SERVER, 1_000_000);
+            presence.pinged(stream, 1_000_000);
+            presence.disconnected(stream);
+            presence.connected(SERVER, 1_000_000 + back_after_ms);
+            let live = presence.of(SERVER).unwrap();
+            assert_eq!(live.slowest_pong_ms(), slowest_ms, "{back_after_ms}");
+        }
     }
 
     #[test]

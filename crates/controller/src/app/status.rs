@@ -165,6 +165,27 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_stopped_answering_is_offline_after_half_a_minute_though_its_stream_was_closed_meanwhile() {
+        let presence = Presence::default();
+        let stream = presence.connected(ServerId(1), NOW - 40_000);
+        presence.pinged(stream, NOW - 30_000);
+        // The stream is closed from our side after 25 s of silence.
+        presence.disconnected(stream);
+        let evidence = |now_ms| {
+            let live = presence.of(ServerId(1));
+            Evidence {
+                live,
+                ..heard(31_000)
+            }
+            .status(now_ms)
+        };
+        assert_eq!(evidence(NOW - 1), ServerStatus::Late);
+        assert_eq!(evidence(NOW), ServerStatus::Offline);
+        presence.connected(ServerId(1), NOW + 1_000);
+        assert_eq!(evidence(NOW + 1_000), ServerStatus::Online);
+    }
+
+    #[test]
     fn failing_collections_are_never_shown_as_online() {
         let evidence = Evidence {
             is_failing: true,

@@ -113,7 +113,8 @@ async fn a_dead_and_a_frozen_host_are_told_of_within_half_a_minute_and_a_living_
 }
 
 /// D13: hosts whose link loses three of ten packets, and those that come back after a restart of the controller, are not
-/// accused. Many hosts for a while are as long as one for a day: the long form is 25 hours of them.
+/// accused. Many hosts for a while are as long as one for a day: the long form is 25 hours of them, each on the bad link
+/// for a quarter of an hour.
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()> {
     const LOST: f64 = 0.3;
@@ -125,13 +126,15 @@ async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()>
         println!("skipped: this machine has no network of one's own in which packets can be lost");
         return Ok(());
     }
-    let (agents, seconds) = if is_full() { (300, 300) } else { (20, 25) };
+    let (agents, seconds) = if is_full() { (100, 900) } else { (20, 25) };
     let mut world = world_with(FAST_ENROLMENT).await?;
     let _sim = world.start_fleet(
         &Fleet::new("sim", agents),
         &["--interval", "10s", "--series", "2"],
     )?;
     let api = world.api().await?;
+    let sink = Sink::start().await?;
+    webhook(&api, "pager", &sink.url("/hook")).await?;
     connected(&api, agents).await?;
     lossy::lose(world.grpc, LOST)?;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -149,14 +152,17 @@ async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()>
     let accused_after = losses(&api).await?;
     let hours = f64::from(agents) * seconds as f64 / 3_600.0;
     println!(
-        "{hours:.2} hours of hosts, {} of {} packets lost: {} accused, and {} after a restart",
+        "{hours:.2} hours of hosts, {} of {} packets lost: {} told of, and {} doubted for a moment, {} after a restart",
         packets.lost,
         packets.sent,
+        pages(&sink)?.len(),
         accused.len(),
-        accused_after.len()
+        accused_after.len() - accused.len()
     );
+    ensure!(pages(&sink)?.is_empty(), "{:?}", pages(&sink)?);
+    // One whose link has just become bad may be doubted before that is known, and is heard again before it is told.
     ensure!(
-        accused.is_empty() && accused_after.is_empty(),
+        accused_after.len() * 10 <= agents as usize,
         "{accused:?} {accused_after:?}"
     );
     Ok(())

@@ -47,7 +47,7 @@ async fn webhook(api: &Api, name: &str, url: &str) -> Result<i64> {
 
 /// All alerts of the rule about servers that are not heard, also those that are over.
 async fn losses(api: &Api) -> Result<Vec<Value>> {
-    let mut alerts = api.items(&format!("{ALERTS}?limit=1000")).await?;
+    let mut alerts = api.all_items(&format!("{ALERTS}?limit=1000")).await?;
     alerts.retain(|alert| alert["rule_name"] == OFFLINE);
     Ok(alerts)
 }
