@@ -115,6 +115,11 @@ enum Ask {
         by: String,
         reply: Reply<KeptRule>,
     },
+    ImportRules {
+        rules: Vec<Rule>,
+        by: String,
+        reply: Reply<Vec<KeptRule>>,
+    },
     DeleteRule(i64, Reply<()>),
     Deed {
         alert: i64,
@@ -232,6 +237,16 @@ impl Alerts {
             reply,
         })
         .await
+    }
+
+    /// Keeps rules, all of them or none. One whose name is there already takes the place of the one that has it; of
+    /// several with one name each takes another place.
+    ///
+    /// # Errors
+    /// [`AlertError::TooMany`] or a failure of the database.
+    pub async fn import_rules(&self, rules: Vec<Rule>, by: &str) -> Result<Vec<KeptRule>, AlertError> {
+        let by = by.to_owned();
+        self.ask(|reply| Ask::ImportRules { rules, by, reply }).await
     }
 
     /// Changes fields of a rule; what is not named stays.

@@ -3,26 +3,26 @@
 //! What a step changes is put behind what could not be written before, and all of it is written before the next step;
 //! while the database does not take it nothing is judged, and reports wait in the intake.
 
+mod estate;
+mod rules;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_alert::engine::{ResourceFacts, ServerFacts, Settings};
-use muster_alert::{Alert, Change, Engine, Mute, SeriesInfo, defaults, rule};
+use muster_alert::engine::Settings;
+use muster_alert::{Alert, Change, Engine, Mute};
 use muster_base::ErrorChain;
 use muster_base::id::ServerId;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{Labels, ResourceKind};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::hearing::Hearing;
 use super::lateness::Lateness;
 use super::series::{Known, Slots};
-use super::{ALERTS_CONSUMER, AlertError, Ask, Deed, KeptRule, RULES_MAX, facts};
-use crate::app::servers::{ServerFilter, ServerView};
-use crate::app::status::ServerStatus;
-use crate::app::{App, AppError};
+use super::{ALERTS_CONSUMER, AlertError, Ask, Deed, KeptRule};
+use crate::app::App;
 use crate::intake::{Accepted, Intake};
 use crate::store::AlertWrite;
 
@@ -39,10 +39,6 @@ const POSITION_EVERY: i64 = 200;
 const GROUP_WAIT_MS: i64 = 8_000;
 /// How far back alerts that are over are remembered, ms.
 const REMEMBERED_MS: i64 = 24 * 3_600_000;
-/// Facts that come with reports count for as long as reports of disks may be apart, ms.
-const FACT_INTERVAL_MS: u32 = 2 * 3_600_000;
-/// Facts that come every few seconds, ms.
-const QUICK_INTERVAL_MS: u32 = 10_000;
 
 pub(super) struct Judge {
     app: Arc<App>,
@@ -111,56 +107,6 @@ impl Judge {
         Ok(judge)
     }
 
-    async fn load_rules(&mut self, now_ms: i64, changes: &mut Vec<Change>) -> Result<(), AlertError> {
-        let rows = self.app.store().alert_rules().await?;
-        let mut keys: HashSet<String> = HashSet::new();
-        for row in rows {
-            keys.extend(row.default_key.clone());
-            if row.deleted_ms.is_some() {
-                continue;
-            }
-            let mut rule = match rule::read(row.body) {
-                Ok(rule) => rule,
-                Err(problems) => {
-                    tracing::error!(
-                        rule.id = row.id,
-                        ?problems,
-                        "a rule that is kept cannot be read and is not judged"
-                    );
-                    continue;
-                }
-            };
-            rule.id = row.id;
-            self.engine.set_rule(now_ms, rule.clone(), changes);
-            self.rules.push(KeptRule {
-                rule,
-                default_key: row.default_key,
-                created_ms: row.created_ms,
-                updated_ms: row.updated_ms,
-                updated_by: row.updated_by,
-            });
-        }
-        for default in defaults::all() {
-            if keys.contains(&default.key) {
-                continue;
-            }
-            let mut rule = default.rule;
-            rule.id = self.next_rule;
-            self.next_rule += 1;
-            let kept = KeptRule {
-                rule: rule.clone(),
-                default_key: Some(default.key),
-                created_ms: now_ms,
-                updated_ms: now_ms,
-                updated_by: "muster".to_owned(),
-            };
-            self.pending.push(AlertWrite::Rule(Box::new(kept.row())));
-            self.engine.set_rule(now_ms, rule, changes);
-            self.rules.push(kept);
-        }
-        Ok(())
-    }
-
     async fn load_mutes(&mut self) -> Result<(), AlertError> {
         let rows = self.app.store().mutes().await?;
         let mutes = rows
@@ -212,7 +158,8 @@ impl Judge {
                 drop(reply.send(self.write_position().await));
             }
             Ask::Rules(reply) => drop(reply.send(Ok(self.rules.clone()))),
-            Ask::PutRule { id, rule, by, reply } => drop(reply.send(self.put_rule(id, *rule, by).await)),
+            Ask::PutRule { id, rule, by, reply } => drop(reply.send(self.put_rule(id, *rule, &by).await)),
+            Ask::ImportRules { rules, by, reply } => drop(reply.send(self.import_rules(rules, &by).await)),
             Ask::DeleteRule(id, reply) => drop(reply.send(self.delete_rule(id).await)),
             Ask::Deed {
                 alert,
@@ -332,76 +279,6 @@ impl Judge {
         Ok(())
     }
 
-    /// Tells the engine what a server has now, and how healthy that is.
-    async fn look_at_resources(
-        &mut self,
-        server: ServerId,
-        now_ms: i64,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), AlertError> {
-        let store = self.app.store();
-        let rows = store.estate(server).await?;
-        let links = store.links(server, false).await?;
-        let known = self.known.entry(server).or_default();
-        let is_changed = known.take(rows);
-        let links: Vec<(i64, i64)> = links
-            .iter()
-            .filter_map(|link| known.id_of(&link.from).zip(known.id_of(&link.to)))
-            .collect();
-        if is_changed || known.links != links {
-            known.links.clone_from(&links);
-            let resources = known.rows.iter().map(|row| ResourceFacts {
-                id: row.id,
-                kind: row.kind,
-                name: row.name.clone(),
-            });
-            self.engine
-                .set_resources(now_ms, server.0, resources.collect(), &links, changes);
-        }
-        let facts: Vec<(i64, ResourceKind, f64)> = known
-            .rows
-            .iter()
-            .filter(|row| row.kind != ResourceKind::Server)
-            .map(|row| (row.id, row.kind, facts::of_health(row.health)))
-            .collect();
-        for (resource, kind, value) in facts {
-            self.tell(now_ms, server.0, resource, kind, rule::HEALTH, value, changes);
-        }
-        Ok(())
-    }
-
-    /// Tells the engine a number that the controller knows.
-    #[expect(clippy::too_many_arguments, reason = "they are what names a fact, each once")]
-    fn tell(
-        &mut self,
-        now_ms: i64,
-        server: i64,
-        resource: i64,
-        kind: ResourceKind,
-        name: &str,
-        value: f64,
-        changes: &mut Vec<Change>,
-    ) {
-        let interval_ms = if name == rule::HEALTH {
-            FACT_INTERVAL_MS
-        } else {
-            QUICK_INTERVAL_MS
-        };
-        let slot = self.engine.bind(SeriesInfo {
-            server,
-            resource,
-            kind,
-            name: name.to_owned(),
-            labels: Labels::default(),
-            interval_ms,
-            is_fact: true,
-        });
-        if let Some(slot) = slot {
-            self.engine
-                .row(now_ms, false, now_ms, std::iter::once((slot, value)), changes);
-        }
-    }
-
     async fn tick(&mut self) -> Result<(), AlertError> {
         self.flush().await?;
         let now_ms = self.app.clock().now_ms();
@@ -415,167 +292,6 @@ impl Judge {
         let mut changes = Vec::new();
         self.listen(now_ms, &mut changes);
         self.engine.tick(now_ms, &mut changes);
-        self.want(changes);
-        self.flush().await
-    }
-
-    /// Looks which servers are heard, and tells the engine at once of those that are lost or are back.
-    fn listen(&mut self, now_ms: i64, changes: &mut Vec<Change>) {
-        let step_ms = i64::try_from(self.listened.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.listened = Instant::now();
-        let mut turned = Vec::new();
-        for id in &self.servers {
-            let server = ServerId(*id);
-            let before = self.hearing.verdict(server);
-            let live = self.app.presence().of(server);
-            let heard = self.hearing.look(server, live, step_ms);
-            if heard != before
-                && before.is_some()
-                && let Some(is_connected) = heard
-            {
-                turned.push((*id, is_connected));
-            }
-        }
-        for (id, is_connected) in turned {
-            self.tell_connected(now_ms, id, is_connected, changes);
-        }
-    }
-
-    fn tell_connected(&mut self, now_ms: i64, id: i64, is_connected: bool, changes: &mut Vec<Change>) {
-        self.engine.set_connected(now_ms, id, is_connected);
-        let value = if is_connected { 1.0 } else { 0.0 };
-        let (kind, name) = (ResourceKind::Server, rule::IS_CONNECTED);
-        self.tell(now_ms, id, id, kind, name, value, changes);
-    }
-
-    /// Tells the engine how servers are. Those that are gone or not monitored are not judged.
-    async fn look_at_servers(&mut self, now_ms: i64) -> Result<(), AlertError> {
-        let mut seen = HashSet::new();
-        let mut changes = Vec::new();
-        for server in &self.app.all_servers(ServerFilter::default()).await? {
-            if server.status != ServerStatus::Disabled {
-                seen.insert(server.id.0);
-                self.look_at_server(now_ms, server, &mut changes);
-            }
-        }
-        let gone: Vec<i64> = self.servers.difference(&seen).copied().collect();
-        for server in gone {
-            self.engine.remove_server(now_ms, server, &mut changes);
-            self.known.remove(&ServerId(server));
-            self.hearing.forget(ServerId(server));
-        }
-        self.servers = seen;
-        self.want(changes);
-        Ok(())
-    }
-
-    /// Looks at a server that is new here; says whether it is judged.
-    async fn meet(&mut self, server: ServerId, changes: &mut Vec<Change>) -> Result<bool, AlertError> {
-        let server = match self.app.server(server).await {
-            Ok(server) if server.status != ServerStatus::Disabled => server,
-            Ok(_) | Err(AppError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        self.servers.insert(server.id.0);
-        self.look_at_server(self.app.clock().now_ms(), &server, changes);
-        Ok(true)
-    }
-
-    fn look_at_server(&mut self, now_ms: i64, server: &ServerView, changes: &mut Vec<Change>) {
-        let id = server.id.0;
-        let facts = ServerFacts {
-            name: server.hostname.clone(),
-            tags: server.tags.clone(),
-        };
-        self.engine.set_server(now_ms, id, facts, changes);
-        // Of one that never reported nothing is missed.
-        let is_connected = (server.status != ServerStatus::NeverSeen)
-            .then(|| self.hearing.verdict(server.id))
-            .flatten();
-        if let Some(is_connected) = is_connected {
-            self.tell_connected(now_ms, id, is_connected, changes);
-        }
-        let whole_ms =
-            i64::try_from(self.app.settings().agent_certificate_ttl.as_millis()).unwrap_or(i64::MAX);
-        let certificate = self.certificates.get(&id).map(|ends_ms| (*ends_ms, whole_ms));
-        for (name, value) in facts::of_server(server, certificate, now_ms) {
-            // Whether it is heard was told above, by the one who listens.
-            if name == rule::IS_CONNECTED {
-                continue;
-            }
-            self.tell(now_ms, id, id, ResourceKind::Server, name, value, changes);
-        }
-    }
-
-    async fn put_rule(
-        &mut self,
-        id: Option<i64>,
-        mut rule: muster_alert::Rule,
-        by: String,
-    ) -> Result<KeptRule, AlertError> {
-        self.flush().await?;
-        let now_ms = self.app.clock().now_ms();
-        let place = match id {
-            Some(id) => Some(
-                self.rules
-                    .iter()
-                    .position(|kept| kept.rule.id == id)
-                    .ok_or(AlertError::NotFound { what: "rule", id })?,
-            ),
-            None if RULES_MAX <= self.rules.len() => return Err(AlertError::TooMany(RULES_MAX)),
-            None => None,
-        };
-        rule.id = id.unwrap_or(self.next_rule);
-        let old = place.map(|place| &self.rules[place]);
-        let kept = KeptRule {
-            default_key: old.and_then(|old| old.default_key.clone()),
-            created_ms: old.map_or(now_ms, |old| old.created_ms),
-            updated_ms: now_ms,
-            updated_by: by,
-            rule: rule.clone(),
-        };
-        if id.is_none() {
-            self.next_rule += 1;
-        }
-        match place {
-            Some(place) => self.rules[place] = kept.clone(),
-            None => self.rules.push(kept.clone()),
-        }
-        self.pending.push(AlertWrite::Rule(Box::new(kept.row())));
-        let mut changes = Vec::new();
-        self.engine.set_rule(now_ms, rule, &mut changes);
-        self.tell_facts(now_ms, &mut changes);
-        self.want(changes);
-        self.flush().await?;
-        Ok(kept)
-    }
-
-    /// Facts come rarely: a rule that is new learns them at once.
-    fn tell_facts(&mut self, now_ms: i64, changes: &mut Vec<Change>) {
-        let facts: Vec<(i64, i64, ResourceKind, f64)> = self
-            .known
-            .iter()
-            .flat_map(|(server, known)| known.rows.iter().map(move |row| (server.0, row)))
-            .filter(|(_, row)| row.kind != ResourceKind::Server)
-            .map(|(server, row)| (server, row.id, row.kind, facts::of_health(row.health)))
-            .collect();
-        for (server, resource, kind, value) in facts {
-            self.tell(now_ms, server, resource, kind, rule::HEALTH, value, changes);
-        }
-    }
-
-    async fn delete_rule(&mut self, id: i64) -> Result<(), AlertError> {
-        self.flush().await?;
-        let place = self
-            .rules
-            .iter()
-            .position(|kept| kept.rule.id == id)
-            .ok_or(AlertError::NotFound { what: "rule", id })?;
-        self.rules.remove(place);
-        self.pending.push(AlertWrite::DeleteRule(id));
-        let mut changes = Vec::new();
-        let now_ms = self.app.clock().now_ms();
-        self.engine.remove_rule(now_ms, id, &mut changes);
         self.want(changes);
         self.flush().await
     }

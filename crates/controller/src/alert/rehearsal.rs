@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use muster_alert::engine::ServerFacts;
 use muster_alert::preview::{self, History, HistorySeries, Preview, SAMPLES_MAX};
@@ -181,28 +180,27 @@ impl Stored {
         servers: &[ServerView],
         now_ms: i64,
     ) -> Result<(), AlertError> {
-        let is_health = rule.plan.metrics().any(|name| name == rule::HEALTH);
-        let certificates: HashMap<i64, i64> = app.store().certificate_ends().await?.into_iter().collect();
-        let whole_ms = i64::try_from(app.settings().agent_certificate_ttl.as_millis()).unwrap_or(i64::MAX);
-        let meant: Arc<BTreeSet<i64>> = Arc::new(self.scope.servers.iter().map(|server| server.0).collect());
-        for server in servers.iter().filter(|server| meant.contains(&server.id.0)) {
-            let id = server.id.0;
-            if !is_health {
-                let certificate = certificates.get(&id).map(|ends_ms| (*ends_ms, whole_ms));
-                for (name, value) in facts::of_server(server, certificate, now_ms) {
-                    self.known
-                        .push(fact((id, id, ResourceKind::Server), name, value, now_ms));
-                }
-                continue;
-            }
-            for row in app.store().estate(server.id).await? {
-                if row.kind == ResourceKind::Server {
+        let meant: BTreeSet<i64> = self.scope.servers.iter().map(|server| server.0).collect();
+        if rule.plan.metrics().any(|name| name == rule::HEALTH) {
+            for (server, row) in app.store().estates().await? {
+                if row.kind == ResourceKind::Server || !meant.contains(&server.0) {
                     continue;
                 }
                 let value = facts::of_health(row.health);
                 self.known
-                    .push(fact((id, row.id, row.kind), rule::HEALTH, value, now_ms));
+                    .push(fact((server.0, row.id, row.kind), rule::HEALTH, value, now_ms));
                 self.resources.insert(row.id, row);
+            }
+            return Ok(());
+        }
+        let certificates: HashMap<i64, i64> = app.store().certificate_ends().await?.into_iter().collect();
+        let whole_ms = i64::try_from(app.settings().agent_certificate_ttl.as_millis()).unwrap_or(i64::MAX);
+        for server in servers.iter().filter(|server| meant.contains(&server.id.0)) {
+            let id = server.id.0;
+            let certificate = certificates.get(&id).map(|ends_ms| (*ends_ms, whole_ms));
+            for (name, value) in facts::of_server(server, certificate, now_ms) {
+                self.known
+                    .push(fact((id, id, ResourceKind::Server), name, value, now_ms));
             }
         }
         Ok(())

@@ -272,26 +272,9 @@ pub(super) async fn import(
     text: String,
 ) -> Result<Json<List<Value>>, Problem> {
     let rules = rule::read_yaml(&text).map_err(AlertError::Invalid)?;
-    let known = state.alerts.rules().await?;
-    let id_of = |name: &str| {
-        known
-            .iter()
-            .find(|kept| kept.rule.name == name)
-            .map(|kept| kept.rule.id)
-    };
-    let new = rules.iter().filter(|rule| id_of(&rule.name).is_none()).count();
-    if crate::alert::RULES_MAX < known.len() + new {
-        return Err(AlertError::TooMany(crate::alert::RULES_MAX).into());
-    }
     let by = &caller.principal.username;
-    let mut items = Vec::with_capacity(rules.len());
-    for rule in rules {
-        let kept = match id_of(&rule.name) {
-            Some(id) => state.alerts.replace_rule(id, rule, by).await?,
-            None => state.alerts.create_rule(rule, by).await?,
-        };
-        items.push(shown(&kept));
-    }
+    let kept = state.alerts.import_rules(rules, by).await?;
+    let items: Vec<Value> = kept.iter().map(shown).collect();
     Ok(Json(List {
         total: items.len() as u64,
         items,

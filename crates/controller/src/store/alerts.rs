@@ -346,6 +346,24 @@ impl Store {
         rows.into_iter().map(estate_row).collect()
     }
 
+    /// What all servers have now, each with its server.
+    pub(crate) async fn estates(&self) -> Result<Vec<(ServerId, EstateRow)>, StoreError> {
+        let rows = estate_columns()
+            .column(resource::Column::ServerId)
+            .filter(resource::Column::GoneMs.is_null())
+            .filter(resource::Column::Kind.ne(super::held::KIND))
+            .order_by_asc(resource::Column::Id)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .doing("read what all servers have")?;
+        rows.into_iter()
+            .map(|(id, key, kind, name, health, server)| {
+                Ok((ServerId(server), estate_row((id, key, kind, name, health))?))
+            })
+            .collect()
+    }
+
     /// What these numbers are of; those of nothing that was described are left out. Gone ones are among them.
     pub(crate) async fn named(&self, ids: &BTreeSet<i64>) -> Result<Vec<EstateRow>, StoreError> {
         let ids: Vec<i64> = ids.iter().copied().collect();

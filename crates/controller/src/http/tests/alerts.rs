@@ -29,61 +29,133 @@ async fn the_documented_rule_is_made_changed_and_deleted() {
     assert_eq!(app.get(&place).await.code(), "rule_not_found");
 }
 
+/// A hundred bodies that are no rules, each with the field that is wrong.
+fn bad_bodies() -> Vec<(&'static str, Value)> {
+    let no_text = || {
+        vec![
+            json!([]),
+            json!({"a": 1}),
+            json!(true),
+            json!(-1e300),
+            json!([[[]]]),
+            json!("x".repeat(5_000)),
+        ]
+    };
+    let no_word = || {
+        let mut values = no_text();
+        values.extend([json!("\u{0}nope"), json!("("), json!("")]);
+        values
+    };
+    let mut bad = Vec::new();
+    let mut add = |field: &'static str, values: Vec<Value>| {
+        bad.extend(values.into_iter().map(|value| {
+            let mut body = example();
+            body[field] = value;
+            (field, body)
+        }));
+    };
+    add(
+        "name",
+        [no_text(), vec![json!(""), json!(" \t"), json!(null), json!(7)]].concat(),
+    );
+    add("kind", no_word());
+    add("metric_name", no_word());
+    add("resource_type", no_word());
+    add("condition", no_word());
+    add("severity", no_word());
+    let no_number = vec![
+        json!([]),
+        json!({"a": 1}),
+        json!(true),
+        json!("NaN"),
+        json!("inf"),
+        json!("sixty"),
+        json!(""),
+    ];
+    add("threshold", no_number.clone());
+    add("critical_threshold", no_number);
+    let no_time = vec![
+        json!([]),
+        json!({"a": 1}),
+        json!(true),
+        json!(-1),
+        json!(1e300),
+        json!("soon"),
+        json!("5 parsecs"),
+    ];
+    add("for", no_time.clone());
+    add("cooldown", no_time);
+    add(
+        "scope",
+        vec![
+            json!([]),
+            json!(5),
+            json!("all"),
+            json!({"servers": 5}),
+            json!({"racks": [1]}),
+            json!({"tags": [7]}),
+            json!({"resources": ["x"]}),
+        ],
+    );
+    add(
+        "runbook",
+        vec![
+            json!([]),
+            json!(5),
+            json!("("),
+            json!("javascript:alert(1)"),
+            json!("x".repeat(5_000)),
+        ],
+    );
+    add(
+        "channels",
+        vec![json!("all"), json!({"a": 1}), json!(["x"]), json!([-1])],
+    );
+    add("there_is_no_such_field", vec![json!(1)]);
+    bad
+}
+
 #[tokio::test]
 async fn a_hundred_bad_bodies_are_refused_with_their_field_and_nothing_is_stored() {
     let app = TestApp::start().await;
-    let before = app.get(RULES).await.json()["total"].clone();
-    let fields = [
-        "name",
-        "kind",
-        "metric_name",
-        "resource_type",
-        "condition",
-        "threshold",
-        "severity",
-        "for",
-        "scope",
-        "runbook",
-    ];
-    let values = [
-        json!([]),
-        json!({"a": 1}),
-        json!("\u{0}nope"),
-        json!("x".repeat(5_000)),
-        json!(true),
-        json!(-1e300),
-        json!("NaN"),
-        json!([[[]]]),
-        json!({"servers": 5}),
-        json!("("),
-    ];
-    let mut refused = 0;
-    for field in fields {
-        for value in &values {
-            let mut body = example();
-            body[field] = value.clone();
-            let answer = app.with_json("POST", RULES, &body).await;
-            if answer.status == StatusCode::CREATED {
-                // Some of these are names, or bounds.
-                assert!(matches!(field, "name" | "threshold"), "{body}");
-                let place = answer.header("location");
-                app.call("DELETE", &place).await;
-                continue;
-            }
-            assert_eq!(
-                answer.status,
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "{body}: {}",
-                answer.text()
-            );
-            let parameter = answer.json()["parameter"].as_str().unwrap_or_default().to_owned();
-            assert!(parameter.starts_with(field), "{body}: {parameter}");
-            refused += 1;
-        }
+    let kept = async || app.state.app.store().alert_rules().await.unwrap();
+    let before = kept().await;
+    let bad = bad_bodies();
+    assert_eq!(bad.len(), 100);
+    for (field, body) in &bad {
+        let answer = app.with_json("POST", RULES, body).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{body}: {}",
+            answer.text()
+        );
+        let parameter = answer.json()["parameter"].as_str().unwrap_or_default().to_owned();
+        assert!(parameter.starts_with(field), "{body}: {parameter}");
     }
-    println!("{refused} of 100 bodies are none");
-    assert!(95 < refused);
-    assert_eq!(app.get(RULES).await.json()["total"], before);
+    println!("{} bodies refused with their field", bad.len());
+    assert!(
+        before == kept().await,
+        "a refused body changes nothing that is kept"
+    );
+}
+
+#[tokio::test]
+async fn odd_names_and_bounds_are_taken_as_they_are() {
+    let app = TestApp::start().await;
+    for (field, value) in [
+        ("name", json!("(")),
+        ("name", json!("NaN")),
+        ("threshold", json!(-1e300)),
+        ("threshold", json!("60")),
+        ("for", json!("0s")),
+        ("runbook", json!(null)),
+    ] {
+        let mut body = example();
+        body[field] = value;
+        let answer = app.with_json("POST", RULES, &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{body}: {}", answer.text());
+    }
 }
 
 #[tokio::test]
@@ -96,6 +168,49 @@ async fn rules_go_out_as_yaml_and_come_in_again() {
     let answer = app.send(request).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert_eq!(app.get(RULES).await.json()["total"], before);
+}
+
+#[tokio::test]
+async fn an_import_is_kept_as_a_whole_or_not_at_all() {
+    let app = TestApp::start().await;
+    let import = async |rules: &[Value]| {
+        let mut request = app.as_bearer("POST", &format!("{RULES}/import"), &app.login().await);
+        *request.body_mut() = axum::body::Body::from(json!({"rules": rules}).to_string());
+        app.send(request).await
+    };
+    let kept = async || app.state.app.store().alert_rules().await.unwrap();
+    let named = |name: &str, threshold: f64| {
+        let mut rule = example();
+        rule["name"] = json!(name);
+        rule["threshold"] = json!(threshold);
+        rule
+    };
+    let before = kept().await;
+    let mut bad = named("bad", 1.0);
+    bad["severity"] = json!("loud");
+    let refused = import(&[named("good", 1.0), bad]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        refused.json()["parameter"],
+        "rules[1].severity",
+        "{}",
+        refused.text()
+    );
+    // One more than there may be.
+    let room = crate::alert::RULES_MAX - before.len();
+    let too_many: Vec<Value> = (0..=room).map(|number| named(&number.to_string(), 1.0)).collect();
+    assert_eq!(import(&too_many).await.code(), "limit_reached");
+    assert!(
+        before == kept().await,
+        "what is refused changes nothing that is kept"
+    );
+    // Of several with one name each has a place of its own, the first time and again.
+    for threshold in [1.0, 5.0] {
+        let taken = import(&[named("twin", threshold), named("twin", 2.0), named("one", 3.0)]).await;
+        assert_eq!(taken.status, StatusCode::OK, "{}", taken.text());
+        assert_eq!(taken.json()["items"][0]["threshold"], json!(threshold));
+        assert_eq!(kept().await.len(), before.len() + 3);
+    }
 }
 
 #[tokio::test]
@@ -114,6 +229,15 @@ async fn silences_are_made_and_ended_and_say_what_is_wrong() {
         )
         .await;
     assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for name in [json!(""), json!("  "), json!(null)] {
+        let mut nameless = body.clone();
+        nameless["name"] = name;
+        for (method, place) in [("POST", place.to_owned()), ("PUT", made.header("location"))] {
+            let refused = app.with_json(method, &place, &nameless).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{nameless}");
+            assert_eq!(refused.json()["parameter"], "name", "{nameless}");
+        }
+    }
     assert_eq!(
         app.call("DELETE", &made.header("location")).await.status,
         StatusCode::NO_CONTENT
