@@ -97,6 +97,8 @@ struct HttpState {
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
     requests: Arc<Semaphore>,
+    /// Places of those who follow alerts as they change.
+    followers: Arc<Semaphore>,
     trusted_proxies: Arc<[Network]>,
     /// Set once all routes are known.
     openapi: Arc<OnceLock<String>>,
@@ -114,6 +116,7 @@ impl HttpState {
             ready: parts.ready,
             trusted_proxies: parts.trusted_proxies.into(),
             requests: Arc::new(Semaphore::new(middleware::REQUESTS_MAX)),
+            followers: Arc::new(Semaphore::new(alerts::events::AT_ONCE_MAX)),
             openapi: Arc::default(),
         }
     }

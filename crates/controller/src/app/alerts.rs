@@ -1,6 +1,6 @@
 //! Looking at alerts. What changes them is the engine's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use muster_alert::Alert;
 
@@ -26,6 +26,11 @@ impl App {
     /// What these numbers are of, gone ones included.
     pub(crate) async fn named(&self, ids: &BTreeSet<i64>) -> Result<Vec<EstateRow>, AppError> {
         Ok(self.store.named(ids).await?)
+    }
+
+    /// When a channel last took news of each of these alerts, Unix ms; of those of which none did there is nothing.
+    pub(crate) async fn told(&self, alerts: &[i64]) -> Result<HashMap<i64, i64>, AppError> {
+        Ok(self.store.told(alerts).await?)
     }
 
     /// Forgets alerts that were over long ago, and who was told long ago.

@@ -3,7 +3,7 @@
 //!
 //! Bounds: [`WAITING_MAX`] wait, the oldest beyond are given up and say so; [`KEPT_MAX`] in all, for [`KEPT_MS`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use muster_alert::Notification;
 use sea_orm::sea_query::{Expr, OnConflict};
@@ -455,6 +455,26 @@ impl Store {
             .await
             .doing("find a delivery")?;
         row.map(DeliveryRow::try_from).transpose()
+    }
+
+    /// When a channel last took news of each of these alerts, Unix ms; of those of which none did there is nothing.
+    pub(crate) async fn told(&self, alerts: &[i64]) -> Result<HashMap<i64, i64>, StoreError> {
+        let mut told = HashMap::new();
+        for alerts in alerts.chunks(super::ROWS_PER_STATEMENT) {
+            let rows: Vec<(i64, i64)> = Entity::find()
+                .select_only()
+                .column(Column::AlertId)
+                .column_as(Column::ChangedMs.max(), "told")
+                .filter(Column::AlertId.is_in(alerts.iter().copied()))
+                .filter(Column::State.eq(DeliveryState::Sent.as_str()))
+                .group_by(Column::AlertId)
+                .into_tuple()
+                .all(&self.reader)
+                .await
+                .doing("read when people were told")?;
+            told.extend(rows);
+        }
+        Ok(told)
     }
 
     /// Removes records of long ago, and the oldest beyond their bound.

@@ -75,7 +75,7 @@ pub(in crate::http) struct AlertBody {
     late: bool,
     /// The alert inside which this one is named.
     inside_alert_id: Option<i64>,
-    /// When people were told last.
+    /// When a channel last took news of it; null if none did.
     notified_at: Option<String>,
     /// What rests on the resource, from below; only where one alert is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,11 +94,13 @@ struct AffectedBody {
     name: String,
 }
 
-/// Names of what alerts are about.
+/// Names of what alerts are about, and when people were told.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     servers: HashMap<i64, String>,
     resources: HashMap<i64, String>,
+    /// When a channel last took news of an alert, Unix ms.
+    told: HashMap<i64, i64>,
 }
 
 impl Names {
@@ -106,6 +108,7 @@ impl Names {
     pub(super) async fn of(app: &App, alerts: &[Alert]) -> Result<Self, AppError> {
         let ids: BTreeSet<i64> = alerts.iter().filter_map(|alert| alert.resource).collect();
         let rows = app.named(&ids).await?;
+        let numbers: Vec<i64> = alerts.iter().map(|alert| alert.id).collect();
         let known = app.server_names().await?;
         let servers = alerts.iter().filter_map(|alert| alert.server);
         Ok(Self {
@@ -113,6 +116,7 @@ impl Names {
                 .filter_map(|id| Some((id, known.get(&ServerId(id))?.hostname.clone())))
                 .collect(),
             resources: rows.into_iter().map(|row| (row.id, row.name)).collect(),
+            told: app.told(&numbers).await?,
         })
     }
 
@@ -159,7 +163,7 @@ impl Names {
             snoozed_until: alert.snoozed_until_ms.map(rfc3339),
             late: alert.is_late,
             inside_alert_id: alert.inside,
-            notified_at: alert.told_ms.map(rfc3339),
+            notified_at: self.told.get(&alert.id).copied().map(rfc3339),
             affected: None,
         }
     }

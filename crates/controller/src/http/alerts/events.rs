@@ -1,7 +1,7 @@
 //! Alerts as they change, as server-sent events (WHATWG HTML, section 9.2).
 
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
 use muster_alert::Alert;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio::time::Instant;
 
 use super::body;
@@ -18,11 +18,9 @@ use crate::http::error::{Code, Problem, ProblemBody};
 use crate::http::{HttpState, Readiness};
 
 /// Most such answers at once.
-const AT_ONCE_MAX: usize = 256;
+pub(in crate::http) const AT_ONCE_MAX: usize = 256;
 /// How long one lasts: whoever comes again is asked again who they are.
 const LONGEST: Duration = Duration::from_secs(3_600);
-
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE_MAX)));
 
 /// Alerts as they change, as server-sent events: `alert` with an alert as JSON in its data, and `missed` when so many
 /// changed that some were left out, after which the list should be asked for again. Ends after an hour.
@@ -36,7 +34,7 @@ static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::n
 pub(in crate::http) async fn events(
     State(state): State<HttpState>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let place = Arc::clone(&PLACES).try_acquire_owned().map_err(|_| {
+    let place = state.followers.try_acquire_owned().map_err(|_| {
         Problem::new(
             Code::LimitReached,
             format!("{AT_ONCE_MAX} such answers are open already"),

@@ -12,6 +12,7 @@ use super::page::{HOSTILE, is_harmless, posted};
 use crate::app::auth::Role;
 use crate::intake::Accepted;
 use crate::intake::tests::{EPOCH, agent, define, report_of, series};
+use crate::store::deliveries::{DeliveryState, Settled};
 
 const RULES: &str = "/api/infrastructure/alert-rules";
 
@@ -127,6 +128,52 @@ async fn an_open_alert_is_on_the_first_page_on_its_servers_and_on_its_own() {
     for uri in ["/alerts/77", "/alerts/x", "/rules/77"] {
         assert_eq!(app.browse(uri).await.status, StatusCode::NOT_FOUND, "{uri}");
     }
+}
+
+/// An alert that no channel took news of was told to nobody, whatever was tried.
+#[tokio::test]
+async fn people_are_said_to_be_told_only_where_a_channel_took_the_news() {
+    let app = TestApp::start().await;
+    let channel = json!({"name": "phone", "kind": "gotify", "settings": {"url": "https://gotify.example.org"},
+        "secrets": {"token": "t"}});
+    let made = app.with_json("POST", "/api/channels", &channel).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    busy(&app, "web").await;
+    let alert = async || app.get("/api/infrastructure/alerts/1").await.json();
+    let page = async || app.browse("/alerts/1").await.text().to_owned();
+    let settle = async |state| {
+        let store = app.state.app.store();
+        let waiting = store
+            .waiting_news(made.json()["id"].as_i64().unwrap(), 10)
+            .await
+            .unwrap();
+        let settled = Settled {
+            id: waiting[0].id,
+            state,
+            due_ms: NOW,
+            answer: "HTTP 200".to_owned(),
+            is_attempt: true,
+        };
+        store.settle_news(&[settled], NOW + 5_000).await.unwrap();
+    };
+    let untold = "It was to be told, and no channel has taken it";
+    for _ in 0..2 {
+        assert_eq!(alert().await["notified_at"], json!(null));
+        let page = page().await;
+        assert!(
+            page.contains(untold) && !page.contains("People were told"),
+            "{page}"
+        );
+        // It cannot be reached: the news wait on.
+        settle(DeliveryState::Waiting).await;
+    }
+    settle(DeliveryState::Sent).await;
+    assert_eq!(alert().await["notified_at"], "2026-01-02T03:04:10.000Z");
+    let page = page().await;
+    assert!(
+        page.contains("People were told last") && !page.contains(untold),
+        "{page}"
+    );
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ struct View {
     figures: Figures,
     deliveries: Page<DeliveryView>,
     channels: HashMap<i64, String>,
+    /// When a channel last took news of it, Unix ms.
+    told_ms: Option<i64>,
     now_ms: i64,
 }
 
@@ -78,6 +80,7 @@ async fn load(state: &HttpState, alert: Alert) -> Result<View, Problem> {
     };
     let deliveries = state.app.deliveries(of_alert, request(DELIVERIES_MAX)).await?;
     let known = state.app.channels(request(PAGE_LIMIT_MAX)).await?;
+    let told_ms = state.app.told(&[alert.id]).await?.remove(&alert.id);
     let shown = named(state, vec![alert]).await?.into_iter().next();
     Ok(View {
         shown: shown.ok_or_else(|| Problem::new(Code::AlertNotFound, "it is not there any more"))?,
@@ -90,6 +93,7 @@ async fn load(state: &HttpState, alert: Alert) -> Result<View, Problem> {
             .into_iter()
             .map(|channel| (channel.id, channel.name))
             .collect(),
+        told_ms,
         now_ms,
     })
 }
@@ -174,7 +178,16 @@ fn life(view: &View) -> Markup {
     let quoted = |note: Option<&String>| note.map(|note| format!(": “{note}”")).unwrap_or_default();
     let mut deeds = vec![(alert.started_ms, "The condition held first".to_owned())];
     deeds.extend(alert.active_ms.map(|at| (at, "It became active".to_owned())));
-    deeds.extend(alert.told_ms.map(|at| (at, "People were told last".to_owned())));
+    match (view.told_ms, alert.told_ms) {
+        (Some(told_ms), _) => deeds.push((told_ms, "People were told last".to_owned())),
+        (None, Some(news_ms)) => {
+            deeds.push((
+                news_ms,
+                "It was to be told, and no channel has taken it".to_owned(),
+            ));
+        }
+        (None, None) => {}
+    }
     if let Some(known) = &alert.acknowledgement {
         let text = format!("Acknowledged by {}{}", known.by, quoted(known.note.as_ref()));
         deeds.push((known.at_ms, text));
