@@ -180,7 +180,7 @@ impl One {
         let path = self.path(client).await?;
         let query = given([("tail", Some(tail.to_string())), ("since", since)]);
         let answer = client.get(&format!("{path}/logs"), &query).await?;
-        let Some(lines) = answer["lines"].as_array() else {
+        let Some(lines) = answer["result"]["lines"].as_array() else {
             return Err(ClientError::UnderWay(
                 "the server has not answered yet; `muster commands` shows what becomes of it".to_owned(),
             ));
@@ -212,7 +212,18 @@ impl One {
 
 /// An explanation in lines: what was decided, and each step with its words.
 fn told(explanation: &Value) -> String {
-    let mut text = format!("{}\n", clean(&word(&explanation["summary"])));
+    let because: Vec<String> = explanation["because"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(word)
+        .collect();
+    let mut text = clean(&format!(
+        "{}{}{}\n",
+        word(&explanation["decision"]).replace('_', " "),
+        if because.is_empty() { "" } else { ": " },
+        because.join("; ")
+    ));
     for step in explanation["steps"].as_array().into_iter().flatten() {
         let (outcome, rule, words) = (word(&step["outcome"]), word(&step["rule"]), word(&step["words"]));
         text.push_str(&clean(&format!("  {outcome:<8} {rule:<18} {words}\n")));

@@ -15,13 +15,9 @@ const BAR: usize = 24;
 
 /// Shows how far a command is until it is over, and the whole of it at the end. What did not succeed is an error.
 ///
-/// `answer` is what began it: the command, or something with the command in `command`.
+/// `answer` is what began it: the command, or something with its id in `command_id`.
 pub(super) async fn follow(client: &Client, output: Output, answer: &Value) -> Result<(), ClientError> {
-    let command = answer
-        .get("command")
-        .filter(|inner| inner.is_object())
-        .unwrap_or(answer);
-    let Some(id) = command["id"].as_str() else {
+    let Some(id) = answer["command_id"].as_str().or_else(|| answer["id"].as_str()) else {
         return output.value(answer);
     };
     let path = format!("/api/commands/{id}");

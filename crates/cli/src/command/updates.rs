@@ -1,5 +1,7 @@
 //! `muster updates`: what containers could be updated to, who wants it, and what became of it.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -13,6 +15,9 @@ use crate::render::{Column, Output, say, word};
 const PATH: &str = "/api/containers/updates";
 const ROLLOUTS: &str = "/api/containers/rollouts";
 const FREEZE: &str = "/api/containers/freeze";
+/// How often it is looked whether an update has its command, and how many times.
+const BEGIN_EVERY: Duration = Duration::from_millis(250);
+const BEGIN_TRIES: u32 = 40;
 
 /// Updates of containers: list, check, approve, reject, run, roll back, history, roll-outs, and the switch that stops all.
 #[derive(Debug, Args)]
@@ -100,26 +105,12 @@ impl Updates {
                 container,
                 dry_run,
                 yes,
-            }) => {
-                let id = containers::resolve(&client, &container).await?;
-                confirm(
-                    yes || dry_run,
-                    &format!("This replaces the container {container}"),
-                    &container,
-                )?;
-                let path = format!("{PATH}/{id}/execute");
-                let (_, answer) = client.post(&path, &json!({"dry_run": dry_run})).await?;
-                follow(&client, output, &answer).await
-            }
+            }) => run(&client, output, &container, dry_run, yes).await,
             Some(Command::Rollback { container, yes }) => {
-                let id = containers::resolve(&client, &container).await?;
-                confirm(
-                    yes,
-                    &format!("This takes back the last update of {container}"),
-                    &container,
-                )?;
-                let (_, answer) = client.post(&format!("{PATH}/{id}/rollback"), &json!({})).await?;
-                follow(&client, output, &answer).await
+                let what = format!("This takes back the last update of {container}");
+                let update = newest(&client, &container, |state| state == "completed").await?;
+                confirm(yes, &what, &container)?;
+                begin(&client, output, &format!("{PATH}/{update}/rollback")).await
             }
             Some(Command::History { container }) => history(&client, output, container).await,
             Some(Command::Rollouts) => output.list(&client.list(ROLLOUTS, &[]).await?, &rollouts()),
@@ -140,6 +131,60 @@ impl Updates {
             }
         }
     }
+}
+
+async fn run(
+    client: &Client,
+    output: Output,
+    container: &str,
+    dry_run: bool,
+    yes: bool,
+) -> Result<(), ClientError> {
+    let is_open = |state: &str| {
+        matches!(
+            state,
+            "pending" | "approved" | "rejected" | "failed" | "rolled_back"
+        )
+    };
+    let update = newest(client, container, is_open).await?;
+    let path = format!("{PATH}/{update}/execute");
+    if dry_run {
+        return begin(client, output, &format!("{path}?dry_run=true")).await;
+    }
+    confirm(
+        yes,
+        &format!("This replaces the container {container}"),
+        container,
+    )?;
+    begin(client, output, &path).await
+}
+
+/// The id of a container's newest update in one of these states.
+async fn newest(client: &Client, container: &str, wanted: impl Fn(&str) -> bool) -> Result<i64, ClientError> {
+    let id = containers::resolve(client, container).await?;
+    let all = client.list(PATH, &[("container_id", id.to_string())]).await?;
+    let found = all
+        .iter()
+        .filter(|update| update["state"].as_str().is_some_and(&wanted))
+        .filter_map(|update| update["id"].as_i64())
+        .max();
+    found.ok_or_else(|| {
+        ClientError::NotFound(format!(
+            "there is no such update of {container}; `muster containers explain {container}` says why"
+        ))
+    })
+}
+
+/// Has it begun, and follows the command as soon as there is one.
+async fn begin(client: &Client, output: Output, path: &str) -> Result<(), ClientError> {
+    let (_, mut answer) = client.post(path, &json!({})).await?;
+    let mut tries = 0;
+    while answer["command_id"].is_null() && answer["state"] == "in_progress" && tries < BEGIN_TRIES {
+        tokio::time::sleep(BEGIN_EVERY).await;
+        answer = client.get(&format!("{PATH}/{}", answer["id"]), &[]).await?;
+        tries += 1;
+    }
+    follow(client, output, &answer).await
 }
 
 fn said(output: Output, answer: &Value, words: &str) -> Result<(), ClientError> {
@@ -184,8 +229,8 @@ fn columns() -> [Column; 7] {
         Column::field("FROM", "from_image"),
         Column::field("TO", "to_image"),
         Column::field("CHANGE", "change"),
-        Column::field("STATE", "status"),
-        Column::field("WHY", "reason"),
+        Column::field("STATE", "state"),
+        Column::field("REFUSED", "refused"),
     ]
 }
 
@@ -205,9 +250,11 @@ fn rollouts() -> [Column; 6] {
     [
         Column::field("ID", "id"),
         Column::field("NAME", "name"),
-        Column::field("IMAGE", "image"),
         Column::field("STATE", "state"),
         Column::field("WAVE", "wave"),
+        Column::new("DONE", |item| {
+            format!("{} of {}", word(&item["completed"]), word(&item["total"]))
+        }),
         Column::field("REASON", "reason"),
     ]
 }
