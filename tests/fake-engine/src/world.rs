@@ -129,7 +129,6 @@ impl World {
     }
 
     /// Names of containers that run, and the images they run from.
-    #[must_use]
     pub fn running(&mut self) -> Vec<(String, String)> {
         let ids: Vec<String> = self.containers.keys().cloned().collect();
         let all = ids.iter().filter_map(|id| self.inspect(id));
@@ -502,6 +501,11 @@ impl World {
             status: 200,
             body: Value::Null,
         }
+    }
+
+    /// Connects a container as `POST /networks/{network}/connect` does. For the beginning of a test.
+    pub fn connect_for_test(&mut self, network: &str, body: &Value) {
+        self.connect(network, body);
     }
 
     /// Makes and starts a container of an image that is here; its id. For the beginning of a test.

@@ -81,7 +81,7 @@ impl Updater {
         let begun = Instant::now();
         let limit = Duration::from_millis(record.plan.health_timeout_ms);
         let stable = Duration::from_millis(record.plan.stable_ms);
-        let mut first: Option<Value> = None;
+        let mut first: Option<(Value, Instant)> = None;
         // What happens to a container while its engine is being restarted says nothing of its image.
         let mut was_lost = false;
         loop {
@@ -90,14 +90,16 @@ impl Updater {
             }
             match engine.inspect(id).await {
                 Ok(now) => {
-                    let seen = look(&now, first.as_ref().unwrap_or(&now));
-                    first.get_or_insert(now);
+                    // The time counts from the first look: before it nobody knows what happened.
+                    let (before, since) = first.get_or_insert_with(|| (now.clone(), Instant::now()));
+                    let seen = look(&now, before);
+                    let is_stable = stable <= since.elapsed();
                     match seen {
                         Look::Healthy => {
                             record.health = Some("healthy".to_owned());
                             return Ok(());
                         }
-                        Look::Running if stable <= begun.elapsed() => {
+                        Look::Running if is_stable => {
                             record.health = Some("running".to_owned());
                             return Ok(());
                         }

@@ -1,0 +1,258 @@
+//! A fake engine with a container called `web`, and an updater over it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::Utf8PathBuf;
+use muster_agent::clocks::ClockReader;
+use muster_agent::runtime::{Client, Endpoint, Engine, EngineKind, Limits};
+use muster_agent::update::{
+    Engines, Ground, Patience, Room, Tell, TransactionError, Transactions as _, Updater,
+};
+use muster_base::shutdown::CancellationToken;
+use muster_fake_engine::{Behaviour, FakeEngine, Fault};
+use muster_model::{Clock, CommandState, ContainerTarget, ResourceKey, UpdatePlan};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// What the container is called.
+pub(crate) const NAME: &str = "web";
+/// What it is configured with.
+pub(crate) const REFERENCE: &str = "r.test/app:1";
+const OLD: u64 = 1;
+const NEW: u64 = 2;
+
+/// Digest of what is pulled.
+pub(crate) fn digest() -> String {
+    format!("sha256:{:064x}", 0xd16_u64)
+}
+
+pub(crate) fn image_id(number: u64) -> String {
+    format!("sha256:{number:064x}")
+}
+
+struct One(Arc<Client>);
+
+impl Engines for One {
+    fn find(&self, _: &ResourceKey) -> Option<Arc<dyn Engine>> {
+        Some(Arc::clone(&self.0) as Arc<dyn Engine>)
+    }
+}
+
+/// Ground as a test wants it.
+#[derive(Clone, Default)]
+pub(crate) struct Firm {
+    pub(crate) objection: Option<String>,
+    pub(crate) room: Option<Room>,
+}
+
+#[async_trait]
+impl Ground for Firm {
+    async fn objection(&self, _: &ContainerTarget) -> Option<String> {
+        self.objection.clone()
+    }
+
+    async fn room(&self, _: &str) -> Option<Room> {
+        self.room
+    }
+}
+
+/// Nobody listens.
+pub(crate) struct Deaf;
+
+impl Tell for Deaf {
+    fn step(&self, _: &'static str, _: Option<f64>, _: &str) {}
+}
+
+/// An updater over the engine at `socket` with its journal in `data`.
+pub(crate) fn updater(socket: &Path, data: &Path, ground: Firm) -> Updater {
+    let endpoint = Endpoint {
+        key: ResourceKey::new("runtime:docker"),
+        kind: EngineKind::Docker,
+        socket: Utf8PathBuf::from_path_buf(socket.to_owned()).expect("UTF-8"),
+    };
+    let limits = Limits {
+        read: Duration::from_secs(3),
+        change: Duration::from_secs(3),
+        pull_idle: Duration::from_secs(3),
+        pull: Duration::from_secs(3),
+    };
+    let client = Arc::new(Client::with_limits(&endpoint, limits));
+    let clock = ClockReader::new(|| Clock {
+        wall_ms: jiff::Timestamp::now().as_millisecond(),
+        boottime_ms: 0,
+        boot_id: String::new(),
+    });
+    let patience = Patience {
+        pace: Duration::from_millis(5),
+        patience: Duration::from_secs(60),
+    };
+    let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
+    Updater::new(Arc::new(One(client)), Arc::new(ground), &data, clock, patience)
+}
+
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) engine: FakeEngine,
+    pub(crate) old_id: String,
+}
+
+/// What ran and what was there before anything was tried.
+pub(crate) fn body() -> Value {
+    json!({
+        "Image": REFERENCE, "Env": ["MINE=1"], "Labels": {"team": "x", "com.docker.compose.image": image_id(OLD)},
+        "HostConfig": {
+            "NetworkMode": "front", "AutoRemove": false, "Binds": ["named:/named"], "Memory": 5,
+            "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}, "UnknownToAll": {"deep": [1]},
+        },
+        "NetworkingConfig": {"EndpointsConfig": {"front": {"IPAMConfig": {"IPv4Address": "10.0.0.9"}}}},
+    })
+}
+
+impl Bench {
+    /// With a container of version 1 that runs, and a version 2 that behaves so.
+    pub(crate) fn new(version_two: Behaviour) -> Self {
+        Self::with(version_two, &body())
+    }
+
+    pub(crate) fn with(version_two: Behaviour, body: &Value) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let engine = FakeEngine::start(&dir.path().join("engine.sock")).expect("a socket");
+        let config = |version: &str| {
+            json!({"Env": [format!("VERSION={version}")], "Cmd": ["/app"], "Volumes": {"/data": {}},
+                   "Labels": {"version": version}})
+        };
+        let old_id = engine.with(|world| {
+            world.image(OLD, REFERENCE, config("1"), Behaviour::Runs);
+            world.pullable(NEW, &format!("r.test/app@{}", digest()), config("2"), version_two);
+            let id = world.run(NAME, body);
+            let again = json!({"Container": id, "EndpointConfig": {"Aliases": ["svc"]}});
+            world.connect_for_test("back", &again);
+            id
+        });
+        Self { dir, engine, old_id }
+    }
+
+    pub(crate) fn updater(&self) -> Updater {
+        self.updater_on(Firm::default())
+    }
+
+    pub(crate) fn updater_on(&self, ground: Firm) -> Updater {
+        updater(
+            &self.dir.path().join("engine.sock"),
+            &self.dir.path().join("data"),
+            ground,
+        )
+    }
+
+    pub(crate) fn volumes(&self) -> std::collections::BTreeSet<String> {
+        self.engine.with(|world| world.volumes().clone())
+    }
+
+    /// Exactly one of the old and the new container runs, under the name, with its volumes and its policy.
+    pub(crate) fn check(&self, state: CommandState, because: &str) {
+        let violations = self.engine.with(|world| world.violations().to_vec());
+        assert!(violations.is_empty(), "{because}: {violations:?}");
+        let running = self.engine.with(|world| world.running());
+        assert_eq!(running.len(), 1, "{because}: {running:?}");
+        let (name, image) = &running[0];
+        assert_eq!(name, NAME, "{because}");
+        let inspect = self.engine.inspect(NAME).expect("it runs");
+        let expected = match state {
+            CommandState::Succeeded => image_id(NEW),
+            CommandState::Failed | CommandState::Refused | CommandState::Cancelled => image_id(OLD),
+            other => panic!("{because}: nobody knows: {other:?}"),
+        };
+        assert_eq!(*image, expected, "{because}");
+        assert_eq!(
+            (inspect["Id"] == self.old_id.as_str()),
+            state != CommandState::Succeeded,
+            "{because}"
+        );
+        assert_eq!(
+            inspect["HostConfig"]["RestartPolicy"]["Name"], "always",
+            "{because}"
+        );
+        assert_eq!(
+            inspect["HostConfig"]["UnknownToAll"],
+            json!({"deep": [1]}),
+            "{because}"
+        );
+        let mounts = inspect["Mounts"].to_string();
+        assert!(
+            mounts.contains("named") && mounts.contains(&self.old_id),
+            "{because}: {mounts}"
+        );
+        let networks = &inspect["NetworkSettings"]["Networks"];
+        assert_eq!(
+            networks["front"]["IPAMConfig"]["IPv4Address"], "10.0.0.9",
+            "{because}"
+        );
+        assert_eq!(networks["back"]["Aliases"], json!(["svc"]), "{because}");
+        let others = self.engine.with(|world| world.container_names());
+        let most = if state == CommandState::Succeeded { 2 } else { 1 };
+        assert!(others.len() <= most, "{because}: {others:?}");
+    }
+}
+
+pub(crate) fn target() -> ContainerTarget {
+    ContainerTarget {
+        runtime: ResourceKey::new("runtime:docker"),
+        name: NAME.to_owned(),
+        container_id: None,
+    }
+}
+
+pub(crate) fn plan() -> UpdatePlan {
+    UpdatePlan {
+        image: REFERENCE.to_owned(),
+        from_image_id: image_id(OLD),
+        to_digest: digest(),
+        platform: None,
+        health_timeout_ms: 2_000,
+        stable_ms: 60,
+        grace_ms: 3_600_000,
+        dry_run: false,
+    }
+}
+
+/// Updates; how it ended.
+pub(crate) async fn update(updater: &Updater, command: Uuid) -> Result<Value, TransactionError> {
+    updater
+        .update(
+            command,
+            &target(),
+            &plan(),
+            None,
+            &Deaf,
+            &CancellationToken::new(),
+        )
+        .await
+}
+
+pub(crate) fn state_of(result: &Result<Value, TransactionError>) -> CommandState {
+    match result {
+        Ok(_) => CommandState::Succeeded,
+        Err(TransactionError::Refused { .. }) => CommandState::Refused,
+        Err(TransactionError::Failed { .. }) => CommandState::Failed,
+        Err(TransactionError::Cancelled { .. }) => CommandState::Cancelled,
+        Err(TransactionError::Unknown { .. }) => CommandState::Unknown,
+    }
+}
+
+/// Counts the calls of an update that nothing breaks.
+pub(crate) async fn calls() -> Vec<String> {
+    let bench = Bench::new(Behaviour::Runs);
+    bench.engine.break_call(usize::MAX, Fault::Refuse);
+    update(&bench.updater(), Uuid::new_v4()).await.expect("an update");
+    let calls = bench.engine.calls();
+    // How often health is looked at depends on time: once is enough.
+    let start = calls
+        .iter()
+        .position(|call| call.ends_with("/start"))
+        .expect("a start");
+    calls[..start + 3].to_vec()
+}

@@ -1,0 +1,197 @@
+//! One call is broken, and everything else works.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use muster_agent::update::Transactions as _;
+use muster_base::shutdown::CancellationToken;
+use muster_fake_engine::{Behaviour, Fault};
+use muster_model::CommandState;
+use uuid::Uuid;
+
+use super::bench::{Bench, calls, state_of, update};
+
+/// At once; each has an engine and a folder of its own.
+const AT_ONCE: usize = 12;
+
+async fn every(faults: impl Fn(usize) -> Vec<Fault>, one: impl AsyncFn(usize, Fault, String)) -> usize {
+    let calls = calls().await;
+    let mut all = Vec::new();
+    for (index, call) in calls.iter().enumerate() {
+        for fault in faults(index + 1) {
+            let because = format!("call {} ({call}) {fault:?}", index + 1);
+            all.push(one(index + 1, fault, because));
+        }
+    }
+    let count = all.len();
+    futures::stream::iter(all)
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<()>>()
+        .await;
+    count
+}
+
+/// What no client sees before it has read the container costs nothing at all; later the old one is put back.
+#[tokio::test]
+async fn a_call_that_fails_or_is_cut_leaves_exactly_one_running() {
+    let faults = |_| {
+        vec![
+            Fault::Refuse,
+            Fault::Drop { after: false },
+            Fault::Drop { after: true },
+        ]
+    };
+    let count = every(faults, async |number, fault, because| {
+        let bench = Bench::new(Behaviour::Runs);
+        let volumes = bench.volumes();
+        bench.engine.break_call(number, fault);
+        let result = update(&bench.updater(), Uuid::new_v4()).await;
+        bench.check(state_of(&result), &format!("{because}: {result:?}"));
+        assert!(bench.volumes().is_superset(&volumes), "{because}");
+    })
+    .await;
+    println!("{count} updates, each with one broken call: exactly one container ran after each");
+}
+
+/// The engine dies before or after the call had its effect, and comes back with what it had.
+#[tokio::test]
+async fn an_engine_that_dies_at_any_call_ends_with_exactly_one_running() {
+    let faults = |_| vec![Fault::Die { after: false }, Fault::Die { after: true }];
+    let count = every(faults, async |number, fault, because| {
+        let bench = Bench::new(Behaviour::Runs);
+        bench.engine.break_call(number, fault);
+        let updater = bench.updater();
+        let come_back = async {
+            while !bench.engine.is_dead() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            bench.engine.come_back().expect("the socket");
+            std::future::pending::<()>().await;
+        };
+        // How often health is looked at depends on time, so the last calls may not be reached.
+        let result = tokio::select! {
+            result = update(&updater, Uuid::new_v4()) => result,
+            () = come_back => unreachable!("it never ends"),
+        };
+        if bench.engine.is_dead() {
+            bench.engine.come_back().expect("the socket");
+        }
+        bench.check(state_of(&result), &format!("{because}: {result:?}"));
+    })
+    .await;
+    println!("{count} deaths of the engine: exactly one container ran after each");
+}
+
+/// The agent dies at the call, and a new one finds what it left.
+#[tokio::test]
+async fn an_agent_that_dies_at_any_call_ends_with_exactly_one_running() {
+    let faults = |_| {
+        [false, true]
+            .map(|after| Fault::Do {
+                after,
+                act: Arc::new(|| {}),
+            })
+            .to_vec()
+    };
+    let count = every(faults, async |number, fault, because| {
+        let bench = Bench::new(Behaviour::Runs);
+        let dead = CancellationToken::new();
+        let Fault::Do { after, .. } = fault else {
+            unreachable!()
+        };
+        let bell = dead.clone();
+        bench.engine.break_call(
+            number,
+            Fault::Do {
+                after,
+                act: Arc::new(move || bell.cancel()),
+            },
+        );
+        let command = Uuid::new_v4();
+        let updater = bench.updater();
+        tokio::select! {
+            biased;
+            () = dead.cancelled() => {}
+            result = update(&updater, command) => {
+                // The last looks at health may come after the end.
+                bench.check(state_of(&result), &format!("{because}: {result:?}"));
+            }
+        }
+        drop(updater);
+        let again = bench.updater();
+        let told = again.reconcile().await;
+        let state = told.iter().find(|one| one.0 == command).map(|one| one.1);
+        // Before the journal was begun nothing was changed, and there is nothing to tell.
+        bench.check(
+            state.unwrap_or(CommandState::Refused),
+            &format!("{because}: {told:?}"),
+        );
+        let once_more = bench.updater().reconcile().await;
+        assert_eq!(
+            once_more.iter().find(|one| one.0 == command).map(|one| one.1),
+            state,
+            "{because}"
+        );
+        bench.check(state.unwrap_or(CommandState::Refused), &because);
+    })
+    .await;
+    println!(
+        "{count} deaths of the agent: exactly one container ran after each, and the journal says what became of it"
+    );
+}
+
+/// A call that is never answered costs its deadline. Some of them in the ordinary form.
+#[tokio::test]
+async fn a_call_that_hangs_ends_with_exactly_one_running() {
+    let step = if option_env!("MUSTER_TEST_FULL").is_some() {
+        1
+    } else {
+        4
+    };
+    let faults = |number: usize| {
+        let all = vec![Fault::Hang { after: false }, Fault::Hang { after: true }];
+        if number % step == 0 { all } else { Vec::new() }
+    };
+    let count = every(faults, async |number, fault, because| {
+        let bench = Bench::new(Behaviour::Runs);
+        bench.engine.break_call(number, fault);
+        let result = update(&bench.updater(), Uuid::new_v4()).await;
+        bench.check(state_of(&result), &format!("{because}: {result:?}"));
+    })
+    .await;
+    println!("{count} calls that hung: exactly one container ran after each");
+}
+
+/// The agent dies while it puts things back after a version that crashes, at each call of that.
+#[tokio::test]
+async fn an_agent_that_dies_while_putting_things_back_ends_with_the_old_one_running() {
+    let begin = calls().await.len() - 2;
+    let all = (begin..begin + 12).flat_map(|number| [false, true].map(|after| (number, after)));
+    let run = async |number: usize, after: bool| {
+        let bench = Bench::new(Behaviour::Crashes);
+        let dead = CancellationToken::new();
+        let bell = dead.clone();
+        bench.engine.break_call(
+            number,
+            Fault::Do {
+                after,
+                act: Arc::new(move || bell.cancel()),
+            },
+        );
+        let command = Uuid::new_v4();
+        let updater = bench.updater();
+        tokio::select! {
+            biased;
+            () = dead.cancelled() => {}
+            _ = update(&updater, command) => {}
+        }
+        drop(updater);
+        bench.updater().reconcile().await;
+        bench.check(CommandState::Failed, &format!("call {number}, after: {after}"));
+    };
+    let all = futures::stream::iter(all.map(|(number, after)| run(number, after)));
+    let count = all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await.len();
+    println!("{count} deaths while putting back: the old container ran after each");
+}

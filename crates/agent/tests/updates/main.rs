@@ -1,0 +1,6 @@
+//! Updates against an engine that is broken at each of its calls, by clients that die at each of them.
+
+mod bench;
+mod breaking;
+mod killed;
+mod outcomes;

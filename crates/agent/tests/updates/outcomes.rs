@@ -1,0 +1,239 @@
+//! What becomes of updates when the engine works and the image, the server or the plan does not.
+
+use muster_agent::update::{Room, TransactionError, Transactions as _};
+use muster_base::shutdown::CancellationToken;
+use muster_fake_engine::Behaviour;
+use muster_model::{CommandState, UpdatePlan};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::bench::{Bench, Deaf, Firm, NAME, body, digest, plan, state_of, target, update};
+
+fn unexplained(result: &Value) -> usize {
+    let all = result["differences"].as_array().expect("a list");
+    all.iter().filter(|one| one["why"].is_null()).count()
+}
+
+#[tokio::test]
+async fn an_update_says_what_it_did_and_keeps_the_old_container_for_a_while() {
+    for behaviour in [Behaviour::Runs, Behaviour::Healthy] {
+        let bench = Bench::new(behaviour);
+        let updater = bench.updater();
+        let result = update(&updater, Uuid::new_v4()).await.expect("an update");
+        bench.check(CommandState::Succeeded, "nothing is broken");
+        assert_eq!(unexplained(&result), 0, "{result:#}");
+        assert_eq!(result["rolled_back"], false);
+        let kept = result["kept_as"].as_str().expect("a name");
+        assert!(muster_agent::update::is_backup_name(kept) && updater.is_kept(&target().runtime, kept));
+        let old = bench.engine.inspect(kept).expect("it is kept");
+        assert_eq!(old["HostConfig"]["RestartPolicy"]["Name"], "no");
+        let new = bench.engine.inspect(NAME).expect("it runs");
+        let label = &new["Config"]["Labels"]["com.docker.compose.image"];
+        assert_eq!(label, &new["Image"], "compose sees no drift");
+        let env = new["Config"]["Env"].to_string();
+        assert!(env.contains("VERSION=2") && env.contains("MINE=1"), "{env}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_fails_by_itself_is_put_back_and_called_bad() {
+    for (behaviour, reason, bad) in [
+        (Behaviour::Crashes, "unhealthy", true),
+        (Behaviour::NeverHealthy, "unhealthy", true),
+        (Behaviour::BrokenEntrypoint, "start", true),
+        (Behaviour::PortTaken, "start", false),
+    ] {
+        let bench = Bench::new(behaviour);
+        let result = update(&bench.updater(), Uuid::new_v4()).await;
+        bench.check(CommandState::Failed, &format!("{behaviour:?}"));
+        let Err(TransactionError::Failed {
+            reason: why,
+            message,
+            result: Some(told),
+        }) = result
+        else {
+            panic!("{behaviour:?}: {result:?}");
+        };
+        assert_eq!(why, reason, "{message}");
+        assert_eq!(told["rolled_back"], true);
+        let expected = if bad { json!(digest()) } else { Value::Null };
+        assert_eq!(told["bad_digest"], expected, "{behaviour:?}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_as_the_plan_says_is_left_alone() {
+    let bench = Bench::new(Behaviour::Runs);
+    let updater = bench.updater();
+    let other = UpdatePlan {
+        from_image_id: format!("sha256:{:064x}", 9),
+        ..plan()
+    };
+    let mut foreign = target();
+    foreign.container_id = Some("another".to_owned());
+    let gone = UpdatePlan {
+        to_digest: format!("sha256:{:064x}", 9),
+        ..plan()
+    };
+    for (target, plan, state) in [
+        (target(), other, CommandState::Refused),
+        (foreign, plan(), CommandState::Refused),
+        (target(), gone, CommandState::Failed),
+    ] {
+        let cancel = CancellationToken::new();
+        let result = updater
+            .update(Uuid::new_v4(), &target, &plan, None, &Deaf, &cancel)
+            .await;
+        assert_eq!(state_of(&result), state, "{result:?}");
+        bench.check(state, "nothing was changed");
+    }
+}
+
+#[tokio::test]
+async fn an_update_is_held_where_the_ground_is_not_firm() {
+    let bench = Bench::new(Behaviour::Runs);
+    let small = Room {
+        free: 4 << 20,
+        total: 100 << 20,
+    };
+    for ground in [
+        Firm {
+            objection: Some("the pool tank under its volumes is degraded".to_owned()),
+            room: None,
+        },
+        Firm {
+            objection: None,
+            room: Some(small),
+        },
+    ] {
+        let result = update(&bench.updater_on(ground), Uuid::new_v4()).await;
+        let Err(TransactionError::Refused { reason, message }) = result else {
+            panic!("{result:?}")
+        };
+        println!("{message}");
+        assert_eq!(reason, "held");
+        bench.check(CommandState::Refused, "nothing was changed");
+    }
+}
+
+#[tokio::test]
+async fn whoever_else_would_make_the_container_again_is_named_and_it_is_left_alone() {
+    for (labels, auto_remove) in [
+        (json!({"com.docker.swarm.task.id": "x"}), false),
+        (json!({"io.kubernetes.pod.name": "x"}), false),
+        (json!({"PODMAN_SYSTEMD_UNIT": "web.service"}), false),
+        (json!({}), true),
+    ] {
+        let mut body = body();
+        body["Labels"] = labels;
+        body["HostConfig"]["AutoRemove"] = json!(auto_remove);
+        let bench = Bench::with(Behaviour::Runs, &body);
+        let result = update(&bench.updater(), Uuid::new_v4()).await;
+        let Err(TransactionError::Refused { message, .. }) = &result else {
+            panic!("{result:?}")
+        };
+        println!("{message}");
+        bench.check(CommandState::Refused, "nothing was changed");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing() {
+    let bench = Bench::new(Behaviour::Runs);
+    let before = bench.engine.with(|world| format!("{world:?}"));
+    let dry = UpdatePlan {
+        dry_run: true,
+        ..plan()
+    };
+    let cancel = CancellationToken::new();
+    let result = bench
+        .updater()
+        .update(Uuid::new_v4(), &target(), &dry, None, &Deaf, &cancel)
+        .await;
+    println!("{:#}", result.expect("a dry run"));
+    assert_eq!(bench.engine.with(|world| format!("{world:?}")), before);
+}
+
+#[tokio::test]
+async fn a_cancelled_update_is_as_if_it_had_not_been() {
+    let bench = Bench::new(Behaviour::Runs);
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let result = bench
+        .updater()
+        .update(Uuid::new_v4(), &target(), &plan(), None, &Deaf, &cancel)
+        .await;
+    assert_eq!(state_of(&result), CommandState::Cancelled, "{result:?}");
+    bench.check(CommandState::Cancelled, "nothing was changed");
+}
+
+#[tokio::test]
+async fn what_an_update_replaced_comes_back_while_it_is_kept() {
+    let bench = Bench::new(Behaviour::Runs);
+    let updater = bench.updater();
+    let command = Uuid::new_v4();
+    update(&updater, command).await.expect("an update");
+    let cancel = CancellationToken::new();
+    let back = updater
+        .rollback(Uuid::new_v4(), &target(), command, &Deaf, &cancel)
+        .await;
+    assert_eq!(back.expect("a way back")["rolled_back"], true);
+    bench.check(CommandState::Failed, "it was put back");
+    let twice = updater
+        .rollback(Uuid::new_v4(), &target(), command, &Deaf, &cancel)
+        .await;
+    assert_eq!(state_of(&twice), CommandState::Refused, "{twice:?}");
+}
+
+#[tokio::test]
+async fn the_old_container_is_removed_when_its_time_has_passed_and_its_volumes_are_not() {
+    let bench = Bench::new(Behaviour::Runs);
+    let updater = bench.updater();
+    let volumes = bench.volumes();
+    let at_once = UpdatePlan {
+        grace_ms: 0,
+        ..plan()
+    };
+    let cancel = CancellationToken::new();
+    let result = updater
+        .update(Uuid::new_v4(), &target(), &at_once, None, &Deaf, &cancel)
+        .await;
+    result.expect("an update");
+    updater.tidy().await;
+    assert_eq!(bench.engine.with(|world| world.container_names()), [NAME]);
+    assert!(bench.volumes().is_superset(&volumes));
+    bench.check(CommandState::Succeeded, "only the new one is left");
+}
+
+#[tokio::test]
+async fn two_updates_of_one_container_at_once_are_one() {
+    let bench = Bench::new(Behaviour::Runs);
+    let updater = bench.updater();
+    let (one, two) = tokio::join!(update(&updater, Uuid::new_v4()), update(&updater, Uuid::new_v4()));
+    let states = [state_of(&one), state_of(&two)];
+    assert!(
+        states.contains(&CommandState::Succeeded) && states.contains(&CommandState::Refused),
+        "{states:?}"
+    );
+    bench.check(CommandState::Succeeded, "one of two");
+}
+
+#[tokio::test]
+async fn who_shares_its_network_is_made_again_after_it() {
+    let bench = Bench::new(Behaviour::Runs);
+    bench.engine.with(|world| {
+        world.image(7, "r.test/side:1", json!({"Cmd": ["/side"]}), Behaviour::Runs);
+        let mode = format!("container:{}", bench.old_id);
+        world.run(
+            "side",
+            &json!({"Image": "r.test/side:1", "HostConfig": {"NetworkMode": mode, "AutoRemove": false}}),
+        )
+    });
+    let result = update(&bench.updater(), Uuid::new_v4()).await.expect("an update");
+    println!("{:#}", result["notes"]);
+    let side = bench.engine.inspect("side").expect("it is there");
+    assert_eq!(side["HostConfig"]["NetworkMode"], format!("container:{NAME}"));
+    let running = bench.engine.with(|world| world.running());
+    assert_eq!(running.len(), 2, "{running:?}");
+    assert!(bench.engine.with(|world| world.violations().to_vec()).is_empty());
+}
