@@ -30,6 +30,8 @@ mod render;
 
 /// The command line or what it names cannot be used.
 const EXIT_USAGE: u8 = 2;
+/// Bytes of output that are written at once.
+const OUTPUT_BUFFER: usize = 32 * 1024;
 /// How long the end waits for file work that may hang.
 const END_MAX: Duration = Duration::from_millis(500);
 
@@ -307,8 +309,13 @@ fn list_collectors() -> String {
 
 /// Writes to standard output. Whoever closes it early, as `head` does, has seen enough.
 fn print(text: &str) -> anyhow::Result<ExitCode> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// The same for what is written in parts.
+fn print_with(write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> anyhow::Result<ExitCode> {
+    let mut stdout = io::BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("write to standard output")
         }

@@ -10,7 +10,7 @@ use futures::stream::FuturesOrdered;
 use muster_model::{Facts, Problem, RunOutcome};
 
 use super::render::View;
-use super::{host, plans, print, usage};
+use super::{host, plans, print, print_with, usage};
 use crate::collect::runner::{Plan, Runner};
 use crate::collect::{ALL, Context, Descriptor, Tick};
 use crate::config::Config;
@@ -53,10 +53,10 @@ impl Collect {
             only(&self.only)
         };
         let view = View::of(collect(&chosen, &host, config).await);
-        print(&match self.format {
-            Format::Json => view.json(),
-            Format::Prometheus => view.prometheus(),
-        })
+        match self.format {
+            Format::Json => print_with(|out| view.write_json(out)),
+            Format::Prometheus => print(&view.prometheus()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use muster_model::Facts;
 use muster_parse::{diskstats, mounts};
 
 use super::render::View;
-use super::{print, usage};
+use super::{print_with, usage};
 use crate::collect::block::Inventory;
 use crate::collect::draft::Draft;
 use crate::collect::{btrfs, diskstats as diskstats_collector, filesystem, lvm, mdadm, smart, zfs};
@@ -71,7 +71,7 @@ impl Parse {
         }
         let facts = parse(&self.file, &String::from_utf8_lossy(&bytes));
         // A recording has no time of its own.
-        print(&View::of(vec![(0, facts)]).json())
+        print_with(|out| View::of(vec![(0, facts)]).write_json(out))
     }
 }
 

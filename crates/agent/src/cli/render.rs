@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
+use std::io;
 
 use muster_model::{Facts, Labels, Link, Problem, Resource, ResourceKey, Sample};
 use serde::{Serialize, Serializer};
@@ -107,11 +108,14 @@ impl View {
         view
     }
 
-    /// One JSON object, ended by a newline.
-    pub(super) fn json(&self) -> String {
-        let text =
-            serde_json::to_string_pretty(self).expect("keys are texts and numbers are finite or texts");
-        format!("{text}\n")
+    /// Writes one JSON object, ended by a newline: not a text first, which may be of many MiB.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub(super) fn write_json(&self, mut out: impl io::Write) -> io::Result<()> {
+        // Keys are texts and numbers are finite or texts, so that only writing can fail.
+        serde_json::to_writer_pretty(&mut out, self)?;
+        out.write_all(b"\n")
     }
 
     /// Prometheus text format 0.0.4, families in order of their names.
@@ -199,11 +203,18 @@ mod tests {
         }
     }
 
+    fn document_of(view: &View) -> serde_json::Value {
+        let mut bytes = Vec::new();
+        view.write_json(&mut bytes).unwrap();
+        assert!(bytes.ends_with(b"}\n"));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
     #[test]
     fn a_sample_of_no_resource_is_the_server_s() {
         assert_eq!(ResourceKey::server().as_str(), SERVER_KEY);
         let view = View::of(vec![(7, facts())]);
-        let document: serde_json::Value = serde_json::from_str(&view.json()).unwrap();
+        let document = document_of(&view);
         assert_eq!(document["samples"][0]["resource"], SERVER_KEY);
         assert_eq!(document["samples"][0]["time_ms"], 7);
     }
@@ -211,7 +222,7 @@ mod tests {
     #[test]
     fn numbers_that_json_has_not_become_words() {
         let view = View::of(vec![(7, facts())]);
-        let document: serde_json::Value = serde_json::from_str(&view.json()).unwrap();
+        let document = document_of(&view);
         assert_eq!(document["samples"][0]["value"], "NaN");
         assert_eq!(document["samples"][1]["value"], "+Inf");
         assert_eq!(document["samples"][1]["labels"]["mountpoint"], "/a\"b\\c\nd");
@@ -240,10 +251,9 @@ mod tests {
         };
         let mut judged = disk("b");
         judged.resources[0].health = Some(Health::Healthy);
-        let alone = View::of(vec![(0, disk("a"))]).json();
-        assert!(alone.contains("\"health\": \"unknown\""), "{alone}");
-        let document: serde_json::Value =
-            serde_json::from_str(&View::of(vec![(0, disk("a")), (0, judged)]).json()).unwrap();
+        let alone = document_of(&View::of(vec![(0, disk("a"))]));
+        assert_eq!(alone["resources"][0]["health"], "unknown");
+        let document = document_of(&View::of(vec![(0, disk("a")), (0, judged)]));
         assert_eq!(document["resources"].as_array().unwrap().len(), 1);
         let merged = &document["resources"][0];
         assert_eq!((&merged["a"], &merged["b"]), (&1.into(), &1.into()));

@@ -9,15 +9,16 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
+use rustix::fs::RawDir;
 
 use super::HostError;
 use super::kept::{FolderId, Kept};
@@ -32,6 +33,8 @@ const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_BYTES_FIRST: usize = 4096;
 /// What is read at once of a file that is read by lines.
 const LINES_BUFFER: usize = 32 * 1024;
+/// Bytes of entries of a folder that are read at once.
+const NAMES_BUFFER: usize = 8 * 1024;
 /// Most names of a folder that are read.
 const LIST_MAX: usize = 65_536;
 /// Folders that are kept open at a time: those of a device, and those above it.
@@ -252,9 +255,8 @@ impl Files {
     /// # Errors
     /// [`HostError`] if it is there and cannot be read, or is over the bound.
     pub fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
-        // Borrowing it would wind it back at the end.
-        let folder = self.open_dir(path)?.map(Dir::into_iter);
-        folder.map(|entries| names_of(path, entries)).transpose()
+        let folder = self.open_dir(path)?;
+        folder.map(|folder| names_of(path, &folder)).transpose()
     }
 
     /// A folder of which many files are read once.
@@ -263,12 +265,8 @@ impl Files {
         Folder::open(self, path)
     }
 
-    fn open_dir(&self, path: &str) -> Result<Option<Dir>, HostError> {
-        let opened = self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-        opened
-            .map(Dir::from_fd)
-            .transpose()
-            .map_err(|source| refused(path, source))
+    fn open_dir(&self, path: &str) -> Result<Option<OwnedFd>, HostError> {
+        self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
     }
 
     /// The names in a folder; none if it cannot be read.
@@ -379,17 +377,16 @@ fn existing(path: &str, opened: nix::Result<OwnedFd>) -> Result<Option<OwnedFd>,
     }
 }
 
-/// The sorted names among the entries of a folder.
-fn names_of(
-    path: &str,
-    entries: impl Iterator<Item = nix::Result<nix::dir::Entry>>,
-) -> Result<Vec<String>, HostError> {
+/// The sorted names in a folder, which are read from where it was last read to.
+fn names_of(path: &str, folder: &OwnedFd) -> Result<Vec<String>, HostError> {
+    let mut buffer = [MaybeUninit::uninit(); NAMES_BUFFER];
+    let mut entries = RawDir::new(folder, &mut buffer);
     let mut names = Vec::new();
-    for entry in entries {
+    while let Some(entry) = entries.next() {
         let entry = entry.map_err(|source| refused(path, source))?;
-        let name = entry.file_name().to_string_lossy();
-        if name != "." && name != ".." {
-            names.push(name.into_owned());
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(String::from_utf8_lossy(name).into_owned());
         }
         if LIST_MAX < names.len() {
             return Err(HostError::TooLarge {

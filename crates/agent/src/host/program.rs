@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::process::{Child, Command};
 
-use self::output::Said;
+use self::output::{Holds, Said};
 use super::Files;
 use super::outstanding::{Entered, Outstanding};
 
@@ -181,8 +181,8 @@ async fn run_real(
         program: path.to_string(),
         source,
     };
-    let (stdout, stdout_pipe) = Said::pipe(OUTPUT_BYTES_MAX).map_err(failed)?;
-    let (stderr, stderr_pipe) = Said::pipe(OUTPUT_BYTES_MAX).map_err(failed)?;
+    let (stdout, stdout_pipe) = Said::pipe(OUTPUT_BYTES_MAX, Holds::Much).map_err(failed)?;
+    let (stderr, stderr_pipe) = Said::pipe(OUTPUT_BYTES_MAX, Holds::Little).map_err(failed)?;
     let child = Command::new(path)
         .args(args)
         .env_clear()

@@ -21,8 +21,9 @@ use super::outstanding::Outstanding;
 use super::readers::{Readers, Unread};
 use super::{Files, HostError};
 
-/// Questions asked at once, as many as `node_exporter`'s.
-const WORKERS: usize = 4;
+/// Questions asked at once: as many as a thread's answers are told together, and one thread answers all that do not
+/// sleep.
+const WORKERS: usize = 16;
 /// Most mounts that may hang before none is asked any more.
 const STUCK_MAX: usize = 64;
 /// When a question is given up.

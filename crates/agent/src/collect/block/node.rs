@@ -255,10 +255,7 @@ fn read_node(files: &Files, name: &str, folder: &Folder<'_>, look: &Look) -> Opt
         full.or_else(|| attribute("device/rev"))
             .or_else(|| attribute("device/fwrev"))
     });
-    let slaves = match is_layer(class) {
-        true => look.slaves.clone(),
-        false => folder.names_in("slaves"),
-    };
+    let slaves = look.slaves.clone();
     let (dm_name, dm_uuid) = (attribute("dm/name"), attribute("dm/uuid"));
     let layer = match class {
         Class::DeviceMapper => Some(Layer::of_dm(dm_name.as_deref(), dm_uuid.as_deref())),

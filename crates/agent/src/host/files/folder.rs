@@ -1,8 +1,8 @@
 //! A folder of which many files are read once, such as a device's in sysfs.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
-use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
@@ -15,15 +15,15 @@ pub struct Folder<'a> {
     files: &'a Files,
     path: String,
     /// Kept open, so that the way to it is walked once; not below a root, where each path has to be resolved in it.
-    dir: Option<Dir>,
+    dir: Option<OwnedFd>,
     /// Sorted; empty if it cannot be listed.
     names: Vec<String>,
 }
 
 impl<'a> Folder<'a> {
     pub(super) fn open(files: &'a Files, path: String) -> Self {
-        let mut dir = files.open_dir(&path).ok().flatten();
-        let names = dir.as_mut().and_then(|dir| names_of(&path, dir.iter()).ok());
+        let dir = files.open_dir(&path).ok().flatten();
+        let names = dir.as_ref().and_then(|dir| names_of(&path, dir).ok());
         Self {
             names: names.unwrap_or_default(),
             dir: dir.filter(|_| files.root.is_none()),
@@ -63,9 +63,9 @@ impl<'a> Folder<'a> {
             return self.files.names(&self.path_of(path));
         };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let opened = openat(dir, path, flags, Mode::empty()).and_then(Dir::from_fd);
-        let names = opened.map(|opened| names_of(path, opened.into_iter()));
-        names.ok().and_then(Result::ok).unwrap_or_default()
+        let opened = openat(dir, path, flags, Mode::empty());
+        let names = opened.ok().and_then(|opened| names_of(path, &opened).ok());
+        names.unwrap_or_default()
     }
 
     /// As [`Files::bytes`]; what cannot be read is as absent.

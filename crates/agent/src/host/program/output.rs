@@ -15,13 +15,22 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Bytes that a pipe shall hold; the kernel takes memory only for what is in it (pipe(7)).
-const PIPE_BYTES: usize = 256 * 1024;
+const PIPE_BYTES: i32 = 256 * 1024;
 /// How long a program that says little is left alone.
-const PAUSE_LONG: Duration = Duration::from_millis(200);
+const PAUSE_LONG: Duration = Duration::from_millis(500);
 /// The same for one that has filled a good part of a pipe.
 const PAUSE_SHORT: Duration = Duration::from_millis(2);
 /// What is much, for a pipe that may hold no more than the kernel gives everyone.
 const MUCH_BYTES: usize = 32 * 1024;
+
+/// How much a pipe holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// What every pipe does, 64 KiB.
+    Little,
+    /// Most outputs whole.
+    Much,
+}
 
 /// Standard output or standard error of a program.
 #[derive(Debug)]
@@ -34,12 +43,13 @@ pub(super) struct Said {
 
 impl Said {
     /// A pipe whose other end is for the program; at most `limit` bytes are taken.
-    pub(super) fn pipe(limit: usize) -> io::Result<(Self, PipeWriter)> {
+    pub(super) fn pipe(limit: usize, holds: Holds) -> io::Result<(Self, PipeWriter)> {
         let (reader, writer) = io::pipe()?;
-        // It belongs to this end only. Whoever may have no larger pipe has an ordinary one.
+        // It belongs to this end only.
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        if let Ok(bytes) = i32::try_from(PIPE_BYTES) {
-            let _: Result<i32, Errno> = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(bytes));
+        if holds == Holds::Much {
+            // Whoever may have no larger pipe has an ordinary one.
+            let _: Result<i32, Errno> = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         }
         let said = Self {
             pipe: Arc::new(File::from(OwnedFd::from(reader))),
