@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use muster_notify::{Kind, Options};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::HttpState;
 use super::access::Told;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request, rfc3339};
+use super::extract::{Created, Json, List, Path, Query, id_or, page_request, rfc3339};
 use crate::app::channels::{ChannelPatch, ChannelView, DeliveryFilter, DeliveryView, NewChannel};
 
 /// Which part of the list.
@@ -210,7 +210,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<HttpState>,
     Json(body): Json<NewChannelBody>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<ChannelBody>, Problem> {
     let new = NewChannel {
         name: body.name,
         kind: body.kind,
@@ -220,14 +220,11 @@ pub(super) async fn create(
         options: body.options,
     };
     let made = ChannelBody::from(state.app.create_channel(new).await?);
-    let location = format!("/api/channels/{}", made.id);
-    let told = Told(told(&made));
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(made),
-    ))
+    Ok(Created {
+        location: format!("/api/channels/{}", made.id),
+        told: told(&made),
+        body: made,
+    })
 }
 
 /// One channel.

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::extract::State;
+use axum::http::StatusCode;
 use muster_base::id::ServerId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::HttpState;
-use super::access::{Caller, Told};
+use super::access::Caller;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, PartQuery, Path, Query, rfc3339};
+use super::extract::{Created, Json, List, PartQuery, Path, Query, rfc3339};
 use crate::app::AppError;
 use crate::app::enrolment::{EnrolmentTokenView, NewToken};
 
@@ -112,7 +111,7 @@ pub(super) async fn create(
     State(state): State<HttpState>,
     caller: Caller,
     Json(body): Json<NewEnrolmentTokenBody>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<CreatedEnrolmentTokenBody>, Problem> {
     let wanted = NewToken {
         ttl: body.ttl.map(Duration::from_secs),
         uses: body.uses,
@@ -121,23 +120,19 @@ pub(super) async fn create(
     };
     let uses = wanted.uses;
     let made = state.app.create_token(wanted).await.map_err(AppError::from)?;
-    let location = format!("/api/enrolment-tokens/{}", made.public_id);
     let bound = body
         .server_id
         .map(|id| format!(" server={id}"))
         .unwrap_or_default();
-    let told = Told(format!("uses={uses}{bound}"));
-    let body = CreatedEnrolmentTokenBody {
-        id: made.public_id,
-        token: made.text,
-        expires_at: rfc3339(made.expires_ms),
-    };
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(body),
-    ))
+    Ok(Created {
+        location: format!("/api/enrolment-tokens/{}", made.public_id),
+        told: format!("uses={uses}{bound}"),
+        body: CreatedEnrolmentTokenBody {
+            id: made.public_id,
+            token: made.text,
+            expires_at: rfc3339(made.expires_ms),
+        },
+    })
 }
 
 /// Ends an enrolment token: it makes no agent any more. Agents that it made stay.

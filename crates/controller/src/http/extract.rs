@@ -4,12 +4,14 @@
 //! caller never sees a plain-text refusal.
 
 use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
-use axum::http::StatusCode;
+use axum::extract::{Extension, FromRequest, FromRequestParts};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use muster_model::Health;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::Told;
 use super::error::{Code, Problem};
 use crate::app::{PAGE_LIMIT_MAX, Page, PageRequest};
 
@@ -28,8 +30,8 @@ pub(super) struct Path<T>(pub(super) T);
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub(super) struct Query<T>(pub(super) T);
 
-impl<T: Serialize> axum::response::IntoResponse for Json<T> {
-    fn into_response(self) -> axum::response::Response {
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
     }
 }
@@ -71,6 +73,25 @@ impl From<PathRejection> for Problem {
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(Code::InvalidParameter, inner(&rejection.body_text()))
+    }
+}
+
+/// The answer to whoever made something: it, where it is, and what the audit log keeps of it.
+#[derive(Debug)]
+pub(super) struct Created<T> {
+    /// Path of it.
+    pub(super) location: String,
+    /// What the audit log keeps.
+    pub(super) told: String,
+    /// It.
+    pub(super) body: T,
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let location = [(header::LOCATION, self.location)];
+        let told = Extension(Told(self.told));
+        (StatusCode::CREATED, location, told, Json(self.body)).into_response()
     }
 }
 

@@ -16,7 +16,7 @@ use self::rehearsal::RehearsalBody;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, duration_ms, id_or, rfc3339};
+use super::extract::{Created, Json, List, Path, Query, duration_ms, id_or, rfc3339};
 use crate::alert::{AlertError, KeptRule, OVER_MAX_MS, rehearse};
 use crate::store::MuteRow;
 
@@ -86,20 +86,16 @@ pub(super) async fn create(
     State(state): State<HttpState>,
     caller: Caller,
     Json(body): Json<Value>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Value>, Problem> {
     let rule = rule::read(body).map_err(AlertError::Invalid)?;
     let kept = state.alerts.create_rule(rule, &caller.principal.username).await?;
-    let location = format!("/api/infrastructure/alert-rules/{}", kept.rule.id);
-    let told = Told(kept.rule.name.clone());
     let mut body = shown(&kept);
     body["status"] = json!("created");
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(body),
-    )
-        .into_response())
+    Ok(Created {
+        location: format!("/api/infrastructure/alert-rules/{}", kept.rule.id),
+        told: kept.rule.name,
+        body,
+    })
 }
 
 /// One rule.
@@ -321,18 +317,16 @@ pub(super) async fn create_silence(
     State(state): State<HttpState>,
     caller: Caller,
     Json(body): Json<Value>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Value>, Problem> {
     let row = state
         .alerts
         .put_mute(None, body, &caller.principal.username)
         .await?;
-    let location = format!("/api/infrastructure/silences/{}", row.id);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(shown_mute(&row)),
-    )
-        .into_response())
+    Ok(Created {
+        location: format!("/api/infrastructure/silences/{}", row.id),
+        told: row.body.to_string(),
+        body: shown_mute(&row),
+    })
 }
 
 /// Puts another in the place of a silence or window.

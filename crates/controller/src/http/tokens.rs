@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::HttpState;
-use super::access::{Caller, Told};
+use super::access::Caller;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, PartQuery, Path, Query, id_or, rfc3339};
+use super::extract::{Created, Json, List, PartQuery, Path, Query, id_or, rfc3339};
 use crate::app::tokens::{Scope, TokenView, WantedToken};
 
 /// An API token, without its secret.
@@ -140,7 +139,7 @@ pub(super) async fn create(
     State(state): State<HttpState>,
     caller: Caller,
     Json(body): Json<NewTokenBody>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<CreatedTokenBody>, Problem> {
     let wanted = WantedToken {
         name: body.name,
         scopes: body.scopes.into_iter().map(Scope::from).collect(),
@@ -148,18 +147,14 @@ pub(super) async fn create(
     };
     let made = state.app.create_api_token(&caller.principal, wanted).await?;
     let shown = TokenBody::from(made.view);
-    let location = format!("/api/tokens/{}", shown.id);
-    let told = Told(format!("{} scopes={}", shown.prefix, shown.scopes.join(",")));
-    let body = CreatedTokenBody {
-        shown,
-        token: made.text,
-    };
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(body),
-    ))
+    Ok(Created {
+        location: format!("/api/tokens/{}", shown.id),
+        told: format!("{} scopes={}", shown.prefix, shown.scopes.join(",")),
+        body: CreatedTokenBody {
+            shown,
+            token: made.text,
+        },
+    })
 }
 
 /// Removes an API token: it is worthless from now on.

@@ -1,7 +1,7 @@
 //! Accounts of people, for admins; and the own one, for everybody.
 
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use super::HttpState;
 use super::access::{Caller, Told};
 use super::client::Client;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, PartQuery, Path, Query, id_or, rfc3339};
+use super::extract::{Created, Json, List, PartQuery, Path, Query, id_or, rfc3339};
 use crate::app::auth::Role;
 use crate::app::users::{NewUser, UserPatch, UserView};
 
@@ -145,21 +145,18 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<HttpState>,
     Json(body): Json<NewUserBody>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<UserBody>, Problem> {
     let new = NewUser {
         username: body.username,
         password: body.password,
         role: body.role.into(),
     };
     let made = state.app.create_user(new).await?;
-    let told = Told(format!("username={} role={}", made.username, made.role));
-    let location = format!("/api/users/{}", made.id);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(UserBody::from(made)),
-    ))
+    Ok(Created {
+        location: format!("/api/users/{}", made.id),
+        told: format!("username={} role={}", made.username, made.role),
+        body: UserBody::from(made),
+    })
 }
 
 /// One account.
