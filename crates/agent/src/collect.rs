@@ -21,12 +21,14 @@ pub mod bonding;
 pub mod btrfs;
 pub mod conntrack;
 pub mod container;
+pub mod containers;
 pub mod cpu;
 pub mod cpufreq;
 pub mod diskstats;
 pub mod dmi;
 pub mod draft;
 pub mod drm;
+pub mod due;
 pub mod edac;
 pub mod entropy;
 pub mod filefd;
@@ -81,6 +83,7 @@ pub const ALL: &[Descriptor] = &[
     btrfs::DESCRIPTOR,
     conntrack::DESCRIPTOR,
     container::DESCRIPTOR,
+    containers::DESCRIPTOR,
     cpu::DESCRIPTOR,
     cpufreq::DESCRIPTOR,
     diskstats::DESCRIPTOR,
@@ -178,6 +181,8 @@ pub struct Context {
     pub inventory: Arc<block::Shared>,
     /// The process in which [`Place::Privileged`] collectors run; `None`: they run here.
     pub privileged: Option<Privileged>,
+    /// Where collectors tell that they have something new to find.
+    pub due: due::Due,
 }
 
 impl Context {
@@ -188,6 +193,7 @@ impl Context {
             settings,
             inventory: Arc::default(),
             privileged: None,
+            due: due::Due::default(),
         }
     }
 
@@ -195,6 +201,7 @@ impl Context {
     #[must_use]
     pub fn with_privileged(self, privileged: Privileged) -> Self {
         Self {
+            due: privileged.due(),
             privileged: Some(privileged),
             ..self
         }

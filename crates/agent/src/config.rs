@@ -143,6 +143,7 @@ struct RawConfig {
     data_dir: Option<Utf8PathBuf>,
     user: Option<String>,
     collect: collect::RawCollect,
+    containers: collect::RawContainers,
     filesystem: collect::RawFilesystem,
     smart: collect::RawSmart,
     textfile: collect::RawTextfile,
@@ -179,6 +180,7 @@ impl Config {
         }
         let collect = collect::validate(
             raw.collect,
+            raw.containers,
             raw.filesystem,
             raw.smart,
             raw.textfile,

@@ -7,6 +7,7 @@
 use muster_model::{Labels, MetricType, ResourceKey, Sample};
 
 pub mod alias;
+mod container;
 mod lvm;
 mod muster;
 mod node;
@@ -15,6 +16,7 @@ mod smart;
 mod storage;
 mod zfs;
 
+pub use container::*;
 pub use lvm::*;
 pub use muster::*;
 pub use node::*;
@@ -116,8 +118,8 @@ pub struct Description {
 }
 
 /// The lists of metrics, each sorted by name.
-pub const LISTS: [&[Metric]; 11] = [
-    MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL, STORAGE, LVM, ZFS,
+pub const LISTS: [&[Metric]; 12] = [
+    CONTAINER, MUSTER, NODE, HARDWARE, KERNEL, NETWORK, SYSTEM, PROCESS, SMARTCTL, STORAGE, LVM, ZFS,
 ];
 
 /// The families; the first that contains a name describes it.

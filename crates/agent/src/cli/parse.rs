@@ -12,7 +12,9 @@ use super::render::View;
 use super::{print_with, usage};
 use crate::collect::block::Inventory;
 use crate::collect::draft::Draft;
-use crate::collect::{btrfs, diskstats as diskstats_collector, filesystem, lvm, mdadm, smart, zfs};
+use crate::collect::{
+    btrfs, containers, diskstats as diskstats_collector, filesystem, lvm, mdadm, smart, zfs,
+};
 use crate::config::collect::Filesystem;
 
 #[cfg(test)]
@@ -30,11 +32,17 @@ const KINDS: &[(&str, Parser)] = &[
     ("btrfs-device-stats", parse_btrfs_stats),
     ("btrfs-scrub", parse_btrfs_scrub),
     ("diskstats", parse_diskstats),
+    ("docker-inspect", |_, text| {
+        containers::describe_recorded("docker", text)
+    }),
     ("lsblk", lsblk::parse),
     ("lvm-report", |_, text| facts("lvm", text, lvm::describe_recorded)),
     ("mdadm-detail", parse_mdadm_detail),
     ("mdstat", parse_mdstat),
     ("mounts", parse_mounts),
+    ("podman-inspect", |_, text| {
+        containers::describe_recorded("podman", text)
+    }),
     ("smartctl", parse_smartctl),
     ("zfs-list", |_, text| facts("zfs", text, zfs::describe_datasets)),
     ("zpool-list", |_, text| facts("zfs", text, zfs::describe_list)),
@@ -47,7 +55,8 @@ const KINDS: &[(&str, Parser)] = &[
 #[derive(Debug, Args)]
 pub(super) struct Parse {
     /// What FILE holds: smartctl or lsblk (with --json), mdstat, mdadm-detail, btrfs-device-stats, btrfs-scrub,
-    /// zpool-status, zpool-status-json, zpool-list, zfs-list, lvm-report, diskstats or mounts.
+    /// zpool-status, zpool-status-json, zpool-list, zfs-list, lvm-report, diskstats, mounts, docker-inspect or
+    /// podman-inspect.
     kind: String,
     /// The recorded output.
     file: Utf8PathBuf,

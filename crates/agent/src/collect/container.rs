@@ -20,7 +20,7 @@ use crate::host::{Files, Host, HostError};
 mod groups;
 mod kind;
 
-pub(crate) use groups::{Groups, Limits};
+pub(crate) use groups::{Groups, Hierarchy, Limits};
 pub(crate) use kind::container_word;
 
 /// The collector of a container's limits.

@@ -26,6 +26,11 @@ use crate::privileged::{Privileged, PrivilegedError};
 /// Requests that may wait for one collector; more are answered by the same run.
 const REQUESTS_MAX: usize = 16;
 
+/// How long a change may be followed by others that are collected with it.
+const CHANGE_SETTLES: Duration = Duration::from_millis(250);
+/// How soon after a run a change may cause the next.
+const CHANGES_APART: Duration = Duration::from_secs(1);
+
 /// A collector and its cadence.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -205,10 +210,17 @@ impl Lane {
     async fn run(mut self, mut requests_rx: mpsc::Receiver<Request>) {
         let mut ticker = tokio::time::interval_at(self.start, self.interval);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let due = self.runner.context.due.of(self.runner.descriptor.name);
+        let mut ran_at = self.start;
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
                 _ = ticker.tick(), if !self.is_paused => {}
+                () = due.notified(), if !self.is_paused => {
+                    // Changes come in swarms: a container that is made again is a dozen of them.
+                    let settled = tokio::time::Instant::now() + CHANGE_SETTLES;
+                    tokio::time::sleep_until(settled.max(ran_at + CHANGES_APART)).await;
+                }
                 request = requests_rx.recv() => match request {
                     Some(Request::Collect(answer_tx)) => waiting.push(answer_tx),
                     Some(Request::SetInterval(interval)) => {
@@ -231,6 +243,7 @@ impl Lane {
                 }
             }
             let tick = self.runner.run_once(self.interval).await;
+            ran_at = tokio::time::Instant::now();
             let summary = tick.summary();
             if self.ticks_tx.send(tick).await.is_err() {
                 return;

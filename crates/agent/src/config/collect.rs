@@ -1,4 +1,4 @@
-//! `[collect]`, `[filesystem]`, `[smart]`, `[textfile]`, `[zfs]`: what is collected, and how often.
+//! `[collect]`, `[containers]`, `[filesystem]`, `[smart]`, `[textfile]`, `[zfs]`: what is collected, and how often.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,9 +9,12 @@ use serde::Deserialize;
 use super::Problems;
 use crate::collect::{ALL, Descriptor};
 
+mod containers;
 pub mod smart;
 mod zfs;
 
+pub(in crate::config) use containers::RawContainers;
+pub use containers::{Containers, Runtime};
 pub(in crate::config) use zfs::RawZfs;
 pub use zfs::Zfs;
 
@@ -22,6 +25,8 @@ pub struct Settings {
     pub disabled: Vec<String>,
     /// Cadences that differ from the collector's own.
     pub intervals: BTreeMap<String, Duration>,
+    /// Which container engines are read.
+    pub containers: Containers,
     /// Which filesystems are told of.
     pub filesystem: Filesystem,
     /// How drives are asked.
@@ -233,6 +238,7 @@ pub(super) struct RawTextfile {
 
 pub(super) fn validate(
     collect: RawCollect,
+    containers: RawContainers,
     filesystem: RawFilesystem,
     smart: RawSmart,
     textfile: RawTextfile,
@@ -256,6 +262,7 @@ pub(super) fn validate(
     Settings {
         disabled: collect.disabled,
         intervals,
+        containers: containers::validate(containers, problems),
         filesystem: validate_filesystem(filesystem, problems),
         smart: validate_smart(smart, problems),
         textfile: validate_textfile(textfile, problems),
@@ -362,7 +369,7 @@ pub(super) fn default_text() -> String {
     }
     let _ = write!(
         text,
-        "\n[filesystem]\n# Mount points left out: a folder with all below it, or with /* only what is below.\n\
+        "\n{}\n[filesystem]\n# Mount points left out: a folder with all below it, or with /* only what is below.\n\
          # exclude_mount_points = [{}]\n# Filesystem types left out.\n# exclude_types = [{}]\n\n\
          [smart]\n# Drives asked at once.\n# concurrency = {}\n\
          # When a drive that does not answer is given up.\n# deadline = \"{}s\"\n\
@@ -371,6 +378,7 @@ pub(super) fn default_text() -> String {
          # the collector runs, and whether it is never asked.\n\
          # devices = {{ \"/dev/sdb\" = {{ type = \"sat\", interval = \"6h\", ignore = false }} }}\n\n\
          [textfile]\n# Folders whose *.prom files are read.\n# directories = [{}]\n\n{}",
+        containers::default_text(),
         quoted(&Filesystem::EXCLUDE_MOUNT_POINTS_DEFAULT),
         quoted(&Filesystem::EXCLUDE_TYPES_DEFAULT),
         Smart::CONCURRENCY_DEFAULT,

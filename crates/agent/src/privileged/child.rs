@@ -26,6 +26,7 @@ use tracing::{debug, info, warn};
 use super::confine::{ConfineError, Confined, confine};
 use super::frame::{self, FROM_CHILD_BYTES_MAX, FrameError, TO_CHILD_BYTES_MAX};
 use super::message::{Answer, Answered, MessageError, Ran, Setup, ToChild, decode, encode};
+use crate::collect::due::Due;
 use crate::collect::runner::Runner;
 use crate::collect::{Context, Descriptor, Place, Tick};
 use crate::config::{Config, ConfigError};
@@ -35,6 +36,10 @@ use crate::host::{Host, HostError};
 const SETUP_MAX: Duration = Duration::from_secs(10);
 /// Answers that wait for the socket; when full, collectors wait.
 const ANSWERS_MAX: usize = 4;
+/// Changes that wait to be passed on; one that finds no room comes with those.
+const DUE_MAX: usize = 1;
+/// How far apart changes are passed on.
+const DUE_APART: Duration = Duration::from_millis(250);
 /// How long the end waits for file work that may hang.
 const END_MAX: Duration = Duration::from_millis(200);
 
@@ -142,9 +147,15 @@ impl Lanes {
         let (answers_tx, answers_rx) = mpsc::channel(ANSWERS_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(write_answers(socket, answers_rx));
+        let (due_tx, due_rx) = mpsc::channel(DUE_MAX);
+        tasks.spawn(tell_due(due_rx, answers_tx.clone()));
+        let context = Context {
+            due: Due::passed_on(due_tx),
+            ..Context::new(Arc::new(config.collect))
+        };
         Ok(Self {
             host,
-            context: Context::new(Arc::new(config.collect)),
+            context,
             lanes: BTreeMap::new(),
             answers_tx,
             tasks,
@@ -178,6 +189,17 @@ impl Lanes {
             self.tasks.spawn(run);
             asked_tx
         })
+    }
+}
+
+/// Passes on which collectors have something new to find, no more often than the parent could use.
+async fn tell_due(mut due_rx: mpsc::Receiver<&'static str>, answers_tx: mpsc::Sender<Answer>) {
+    while let Some(name) = due_rx.recv().await {
+        let result = Answered::Due(name.to_owned());
+        if answers_tx.send(Answer { id: 0, result }).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(DUE_APART).await;
     }
 }
 

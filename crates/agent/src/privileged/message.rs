@@ -57,6 +57,8 @@ pub(super) enum Answered {
     Ran(Ran),
     /// It did not, for this reason.
     Refused(String),
+    /// Nobody asked: the collector of this name has something new to find. The id means nothing.
+    Due(String),
 }
 
 /// One run of a collector in the child.

@@ -31,6 +31,7 @@ use tracing::{info, warn};
 use super::frame::{self, FROM_CHILD_BYTES_MAX, TO_CHILD_BYTES_MAX};
 use super::message::{Answer, Answered, Setup, ToChild, decode, encode};
 use crate::collect::Descriptor;
+use crate::collect::due::Due;
 
 /// This program as it runs, also when its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -124,6 +125,7 @@ pub struct Lost {
 pub struct Privileged {
     asks_tx: mpsc::Sender<Ask>,
     figures: Arc<Figures>,
+    due: Due,
 }
 
 #[derive(Debug, Default)]
@@ -157,14 +159,29 @@ impl Privileged {
         let (asks_tx, asks_rx) = mpsc::channel(ASKS_MAX);
         let first = Running::start(&launch);
         let figures = Arc::new(Figures::default());
+        let due = Due::default();
         let warden = Warden {
             launch,
             asks_rx,
             figures: Arc::clone(&figures),
+            due: due.clone(),
             shutdown,
         };
         let task = AbortOnDropHandle::new(tokio::spawn(warden.run(first)));
-        (Self { asks_tx, figures }, task)
+        (
+            Self {
+                asks_tx,
+                figures,
+                due,
+            },
+            task,
+        )
+    }
+
+    /// Where the child's collectors tell that they have something new to find.
+    #[must_use]
+    pub fn due(&self) -> Due {
+        self.due.clone()
     }
 
     /// The child's process id, while one runs.
@@ -238,6 +255,7 @@ struct Warden {
     launch: Launch,
     asks_rx: mpsc::Receiver<Ask>,
     figures: Arc<Figures>,
+    due: Due,
     shutdown: CancellationToken,
 }
 
@@ -335,6 +353,10 @@ impl Warden {
                     }
                 }
                 answer = answers_rx.recv() => match answer {
+                    Some(Ok(Answer { result: Answered::Due(name), .. })) => match Descriptor::find(&name) {
+                        Some(found) => self.due.tell(found.name),
+                        None => return End::Lost("told of a collector that there is not".to_owned()),
+                    },
                     Some(Ok(answer)) => match outstanding.remove(&answer.id) {
                         Some(waiting) => match collected(answer.result) {
                             // Whoever asked may have gone.
@@ -390,6 +412,7 @@ fn collected(answered: Answered) -> Result<Result<Collected, PrivilegedError>, S
     let ran = match answered {
         Answered::Refused(why) => return Ok(Err(PrivilegedError::Refused { why })),
         Answered::Ran(ran) => ran,
+        Answered::Due(_) => return Err("talks nonsense and was killed: that is no answer".to_owned()),
     };
     if ran.facts.is_some() != (ran.outcome == RunOutcome::Facts) {
         return Err("talks nonsense and was killed: facts and outcome do not fit".to_owned());

@@ -21,10 +21,11 @@ pub(crate) struct Groups {
     cpuacct: Hierarchy,
 }
 
+/// Where one controller's groups are, from one group upwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Hierarchy {
-    is_second: bool,
-    folders: Vec<String>,
+pub(crate) struct Hierarchy {
+    pub(crate) is_second: bool,
+    pub(crate) folders: Vec<String>,
     /// Whether the top of the folders is the top of all groups, whose use is everybody's.
     is_whole: bool,
 }
@@ -152,7 +153,7 @@ impl Groups {
 
 impl Hierarchy {
     /// A hierarchy of the first version that has the controller, else that of the second version.
-    fn find(controller: &str, memberships: &[Membership], mounts: &[Mount]) -> Self {
+    pub(crate) fn find(controller: &str, memberships: &[Membership], mounts: &[Mount]) -> Self {
         let has = |names: &[String]| names.iter().any(|name| name == controller);
         let first = || {
             let mount = mounts

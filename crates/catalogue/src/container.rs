@@ -1,0 +1,71 @@
+//! Containers: the names of cAdvisor, and what it has no name for.
+
+use crate::metrics;
+
+metrics! {
+    CONTAINER:
+    CONTAINER_BLKIO_DEVICE_USAGE_TOTAL = Counter "container_blkio_device_usage_total" "bytes" "Bytes that a container read from and wrote to a device, by operation";
+    CONTAINER_CPU_CFS_BURST_PERIODS_TOTAL = Counter "container_cpu_cfs_burst_periods_total" "" "Periods in which a container took more time than its quota, out of what it had saved";
+    CONTAINER_CPU_CFS_BURST_SECONDS_TOTAL = Counter "container_cpu_cfs_burst_seconds_total" "seconds" "CPU time that a container took over its quota, out of what it had saved";
+    CONTAINER_CPU_CFS_PERIODS_TOTAL = Counter "container_cpu_cfs_periods_total" "" "Periods over which a container's CPU time was rationed";
+    CONTAINER_CPU_CFS_THROTTLED_PERIODS_TOTAL = Counter "container_cpu_cfs_throttled_periods_total" "" "Periods in which a container used up its ration of CPU time and was held back";
+    CONTAINER_CPU_CFS_THROTTLED_SECONDS_TOTAL = Counter "container_cpu_cfs_throttled_seconds_total" "seconds" "How long a container was held back that had used up its CPU time";
+    CONTAINER_CPU_SYSTEM_SECONDS_TOTAL = Counter "container_cpu_system_seconds_total" "seconds" "CPU time that a container took in the kernel";
+    CONTAINER_CPU_USAGE_SECONDS_TOTAL = Counter "container_cpu_usage_seconds_total" "seconds" "CPU time that a container took";
+    CONTAINER_CPU_USER_SECONDS_TOTAL = Counter "container_cpu_user_seconds_total" "seconds" "CPU time that a container took outside of the kernel";
+    CONTAINER_FS_READS_BYTES_TOTAL = Counter "container_fs_reads_bytes_total" "bytes" "Bytes that a container read from a device";
+    CONTAINER_FS_READS_TOTAL = Counter "container_fs_reads_total" "" "Reads of a container from a device";
+    CONTAINER_FS_WRITES_BYTES_TOTAL = Counter "container_fs_writes_bytes_total" "bytes" "Bytes that a container wrote to a device";
+    CONTAINER_FS_WRITES_TOTAL = Counter "container_fs_writes_total" "" "Writes of a container to a device";
+    CONTAINER_HEALTH_STATE = Gauge "container_health_state" "" "Result of a container's health check: 1 healthy, 0 not, or not yet; absent without a check";
+    CONTAINER_LAST_SEEN = Gauge "container_last_seen" "seconds" "When a container was last seen running, Unix time";
+    CONTAINER_MEMORY_CACHE = Gauge "container_memory_cache" "bytes" "Contents of files that a container keeps in memory";
+    CONTAINER_MEMORY_EVENTS_HIGH_TOTAL = Counter "container_memory_events_high_total" "" "How often a container was slowed down for being over its high mark of memory";
+    CONTAINER_MEMORY_EVENTS_MAX_TOTAL = Counter "container_memory_events_max_total" "" "How often a container was about to go over its limit of memory";
+    CONTAINER_MEMORY_FAILCNT = Counter "container_memory_failcnt" "" "How often a container has hit its limit of memory";
+    CONTAINER_MEMORY_FAILURES_TOTAL = Counter "container_memory_failures_total" "" "Page faults of a container";
+    CONTAINER_MEMORY_KERNEL_USAGE = Gauge "container_memory_kernel_usage" "bytes" "Memory that the kernel holds for a container";
+    CONTAINER_MEMORY_MAPPED_FILE = Gauge "container_memory_mapped_file" "bytes" "Files that a container has mapped into its memory";
+    CONTAINER_MEMORY_MAX_USAGE_BYTES = Gauge "container_memory_max_usage_bytes" "bytes" "Most memory that a container has used at once";
+    CONTAINER_MEMORY_RSS = Gauge "container_memory_rss" "bytes" "Memory of a container that belongs to no file";
+    CONTAINER_MEMORY_SWAP = Gauge "container_memory_swap" "bytes" "Swap that a container uses";
+    CONTAINER_MEMORY_TOTAL_ACTIVE_FILE_BYTES = Gauge "container_memory_total_active_file_bytes" "bytes" "Contents of files in memory that a container has used of late";
+    CONTAINER_MEMORY_TOTAL_INACTIVE_FILE_BYTES = Gauge "container_memory_total_inactive_file_bytes" "bytes" "Contents of files in memory that a container has not used for long";
+    CONTAINER_MEMORY_USAGE_BYTES = Gauge "container_memory_usage_bytes" "bytes" "Memory that a container uses, all contents of files included";
+    CONTAINER_MEMORY_WORKING_SET_BYTES = Gauge "container_memory_working_set_bytes" "bytes" "Memory that a container uses, without files that it has not used for long";
+    CONTAINER_NETWORK_RECEIVE_BYTES_TOTAL = Counter "container_network_receive_bytes_total" "bytes" "Bytes that a container received";
+    CONTAINER_NETWORK_RECEIVE_ERRORS_TOTAL = Counter "container_network_receive_errors_total" "" "Errors while a container received";
+    CONTAINER_NETWORK_RECEIVE_PACKETS_DROPPED_TOTAL = Counter "container_network_receive_packets_dropped_total" "" "Packets to a container that were dropped";
+    CONTAINER_NETWORK_RECEIVE_PACKETS_TOTAL = Counter "container_network_receive_packets_total" "" "Packets that a container received";
+    CONTAINER_NETWORK_TRANSMIT_BYTES_TOTAL = Counter "container_network_transmit_bytes_total" "bytes" "Bytes that a container sent";
+    CONTAINER_NETWORK_TRANSMIT_ERRORS_TOTAL = Counter "container_network_transmit_errors_total" "" "Errors while a container sent";
+    CONTAINER_NETWORK_TRANSMIT_PACKETS_DROPPED_TOTAL = Counter "container_network_transmit_packets_dropped_total" "" "Packets from a container that were dropped";
+    CONTAINER_NETWORK_TRANSMIT_PACKETS_TOTAL = Counter "container_network_transmit_packets_total" "" "Packets that a container sent";
+    CONTAINER_OOM_EVENTS_TOTAL = Counter "container_oom_events_total" "" "Processes of a container that were killed for want of memory";
+    CONTAINER_PRESSURE_CPU_STALLED_SECONDS_TOTAL = Counter "container_pressure_cpu_stalled_seconds_total" "seconds" "How long all processes of a container waited for a CPU";
+    CONTAINER_PRESSURE_CPU_WAITING_SECONDS_TOTAL = Counter "container_pressure_cpu_waiting_seconds_total" "seconds" "How long some process of a container waited for a CPU";
+    CONTAINER_PRESSURE_IO_STALLED_SECONDS_TOTAL = Counter "container_pressure_io_stalled_seconds_total" "seconds" "How long all processes of a container waited for a device";
+    CONTAINER_PRESSURE_IO_WAITING_SECONDS_TOTAL = Counter "container_pressure_io_waiting_seconds_total" "seconds" "How long some process of a container waited for a device";
+    CONTAINER_PRESSURE_MEMORY_STALLED_SECONDS_TOTAL = Counter "container_pressure_memory_stalled_seconds_total" "seconds" "How long all processes of a container waited for memory";
+    CONTAINER_PRESSURE_MEMORY_WAITING_SECONDS_TOTAL = Counter "container_pressure_memory_waiting_seconds_total" "seconds" "How long some process of a container waited for memory";
+    CONTAINER_SPEC_CPU_PERIOD = Gauge "container_spec_cpu_period" "" "Length of a period over which a container's CPU time is rationed, microseconds";
+    CONTAINER_SPEC_CPU_QUOTA = Gauge "container_spec_cpu_quota" "" "CPU time that a container may take in a period, microseconds";
+    CONTAINER_SPEC_CPU_SHARES = Gauge "container_spec_cpu_shares" "" "A container's share of the CPUs when they are short, 1024 being the common one";
+    CONTAINER_SPEC_MEMORY_LIMIT_BYTES = Gauge "container_spec_memory_limit_bytes" "bytes" "Memory that a container may use; 0 without a limit";
+    CONTAINER_SPEC_MEMORY_RESERVATION_LIMIT_BYTES = Gauge "container_spec_memory_reservation_limit_bytes" "bytes" "Memory that a container is left with when memory is short; 0 without a mark";
+    CONTAINER_SPEC_MEMORY_SWAP_LIMIT_BYTES = Gauge "container_spec_memory_swap_limit_bytes" "bytes" "Memory and swap that a container may use; 0 without a limit";
+    CONTAINER_START_TIME_SECONDS = Gauge "container_start_time_seconds" "seconds" "When a container was started, Unix time";
+    CONTAINER_THREADS = Gauge "container_threads" "" "Threads of a container";
+    CONTAINER_THREADS_MAX = Gauge "container_threads_max" "" "Threads that a container may have; 0 without a limit";
+    MACHINE_CPU_CORES = Gauge "machine_cpu_cores" "" "CPUs of the machine that containers run on";
+    MACHINE_MEMORY_BYTES = Gauge "machine_memory_bytes" "bytes" "Memory of the machine that containers run on";
+    MUSTER_CONTAINER_DOWN_UNEXPECTEDLY = Gauge "muster_container_down_unexpectedly" "" "Whether a container is down that nobody seems to have stopped: 1 if so";
+    MUSTER_CONTAINER_EXIT_CODE = Gauge "muster_container_exit_code" "" "Exit code of a container that has ended";
+    MUSTER_CONTAINER_MEMORY_USED_RATIO = Gauge "muster_container_memory_used_ratio" "" "Part of its memory limit that a container's working set takes; 1 is all; absent without a limit";
+    MUSTER_CONTAINER_OOM_KILLED = Gauge "muster_container_oom_killed" "" "Whether the engine says that a container ran out of memory: 1 if so";
+    MUSTER_CONTAINER_RESTARTS_TOTAL = Counter "muster_container_restarts_total" "" "How often the engine has restarted a container by itself";
+    MUSTER_CONTAINER_RUNNING = Gauge "muster_container_running" "" "Whether a container runs: 1 if so";
+    MUSTER_CONTAINER_UNHEALTHY = Gauge "muster_container_unhealthy" "" "Whether a container runs and fails its health check: 1 if so";
+    MUSTER_CONTAINER_UPDATE_AVAILABLE = Gauge "muster_container_update_available" "" "Whether there is another image for a container than the one it runs: 1 if so; absent while that is not known";
+    MUSTER_RUNTIME_UP = Gauge "muster_runtime_up" "" "Whether a container engine answers: 1 if so";
+}
