@@ -10,7 +10,7 @@ const STORAGE: &str = "block,mdadm,btrfs,zfs,lvm,smart,filesystem,swap,diskstats
 
 const SWEEPS: usize = 5;
 /// Of what the tools take.
-const SHARE_MAX: f64 = 0.4;
+const SHARE_MAX: f64 = 0.25;
 
 /// Ticks of the agent and of the programs it started and waited for: those of a process that has ended stay in its
 /// /proc/PID/stat until its parent takes them (proc(5), fields 14 to 17).
@@ -30,7 +30,7 @@ fn ticks(lab: &Lab, only: &str) -> Result<(f64, f64)> {
     Ok((own.parse()?, tools.parse()?))
 }
 
-/// The goal is a tenth; 0.23 to 0.25 was reached on a quiet machine, and what is held to leaves room for a busy one. What
+/// The goal is a tenth; 0.12 to 0.15 was reached beside other work, and what is held to leaves room for a busier machine. What
 /// a process takes to start and end is not the sweep's: the agent starts once. Programs made without optimisation take
 /// several times as much and would tell nothing.
 #[test]
