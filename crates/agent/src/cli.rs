@@ -31,7 +31,7 @@ mod render;
 /// The command line or what it names cannot be used.
 const EXIT_USAGE: u8 = 2;
 /// Bytes of output that are written at once.
-const OUTPUT_BUFFER: usize = 32 * 1024;
+const OUTPUT_BUFFER: usize = 64 * 1024;
 /// How long the end waits for file work that may hang.
 const END_MAX: Duration = Duration::from_millis(500);
 

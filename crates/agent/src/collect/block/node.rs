@@ -225,12 +225,13 @@ impl Node {
 /// device) or went away.
 pub(super) fn read(files: &Files, name: &str, has_partitions: bool) -> (Look, Option<Node>) {
     let folder = files.folder(format!("/sys/block/{name}"));
-    let look = Look::in_folder(files, name, &folder, has_partitions);
-    let node = read_node(files, name, &folder, &look);
+    let event = Event::read(&folder, "uevent");
+    let look = Look::in_folder(files, name, &folder, (&event, has_partitions));
+    let node = read_node(files, name, &folder, (&event, &look));
     (look, node)
 }
 
-fn read_node(files: &Files, name: &str, folder: &Folder<'_>, look: &Look) -> Option<Node> {
+fn read_node(files: &Files, name: &str, folder: &Folder<'_>, (event, look): (&Event, &Look)) -> Option<Node> {
     let attribute = |path: &str| folder.word(path);
     let number = |path: &str| folder.number(path);
     let flag = |path: &str| number(path).map(|value| value != 0);
@@ -243,9 +244,10 @@ fn read_node(files: &Files, name: &str, folder: &Folder<'_>, look: &Look) -> Opt
     // What is made of others is no device, and these are not told of it.
     let is_disk = !matches!(class, Class::DeviceMapper | Class::Md);
     let of_disk = |path: &str| is_disk.then(|| number(path))?;
-    let numbers = attribute("dev").as_deref().and_then(parse_numbers);
+    let numbers = event.numbers().or_else(|| read_numbers(folder, "dev"));
     let udev = read_udev(files, numbers);
-    let is_ata = attribute("device/vendor").as_deref() == Some("ATA") || udev.get("ID_BUS") == Some("ata");
+    let vendor = attribute("device/vendor");
+    let is_ata = vendor.as_deref() == Some("ATA") || udev.get("ID_BUS") == Some("ata");
     let kernel_model = attribute("device/model")
         .or_else(|| attribute("device/name"))
         .map(|text| ids::tidy(&text));
@@ -283,7 +285,7 @@ fn read_node(files: &Files, name: &str, folder: &Folder<'_>, look: &Look) -> Opt
         is_read_only: flag("ro"),
         model: full_model.or_else(|| kernel_model.clone()),
         kernel_model,
-        vendor: attribute("device/vendor").filter(|_| class == Class::Scsi && !is_ata),
+        vendor: vendor.filter(|_| class == Class::Scsi && !is_ata),
         serial: serial(folder, &udev),
         firmware,
         names: worldwide(folder, class, &udev),
@@ -303,9 +305,14 @@ fn read_partitions(files: &Files, folder: &Folder<'_>, disk: &str) -> Vec<Partit
     let is_partition = |name: &&String| name.starts_with(disk) && name.len() != disk.len();
     let read_one = |name: &String| {
         let attribute = |path: &str| folder.number(&format!("{name}/{path}"));
-        let number = attribute("partition")?;
-        let numbers = folder.word(&format!("{name}/dev"));
-        let numbers = numbers.as_deref().and_then(parse_numbers);
+        let event = Event::read(folder, &format!("{name}/uevent"));
+        let number = event
+            .value("PARTN")
+            .and_then(|number| number.parse().ok())
+            .or_else(|| attribute("partition"))?;
+        let numbers = event
+            .numbers()
+            .or_else(|| read_numbers(folder, &format!("{name}/dev")));
         let bytes = |path: &str| attribute(path).map(|sectors| sectors.saturating_mul(SYSFS_SECTOR_BYTES));
         Some(Partition {
             number,
@@ -319,6 +326,33 @@ fn read_partitions(files: &Files, folder: &Folder<'_>, disk: &str) -> Vec<Partit
     };
     let names = folder.names().iter();
     names.filter(is_partition).filter_map(read_one).collect()
+}
+
+/// What the kernel tells of a device in one text with each event: several attributes that need not be read one by one
+/// (Documentation/ABI/testing/sysfs-uevent). Empty where there is none.
+struct Event(String);
+
+impl Event {
+    fn read(folder: &Folder<'_>, path: &str) -> Self {
+        Self(folder.word(path).unwrap_or_default())
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    fn numbers(&self) -> Option<(u32, u32)> {
+        Some((
+            self.value("MAJOR")?.parse().ok()?,
+            self.value("MINOR")?.parse().ok()?,
+        ))
+    }
+}
+
+fn read_numbers(folder: &Folder<'_>, path: &str) -> Option<(u32, u32)> {
+    parse_numbers(&folder.word(path)?)
 }
 
 fn read_udev(files: &Files, numbers: Option<(u32, u32)>) -> udev::Record {
@@ -440,10 +474,16 @@ impl Look {
         }
     }
 
-    fn in_folder(files: &Files, name: &str, folder: &Folder<'_>, has_partitions: bool) -> Self {
+    fn in_folder(
+        files: &Files,
+        name: &str,
+        folder: &Folder<'_>,
+        (event, has_partitions): (&Event, bool),
+    ) -> Self {
+        let told = event.value("DISKSEQ").map(str::to_owned);
         Self {
             target: files.link(folder.path()).map(camino::Utf8PathBuf::into_string),
-            appearance: folder.word("diskseq"),
+            appearance: told.or_else(|| folder.word("diskseq")),
             slaves: match is_layer(Class::of(name)) {
                 true => folder.names_in("slaves"),
                 false => Vec::new(),

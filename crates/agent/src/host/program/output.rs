@@ -47,13 +47,16 @@ impl Said {
         let (reader, writer) = io::pipe()?;
         // It belongs to this end only.
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let mut bytes = Vec::new();
         if holds == Holds::Much {
             // Whoever may have no larger pipe has an ordinary one.
             let _: Result<i32, Errno> = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+            // An empty one would be read into in small steps.
+            bytes.reserve(MUCH_BYTES);
         }
         let said = Self {
             pipe: Arc::new(File::from(OwnedFd::from(reader))),
-            bytes: Vec::new(),
+            bytes,
             limit,
             is_ended: false,
         };
