@@ -1,18 +1,18 @@
 //! Rules, alerts, silences and windows; and what the engine wants changed, in one transaction.
 
-use std::collections::BTreeSet;
+mod estate;
+mod mutes;
 
 use muster_alert::{Alert, AlertState, Change, Severity};
-use muster_base::id::ServerId;
-use muster_model::{Health, ResourceKind};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ColumnTrait as _, DatabaseTransaction, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select,
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
-use super::entity::{agent_identity, alert, alert_mute, alert_rule, resource};
+pub(crate) use self::estate::EstateRow;
+pub(crate) use self::mutes::MuteRow;
+use super::entity::{alert, alert_rule};
 use super::{Doing as _, Store, StoreError, commit, corrupt, deliveries, positions};
 
 /// A rule as it is kept.
@@ -32,19 +32,6 @@ pub(crate) struct RuleRow {
     pub(crate) updated_by: String,
     /// When it was deleted, if it is one that came along.
     pub(crate) deleted_ms: Option<i64>,
-}
-
-/// A silence or window as it is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct MuteRow {
-    /// Its number.
-    pub(crate) id: i64,
-    /// It as JSON.
-    pub(crate) body: serde_json::Value,
-    /// When it was made, Unix ms.
-    pub(crate) created_ms: i64,
-    /// Who made it.
-    pub(crate) created_by: String,
 }
 
 /// What is to be written.
@@ -95,21 +82,6 @@ pub(crate) struct AlertCount {
     pub(crate) severity: Severity,
     pub(crate) rule: i64,
     pub(crate) count: u64,
-}
-
-/// What judging needs of a resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EstateRow {
-    /// Its number.
-    pub(crate) id: i64,
-    /// Its key.
-    pub(crate) key: String,
-    /// What it is.
-    pub(crate) kind: ResourceKind,
-    /// Its name.
-    pub(crate) name: String,
-    /// Its health as it is shown.
-    pub(crate) health: Health,
 }
 
 impl Store {
@@ -279,145 +251,6 @@ impl Store {
             .doing("forget old alerts")?;
         Ok(gone.rows_affected)
     }
-
-    /// Every silence and window.
-    pub(crate) async fn mutes(&self) -> Result<Vec<MuteRow>, StoreError> {
-        let rows = alert_mute::Entity::find()
-            .order_by_asc(alert_mute::Column::Id)
-            .all(&self.reader)
-            .await
-            .doing("read silences")?;
-        Ok(rows
-            .into_iter()
-            .map(|row| MuteRow {
-                id: row.id,
-                body: row.body,
-                created_ms: row.created_ms,
-                created_by: row.created_by,
-            })
-            .collect())
-    }
-
-    /// Keeps a silence or window; one with a number replaces the one that has it. Returns its number.
-    pub(crate) async fn put_mute(&self, row: MuteRow) -> Result<i64, StoreError> {
-        const DOING: &str = "keep a silence";
-        if row.id != 0 {
-            alert_mute::Entity::update_many()
-                .col_expr(alert_mute::Column::Body, Expr::value(row.body))
-                .filter(alert_mute::Column::Id.eq(row.id))
-                .exec(&self.writer)
-                .await
-                .doing(DOING)?;
-            return Ok(row.id);
-        }
-        let made = alert_mute::Entity::insert(alert_mute::ActiveModel {
-            id: NotSet,
-            body: Set(row.body),
-            created_ms: Set(row.created_ms),
-            created_by: Set(row.created_by),
-        })
-        .exec(&self.writer)
-        .await
-        .doing(DOING)?;
-        Ok(made.last_insert_id)
-    }
-
-    /// Removes silences and windows.
-    pub(crate) async fn delete_mutes(&self, ids: &[i64]) -> Result<(), StoreError> {
-        alert_mute::Entity::delete_many()
-            .filter(alert_mute::Column::Id.is_in(ids.iter().copied()))
-            .exec(&self.writer)
-            .await
-            .doing("remove a silence")?;
-        Ok(())
-    }
-
-    /// What a server has now.
-    pub(crate) async fn estate(&self, server: ServerId) -> Result<Vec<EstateRow>, StoreError> {
-        let rows = estate_columns()
-            .filter(resource::Column::ServerId.eq(server.0))
-            .filter(resource::Column::GoneMs.is_null())
-            .filter(resource::Column::Kind.ne(super::held::KIND))
-            .order_by_asc(resource::Column::Id)
-            .into_tuple()
-            .all(&self.reader)
-            .await
-            .doing("read what a server has")?;
-        rows.into_iter().map(estate_row).collect()
-    }
-
-    /// What all servers have now, each with its server.
-    pub(crate) async fn estates(&self) -> Result<Vec<(ServerId, EstateRow)>, StoreError> {
-        let rows = estate_columns()
-            .column(resource::Column::ServerId)
-            .filter(resource::Column::GoneMs.is_null())
-            .filter(resource::Column::Kind.ne(super::held::KIND))
-            .order_by_asc(resource::Column::Id)
-            .into_tuple()
-            .all(&self.reader)
-            .await
-            .doing("read what all servers have")?;
-        rows.into_iter()
-            .map(|(id, key, kind, name, health, server)| {
-                Ok((ServerId(server), estate_row((id, key, kind, name, health))?))
-            })
-            .collect()
-    }
-
-    /// What these numbers are of; those of nothing that was described are left out. Gone ones are among them.
-    pub(crate) async fn named(&self, ids: &BTreeSet<i64>) -> Result<Vec<EstateRow>, StoreError> {
-        let ids: Vec<i64> = ids.iter().copied().collect();
-        let mut named = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(super::ROWS_PER_STATEMENT) {
-            let rows = estate_columns()
-                .filter(resource::Column::Id.is_in(ids.iter().copied()))
-                .filter(resource::Column::Kind.ne(super::held::KIND))
-                .into_tuple()
-                .all(&self.reader)
-                .await
-                .doing("read names of resources")?;
-            for row in rows {
-                named.push(estate_row(row)?);
-            }
-        }
-        Ok(named)
-    }
-
-    /// When the newest certificate of each server's agent ends, Unix ms.
-    pub(crate) async fn certificate_ends(&self) -> Result<Vec<(i64, i64)>, StoreError> {
-        agent_identity::Entity::find()
-            .select_only()
-            .column(agent_identity::Column::ServerId)
-            .column_as(agent_identity::Column::NotAfterMs.max(), "ends")
-            .filter(agent_identity::Column::RevokedMs.is_null())
-            .group_by(agent_identity::Column::ServerId)
-            .into_tuple()
-            .all(&self.reader)
-            .await
-            .doing("read when certificates end")
-    }
-}
-
-fn estate_columns() -> Select<resource::Entity> {
-    resource::Entity::find().select_only().columns([
-        resource::Column::Id,
-        resource::Column::Key,
-        resource::Column::Kind,
-        resource::Column::Name,
-        resource::Column::Health,
-    ])
-}
-
-fn estate_row(
-    (id, key, kind, name, health): (i64, String, String, String, String),
-) -> Result<EstateRow, StoreError> {
-    Ok(EstateRow {
-        id,
-        key,
-        kind: kind.parse().map_err(|_| corrupt("resource.kind", kind))?,
-        name,
-        health: Health::from_word(&health).ok_or_else(|| corrupt("resource.health", health))?,
-    })
 }
 
 fn select(filter: &AlertFilter) -> Select<alert::Entity> {
