@@ -351,6 +351,18 @@ fn alert_pages(routes: Routes) -> Routes {
         )
         .form(act, "alert.resolve", &alert("resolve"), alerts::resolve)
         .form(act, "alert.snooze", &alert("snooze"), alerts::snooze)
+        .form(
+            act,
+            "alert.acknowledge_all",
+            &below(alerts::PATH, "/acknowledge-all"),
+            alerts::acknowledge_all,
+        )
+        .form(
+            act,
+            "alert.resolve_all",
+            &below(alerts::PATH, "/resolve-all"),
+            alerts::resolve_all,
+        )
         .page(look, Method::GET, rules::PATH, rules::show)
         .page(look, Method::GET, &below(rules::PATH, "/{id}"), rules::show_one)
         .form(
@@ -373,6 +385,12 @@ fn alert_pages(routes: Routes) -> Routes {
             "channel.test",
             &below(channels::PATH, "/{id}/test"),
             channels::test,
+        )
+        .form(
+            act,
+            "delivery.retry",
+            &below(channels::PATH, "/deliveries/{id}/retry"),
+            channels::retry,
         )
 }
 

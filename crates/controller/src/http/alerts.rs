@@ -235,11 +235,9 @@ pub(super) async fn acknowledge_all(
     Query(query): Query<ListQuery>,
     body: Bytes,
 ) -> Result<Json<ChangedBody>, Problem> {
-    let filter = AlertFilter {
-        states: vec![AlertState::Active.as_str()],
-        ..filter(&query)?
-    };
-    act_on_all(&state, &caller, &filter, &Deed::Acknowledge, note(&body)?).await
+    let filter = filter(&query)?;
+    let changed = act_on_all(&state, &caller, filter, &Deed::Acknowledge, note(&body)?).await?;
+    Ok(Json(ChangedBody { changed }))
 }
 
 /// Resolves every open alert that the filter takes, at most a thousand at once.
@@ -257,11 +255,9 @@ pub(super) async fn resolve_all(
     Query(query): Query<ListQuery>,
     body: Bytes,
 ) -> Result<Json<ChangedBody>, Problem> {
-    let filter = AlertFilter {
-        states: vec![AlertState::Active.as_str(), AlertState::Acknowledged.as_str()],
-        ..filter(&query)?
-    };
-    act_on_all(&state, &caller, &filter, &Deed::Resolve, note(&body)?).await
+    let filter = filter(&query)?;
+    let changed = act_on_all(&state, &caller, filter, &Deed::Resolve, note(&body)?).await?;
+    Ok(Json(ChangedBody { changed }))
 }
 
 async fn act(
@@ -281,14 +277,22 @@ async fn act(
     Ok((Extension(told), Json(body::whole(&state.app, alert).await?)))
 }
 
-async fn act_on_all(
+/// Does to all alerts that the filter takes, whatever state it names, what can be done to them; says to how many. At
+/// most a thousand at once.
+pub(super) async fn act_on_all(
     state: &HttpState,
     caller: &Caller,
-    filter: &AlertFilter,
+    mut filter: AlertFilter,
     deed: &Deed,
     note: Option<String>,
-) -> Result<Json<ChangedBody>, Problem> {
-    let (alerts, _) = state.app.alerts(filter, None, AT_ONCE_MAX).await?;
+) -> Result<u64, Problem> {
+    filter.states = match deed {
+        Deed::Acknowledge => vec![AlertState::Active.as_str()],
+        Deed::Resolve | Deed::Snooze(_) => {
+            vec![AlertState::Active.as_str(), AlertState::Acknowledged.as_str()]
+        }
+    };
+    let (alerts, _) = state.app.alerts(&filter, None, AT_ONCE_MAX).await?;
     let mut changed = 0;
     for alert in alerts {
         let by = &caller.principal.username;
@@ -299,7 +303,7 @@ async fn act_on_all(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Json(ChangedBody { changed }))
+    Ok(changed)
 }
 
 /// The note of a body, which may be left out.

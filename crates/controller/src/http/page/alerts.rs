@@ -13,7 +13,7 @@ use muster_alert::{Alert, AlertState, Severity};
 use muster_base::id::ServerId;
 use muster_model::ResourceKind;
 
-pub(in crate::http) use self::forms::{acknowledge, resolve, snooze};
+pub(in crate::http) use self::forms::{acknowledge, acknowledge_all, resolve, resolve_all, snooze};
 pub(in crate::http) use self::history::show;
 pub(in crate::http) use self::one::show_one;
 pub(super) use self::reading::{labels, reading, with_unit};

@@ -81,7 +81,7 @@ fn draw(view: &View, may_act: bool) -> Markup {
             }
             p class="soft" { "They are made and changed with " code { "muster channels" } " or the API." }
         }
-        (dead(view))
+        (dead(view, may_act))
     }
 }
 
@@ -133,14 +133,14 @@ fn line(view: &View, channel: &ChannelView, last: Option<&DeliveryView>, may_act
     }
 }
 
-fn dead(view: &View) -> Markup {
+fn dead(view: &View, may_act: bool) -> Markup {
     html! {
         @if !view.dead.is_empty() {
             section class="card" {
                 header { h2 { "Given up" } span class="soft" { "news that nobody got; " code { "muster channels retry" } " sends them again" } }
                 div class="scroll" {
                     table class="stack" {
-                        thead { tr { th { "What" } th { "When" } th { "Tries" } th { "Answer" } } }
+                        thead { tr { th { "What" } th { "When" } th { "Tries" } th { "Answer" } @if may_act { th { "" } } } }
                         tbody {
                             @for delivery in &view.dead {
                                 tr {
@@ -151,6 +151,13 @@ fn dead(view: &View) -> Markup {
                                     td class="nowrap" data-label="When" { (format::ago(delivery.changed_ms, view.now_ms)) }
                                     td data-label="Tries" { (delivery.attempts) }
                                     td class="wrap" data-label="Answer" { (delivery.answer.as_deref().unwrap_or("–")) }
+                                    @if may_act {
+                                        td class="deeds" {
+                                            form method="post" action={ (PATH) "/deliveries/" (delivery.id) "/retry" } class="inline" {
+                                                button type="submit" { "Send again" }
+                                            }
+                                        }
+                                    }
                                 }
                             }
                         }
@@ -188,4 +195,14 @@ pub(in crate::http) async fn test(
         Err(error) => return Err(error.into()),
     };
     Ok((Extension(Told(told)), Redirect::to(PATH)).into_response())
+}
+
+/// Sends again what was given up.
+pub(in crate::http) async fn retry(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = id_or(&id, Code::DeliveryNotFound)?;
+    state.app.retry_delivery(id).await?;
+    Ok(Redirect::to(PATH).into_response())
 }

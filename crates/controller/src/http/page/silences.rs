@@ -24,6 +24,17 @@ const HOURS_MAX: i64 = 24 * 31;
 /// Most servers that can be chosen from.
 const SERVERS_MAX: usize = 500;
 
+/// Days as the API names them, and as they are shown.
+const DAYS: [(&str, &str); 7] = [
+    ("mon", "Mon"),
+    ("tue", "Tue"),
+    ("wed", "Wed"),
+    ("thu", "Thu"),
+    ("fri", "Fri"),
+    ("sat", "Sat"),
+    ("sun", "Sun"),
+];
+
 struct View {
     mutes: Vec<(Mute, MuteRow)>,
     servers: Vec<(i64, String)>,
@@ -88,7 +99,7 @@ fn draw(view: &View, may_act: bool) -> Markup {
             }
             @if may_act { (form(view)) }
         }
-        p class="soft" { "Windows that come again and again are made with " code { "muster silences add" } " or the API." }
+        p class="soft" { "Several servers or single resources can be silenced with " code { "muster silences add" } " or the API." }
     }
 }
 
@@ -186,53 +197,164 @@ fn when(mute: &Mute, body: &Value) -> String {
 fn form(view: &View) -> Markup {
     html! {
         form method="post" action=(PATH) class="row" {
-            label class="wide" { "Why" input name="name" required maxlength="200" autocomplete="off" placeholder="disk swap"; }
-            label {
-                "Of"
-                select name="server" {
-                    option value="" { "everything" }
-                    @for (id, name) in view.servers.iter().take(SERVERS_MAX) { option value=(id) { (name) } }
-                }
-            }
+            (what(view))
             label { "Hours" input name="hours" type="number" min="1" max=(HOURS_MAX) value="2" required; }
             button type="submit" { "Silence" }
+        }
+        details {
+            summary { "Again and again, on days of the week" }
+            form method="post" action=(PATH) class="row bare" {
+                (what(view))
+                @for (word, shown) in DAYS {
+                    label class="inline" { input type="checkbox" name=(word) value="yes"; " " (shown) }
+                }
+                label { "From" input name="from" required placeholder="22:00" maxlength="5"; }
+                label { "To" input name="to" required placeholder="06:00" maxlength="5"; }
+                (zone())
+                button type="submit" { "Add the window" }
+            }
+            p class="soft pad" { "Without a day it is every day. One that ends earlier than it begins ends on the next day." }
+        }
+        details {
+            summary { "Again and again, by a cron expression" }
+            form method="post" action=(PATH) class="row bare" {
+                (what(view))
+                label { "Begins at" input name="cron" required placeholder="0 3 * * TUE" maxlength="200" autocomplete="off"; }
+                label { "Lasts" input name="duration" required placeholder="2h" maxlength="32"; }
+                (zone())
+                button type="submit" { "Add the window" }
+            }
         }
     }
 }
 
-/// A silence to be made.
+/// Why, and of what.
+fn what(view: &View) -> Markup {
+    html! {
+        label class="wide" { "Why" input name="name" required maxlength="200" autocomplete="off" placeholder="disk swap"; }
+        label {
+            "Of"
+            select name="server" {
+                option value="" { "every server" }
+                @for (id, name) in view.servers.iter().take(SERVERS_MAX) { option value=(id) { (name) } }
+            }
+        }
+        label { "With the tag" input name="tag" maxlength="64" autocomplete="off" placeholder="any"; }
+        label {
+            "Of the rule"
+            select name="rule" {
+                option value="" { "every rule" }
+                @for (id, name) in &view.rules { option value=(id) { (name) } }
+            }
+        }
+    }
+}
+
+fn zone() -> Markup {
+    html! { label { "Time zone" input name="timezone" value="UTC" required maxlength="64" autocomplete="off"; } }
+}
+
+/// A silence or window to be made: `hours`, or `from` and `to` with days, or `cron` with `duration`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct SilenceForm {
     name: String,
     server: String,
-    hours: i64,
+    #[serde(default)]
+    tag: String,
+    #[serde(default)]
+    rule: String,
+    hours: Option<i64>,
+    from: Option<String>,
+    to: Option<String>,
+    cron: Option<String>,
+    duration: Option<String>,
+    timezone: Option<String>,
+    mon: Option<String>,
+    tue: Option<String>,
+    wed: Option<String>,
+    thu: Option<String>,
+    fri: Option<String>,
+    sat: Option<String>,
+    sun: Option<String>,
 }
 
-/// Makes a silence.
+impl SilenceForm {
+    /// The days that are ticked.
+    fn days(&self) -> Vec<&'static str> {
+        let ticks = [
+            &self.mon, &self.tue, &self.wed, &self.thu, &self.fri, &self.sat, &self.sun,
+        ];
+        let all = DAYS.iter().zip(ticks);
+        all.filter(|(_, tick)| tick.is_some())
+            .map(|((word, _), _)| *word)
+            .collect()
+    }
+
+    /// What the API takes of when; what is wrong with it is said there.
+    fn when(&self, now_ms: i64) -> Result<Value, Problem> {
+        if let Some(hours) = self.hours {
+            if !(1..=HOURS_MAX).contains(&hours) {
+                return Err(Problem::field("hours", format!("1 to {HOURS_MAX} are taken")));
+            }
+            return Ok(json!({"ends": rfc3339(now_ms + hours * HOUR_MS)}));
+        }
+        let mut body = json!({});
+        for (name, value) in [
+            ("from", &self.from),
+            ("to", &self.to),
+            ("cron", &self.cron),
+            ("duration", &self.duration),
+            ("timezone", &self.timezone),
+        ] {
+            if let Some(value) = value {
+                body[name] = json!(value.trim());
+            }
+        }
+        let days = self.days();
+        if !days.is_empty() {
+            body["days"] = json!(days);
+        }
+        Ok(body)
+    }
+
+    /// Of what, all of which there is.
+    async fn scope(&self, state: &HttpState) -> Result<Value, Problem> {
+        let number = |name: &'static str, text: &str| {
+            text.parse::<i64>()
+                .map_err(|_| Problem::field(name, format!("the number of a {name} is needed")))
+        };
+        let mut scope = json!({});
+        if !self.server.is_empty() {
+            let id = number("server", &self.server)?;
+            state.app.server(ServerId(id)).await?;
+            scope["servers"] = json!([id]);
+        }
+        if !self.rule.is_empty() {
+            let id = number("rule", &self.rule)?;
+            state.alerts.rule(id).await?;
+            scope["rules"] = json!([id]);
+        }
+        let tag = self.tag.trim();
+        if !tag.is_empty() {
+            scope["tags"] = json!([tag]);
+        }
+        if scope == json!({}) {
+            scope["everything"] = json!(true);
+        }
+        Ok(scope)
+    }
+}
+
+/// Makes a silence or window.
 pub(in crate::http) async fn add(
     State(state): State<HttpState>,
     caller: Caller,
     Form(form): Form<SilenceForm>,
 ) -> Result<Response, Problem> {
-    if form.name.trim().is_empty() {
-        return Err(Problem::field("name", "say what or why it is"));
-    }
-    if !(1..=HOURS_MAX).contains(&form.hours) {
-        return Err(Problem::field("hours", format!("1 to {HOURS_MAX} are taken")));
-    }
-    let scope = match form.server.as_str() {
-        "" => json!({"everything": true}),
-        id => {
-            let id: i64 = id
-                .parse()
-                .map_err(|_| Problem::field("server", "the number of a server is needed"))?;
-            state.app.server(ServerId(id)).await?;
-            json!({"servers": [id]})
-        }
-    };
-    let ends = rfc3339(state.app.clock().now_ms() + form.hours * HOUR_MS);
-    let body = json!({"name": form.name, "scope": scope, "ends": ends});
+    let mut body = form.when(state.app.clock().now_ms())?;
+    body["scope"] = form.scope(&state).await?;
+    body["name"] = json!(form.name);
     let row = state
         .alerts
         .put_mute(None, body, &caller.principal.username)

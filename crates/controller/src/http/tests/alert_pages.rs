@@ -293,3 +293,125 @@ async fn silences_are_made_and_ended_on_the_page() {
     assert_eq!(ended.status, StatusCode::SEE_OTHER);
     assert_eq!(app.get("/api/infrastructure/silences").await.json()["total"], 0);
 }
+
+#[tokio::test]
+async fn windows_that_come_again_are_made_on_the_page_and_what_is_wrong_is_refused() {
+    let app = TestApp::start().await;
+    let server = app.server("web").await;
+    let admin = app.login().await;
+    for odd in [
+        "name=n&server=&from=22:00&to=25:00&timezone=UTC",
+        "name=n&server=&from=22:00&timezone=UTC",
+        "name=n&server=&from=22:00&to=06:00&timezone=Mars/Olympus",
+        "name=n&server=&cron=x&duration=2h&timezone=UTC",
+        "name=n&server=&cron=0+3+*+*+*&timezone=UTC",
+        "name=n&server=&rule=77&hours=2",
+        "name=++&server=&hours=2",
+        "name=n&server=",
+        "name=n&server=&from=22:00&to=06:00&someday=yes",
+    ] {
+        let refused = post(&app, &admin, "/silences", odd).await;
+        assert!(refused.status.is_client_error(), "{odd}: {}", refused.status);
+    }
+    let silences = async || app.get("/api/infrastructure/silences").await.json();
+    assert_eq!(silences().await["total"], 0);
+    for form in [
+        format!(
+            "name=nights&server={server}&tag=lab&mon=yes&fri=yes&from=22:00&to=06:00&timezone=Europe/Berlin"
+        ),
+        "name=patch&server=&rule=1&cron=0+3+*+*+TUE&duration=2h&timezone=UTC".to_owned(),
+    ] {
+        let made = post(&app, &admin, "/silences", &form).await;
+        assert_eq!(made.status, StatusCode::SEE_OTHER, "{form}: {}", made.text());
+    }
+    let kept = silences().await;
+    let [nights, patch] = [&kept["items"][0], &kept["items"][1]];
+    assert_eq!(nights["days"], json!(["mon", "fri"]), "{kept}");
+    assert_eq!(nights["timezone"], "Europe/Berlin");
+    assert_eq!(
+        (&nights["scope"]["servers"], &nights["scope"]["tags"]),
+        (&json!([server.0]), &json!(["lab"]))
+    );
+    assert_eq!(
+        (&patch["cron"], &patch["scope"]["rules"]),
+        (&json!("0 3 * * TUE"), &json!([1]))
+    );
+    let page = app.browse("/silences").await;
+    for part in ["mon, fri 22:00 to 06:00, Europe/Berlin", "0 3 * * TUE for 2h"] {
+        assert!(page.text().contains(part), "{part} in {}", page.text());
+    }
+}
+
+#[tokio::test]
+async fn all_alerts_that_were_chosen_are_answered_at_once_and_a_choice_that_is_odd_is_none() {
+    let app = TestApp::start().await;
+    let (server, rule) = busy(&app, "web").await;
+    let operator = app.token_of(Role::Operator).await;
+    assert!(app.browse("/alerts").await.text().contains("Acknowledge all"));
+    let status = async || app.get("/api/infrastructure/alerts/1").await.json()["status"].clone();
+    for odd in ["severity=loud", "server=x", "rule=all", "status=open"] {
+        let refused = post(&app, &operator, "/alerts/resolve-all", odd).await;
+        assert!(refused.status.is_client_error(), "{odd}: {}", refused.status);
+    }
+    for other in ["severity=warning", "server=77", "rule=77"] {
+        let done = post(&app, &operator, "/alerts/resolve-all", other).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER, "{other}: {}", done.text());
+    }
+    assert_eq!(status().await, "active");
+    let chosen = format!("severity=critical&server={server}&rule={rule}&note=all+known");
+    post(&app, &operator, "/alerts/acknowledge-all", &chosen).await;
+    assert_eq!(status().await, "acknowledged");
+    let done = post(
+        &app,
+        &operator,
+        "/alerts/resolve-all",
+        "severity=&server=&rule=&note=",
+    )
+    .await;
+    assert_eq!(done.header("location"), "/alerts", "{}", done.text());
+    assert_eq!(status().await, "resolved");
+    let viewer = app.token_of(Role::Viewer).await;
+    for deed in [
+        "/alerts/acknowledge-all",
+        "/alerts/resolve-all",
+        "/channels/deliveries/1/retry",
+    ] {
+        let refused = post(&app, &viewer, deed, "").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{deed}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_sent_again_from_the_page() {
+    let app = TestApp::start().await;
+    let channel = json!({"name": "phone", "kind": "gotify", "settings": {"url": "https://gotify.example.org"},
+        "secrets": {"token": "t"}});
+    let made = app.with_json("POST", "/api/channels", &channel).await.json();
+    busy(&app, "web").await;
+    let store = app.state.app.store();
+    let waiting = async || {
+        store
+            .waiting_news(made["id"].as_i64().unwrap(), 10)
+            .await
+            .unwrap()
+    };
+    let id = waiting().await[0].id;
+    let dead = Settled {
+        id,
+        state: DeliveryState::Dead,
+        due_ms: NOW,
+        answer: "HTTP 410".to_owned(),
+        is_attempt: true,
+    };
+    let admin = app.login().await;
+    let retry = format!("/channels/deliveries/{id}/retry");
+    assert_eq!(post(&app, &admin, &retry, "").await.status, StatusCode::CONFLICT);
+    store.settle_news(&[dead], NOW).await.unwrap();
+    assert!(waiting().await.is_empty());
+    assert!(app.browse("/channels").await.text().contains(&retry));
+    let again = post(&app, &admin, &retry, "").await;
+    assert_eq!(again.status, StatusCode::SEE_OTHER, "{}", again.text());
+    assert_eq!(waiting().await.len(), 1);
+    let unknown = post(&app, &admin, "/channels/deliveries/77/retry", "").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+}

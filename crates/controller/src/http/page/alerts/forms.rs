@@ -4,15 +4,17 @@ use axum::extract::{Extension, Form, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use muster_alert::engine::NOTE_CHARS_MAX;
-use muster_alert::{Alert, AlertState};
+use muster_alert::{Alert, AlertState, Severity};
 use serde::Deserialize;
 
 use super::PATH;
 use crate::alert::Deed;
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
+use crate::http::alerts as api;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::{Path, id_or};
+use crate::store::AlertFilter;
 
 /// How long something can wait: hours, and the words for it.
 const WAITS: [(i64, &str); 5] = [
@@ -133,6 +135,93 @@ pub(in crate::http) async fn snooze(
     let until_ms = state.app.clock().now_ms() + form.hours * HOUR_MS;
     let deed = Deed::Snooze(form.end.is_empty().then_some(until_ms));
     act(&state, &caller, &id, deed, None, &form.back).await
+}
+
+/// What is done to all alerts that were chosen.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::http) struct AllForm {
+    severity: String,
+    server: String,
+    rule: String,
+    note: String,
+}
+
+impl AllForm {
+    /// Which alerts are meant. What cannot be read is refused: it must not become all of them.
+    fn filter(&self) -> Result<AlertFilter, Problem> {
+        let number = |name: &'static str, text: &str| match text {
+            "" => Ok(None),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Problem::field(name, "a number is needed")),
+        };
+        let severity = match self.severity.as_str() {
+            "" => None,
+            word => {
+                let known = Severity::from_word(word);
+                Some(known.ok_or_else(|| Problem::field("severity", "info, warning or critical is needed"))?)
+            }
+        };
+        Ok(AlertFilter {
+            severities: severity.map(Severity::as_str).into_iter().collect(),
+            server: number("server", &self.server)?,
+            rule: number("rule", &self.rule)?,
+            ..AlertFilter::default()
+        })
+    }
+}
+
+/// What can be done to all alerts that are chosen at once.
+pub(super) fn all(severity: Option<Severity>, server: Option<i64>, rule: Option<i64>) -> Markup {
+    let severity = severity.map(Severity::as_str).unwrap_or_default();
+    let number = |id: Option<i64>| id.map(|id| id.to_string()).unwrap_or_default();
+    html! {
+        details {
+            summary { "Answer all of these" }
+            form method="post" action={ (PATH) "/acknowledge-all" } class="row bare" {
+                input type="hidden" name="severity" value=(severity);
+                input type="hidden" name="server" value=(number(server));
+                input type="hidden" name="rule" value=(number(rule));
+                label class="wide" {
+                    span { "Note " span class="soft" { "(can be left out)" } }
+                    input name="note" maxlength=(NOTE_CHARS_MAX) autocomplete="off";
+                }
+                button type="submit" { "Acknowledge all" }
+                button type="submit" formaction={ (PATH) "/resolve-all" } { "Resolve all" }
+            }
+        }
+    }
+}
+
+/// Says that somebody knows of all that were chosen.
+pub(in crate::http) async fn acknowledge_all(
+    state: State<HttpState>,
+    caller: Caller,
+    form: Form<AllForm>,
+) -> Result<Response, Problem> {
+    act_on_all(state, caller, form, Deed::Acknowledge).await
+}
+
+/// Says that all that were chosen are over.
+pub(in crate::http) async fn resolve_all(
+    state: State<HttpState>,
+    caller: Caller,
+    form: Form<AllForm>,
+) -> Result<Response, Problem> {
+    act_on_all(state, caller, form, Deed::Resolve).await
+}
+
+async fn act_on_all(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Form(form): Form<AllForm>,
+    deed: Deed,
+) -> Result<Response, Problem> {
+    let (filter, note) = (form.filter()?, note(&form.note)?);
+    let changed = api::act_on_all(&state, &caller, filter, &deed, note).await?;
+    Ok((Extension(Told(format!("{changed} alerts"))), Redirect::to(PATH)).into_response())
 }
 
 fn note(text: &str) -> Result<Option<String>, Problem> {

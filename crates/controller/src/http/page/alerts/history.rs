@@ -6,7 +6,7 @@ use muster_alert::{Alert, AlertState, Severity};
 use muster_base::id::ServerId;
 use serde::Deserialize;
 
-use super::{OPEN, PATH, Shown, named, table, tabs};
+use super::{OPEN, PATH, Shown, forms, named, table, tabs};
 use crate::app::auth::Role;
 use crate::http::HttpState;
 use crate::http::access::Caller;
@@ -188,6 +188,9 @@ fn draw(query: &HistoryQuery, view: &View) -> Markup {
             (choice(query, view))
             @if view.shown.is_empty() { p class="empty" { "There is none." } }
             @else { (table(&view.shown, view.now_ms, place)) }
+            @if place.is_some() && !view.shown.is_empty() && query.status() == "open" {
+                (forms::all(query.severity(), query.server(), query.rule))
+            }
         }
         @if let Some(next) = view.next { p { a href=(query.address(next)) { "Older alerts" } } }
         (by_day(view))
