@@ -529,3 +529,6 @@ fn of(query: DeliveryQuery) -> Select<Entity> {
     }
     select
 }
+
+#[cfg(test)]
+mod tests;
