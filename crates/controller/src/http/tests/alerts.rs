@@ -31,88 +31,40 @@ async fn the_documented_rule_is_made_changed_and_deleted() {
 
 /// A hundred bodies that are no rules, each with the field that is wrong.
 fn bad_bodies() -> Vec<(&'static str, Value)> {
-    let no_text = || {
-        vec![
-            json!([]),
-            json!({"a": 1}),
-            json!(true),
-            json!(-1e300),
-            json!([[[]]]),
-            json!("x".repeat(5_000)),
-        ]
-    };
-    let no_word = || {
-        let mut values = no_text();
-        values.extend([json!("\u{0}nope"), json!("("), json!("")]);
-        values
-    };
-    let mut bad = Vec::new();
-    let mut add = |field: &'static str, values: Vec<Value>| {
-        bad.extend(values.into_iter().map(|value| {
-            let mut body = example();
-            body[field] = value;
-            (field, body)
-        }));
-    };
-    add(
-        "name",
-        [no_text(), vec![json!(""), json!(" \t"), json!(null), json!(7)]].concat(),
-    );
-    add("kind", no_word());
-    add("metric_name", no_word());
-    add("resource_type", no_word());
-    add("condition", no_word());
-    add("severity", no_word());
-    let no_number = vec![
-        json!([]),
-        json!({"a": 1}),
-        json!(true),
-        json!("NaN"),
-        json!("inf"),
-        json!("sixty"),
-        json!(""),
+    let long = "x".repeat(5_000);
+    let no_text = json!([[], {"a": 1}, true, -1e300, [[[]]], long]);
+    let no_word = json!(["\u{0}nope", "(", ""]);
+    let no_number = json!([[], {"a": 1}, true, "NaN", "inf", "sixty", ""]);
+    let no_time = json!([[], {"a": 1}, true, -1, 1e300, "soon", "5 parsecs"]);
+    let no_scope = json!([[], 5, "all", {"servers": 5}, {"racks": [1]}, {"tags": [7]}, {"resources": ["x"]}]);
+    let no_address = json!([[], 5, "(", "javascript:alert(1)", long]);
+    let (no_name, no_channels) = (json!(["", " \t", null, 7]), json!(["all", {"a": 1}, ["x"], [-1]]));
+    let wrong: [(&'static str, Vec<&Value>); 13] = [
+        ("name", vec![&no_text, &no_name]),
+        ("kind", vec![&no_text, &no_word]),
+        ("metric_name", vec![&no_text, &no_word]),
+        ("resource_type", vec![&no_text, &no_word]),
+        ("condition", vec![&no_text, &no_word]),
+        ("severity", vec![&no_text, &no_word]),
+        ("threshold", vec![&no_number]),
+        ("critical_threshold", vec![&no_number]),
+        ("for", vec![&no_time]),
+        ("cooldown", vec![&no_time]),
+        ("scope", vec![&no_scope]),
+        ("runbook", vec![&no_address]),
+        ("channels", vec![&no_channels]),
     ];
-    add("threshold", no_number.clone());
-    add("critical_threshold", no_number);
-    let no_time = vec![
-        json!([]),
-        json!({"a": 1}),
-        json!(true),
-        json!(-1),
-        json!(1e300),
-        json!("soon"),
-        json!("5 parsecs"),
-    ];
-    add("for", no_time.clone());
-    add("cooldown", no_time);
-    add(
-        "scope",
-        vec![
-            json!([]),
-            json!(5),
-            json!("all"),
-            json!({"servers": 5}),
-            json!({"racks": [1]}),
-            json!({"tags": [7]}),
-            json!({"resources": ["x"]}),
-        ],
-    );
-    add(
-        "runbook",
-        vec![
-            json!([]),
-            json!(5),
-            json!("("),
-            json!("javascript:alert(1)"),
-            json!("x".repeat(5_000)),
-        ],
-    );
-    add(
-        "channels",
-        vec![json!("all"), json!({"a": 1}), json!(["x"]), json!([-1])],
-    );
-    add("there_is_no_such_field", vec![json!(1)]);
-    bad
+    let mut bad = vec![("there_is_no_such_field", json!(1))];
+    for (field, lists) in wrong {
+        let values = lists.into_iter().flat_map(|list| list.as_array().unwrap());
+        bad.extend(values.map(|value| (field, value.clone())));
+    }
+    let body = |(field, value): (&'static str, Value)| {
+        let mut body = example();
+        body[field] = value;
+        (field, body)
+    };
+    bad.into_iter().map(body).collect()
 }
 
 #[tokio::test]
