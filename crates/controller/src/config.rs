@@ -14,6 +14,7 @@ mod log;
 mod network;
 mod notify;
 mod proxies;
+mod registries;
 mod samples;
 mod scheduler;
 
@@ -36,6 +37,7 @@ pub use self::log::Log;
 pub use self::network::{Agents, Http, HttpTls};
 pub use self::notify::Notify;
 pub use self::proxies::Network;
+pub use self::registries::Registries;
 pub use self::samples::Samples;
 use crate::task::Schedule;
 
@@ -79,6 +81,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// Telling people of alerts.
     pub notify: Notify,
+    /// How container registries are reached.
+    pub registries: Registries,
     /// How often work is done that goes on by itself.
     pub scheduler: Schedule,
     /// What is set under names of another tool and means nothing here.
@@ -180,6 +184,7 @@ struct RawConfig {
     samples: samples::RawSamples,
     alerts: alerts::RawAlerts,
     notify: notify::RawNotify,
+    registries: registries::RawRegistries,
     scheduler: scheduler::RawScheduler,
     log: log::RawLog,
 }
@@ -258,9 +263,8 @@ impl Config {
                 .alerts
                 .validate(overrides.legacy.retention_days.as_deref(), &mut problems),
             notify: raw.notify.validate(&mut problems),
-            scheduler: raw
-                .scheduler
-                .validate(overrides.legacy.enable_schedulers.as_deref(), &mut problems),
+            registries: raw.registries.validate(&mut problems),
+            scheduler: raw.scheduler.validate(&overrides.legacy, &mut problems),
             without_effect: overrides.legacy.without_effect,
             log: raw.log.validate(&mut problems),
         };
@@ -284,6 +288,7 @@ impl Config {
             samples::default_text(),
             alerts::default_text(),
             notify::default_text(),
+            registries::DEFAULT_TEXT.to_owned(),
             scheduler::default_text(),
             log::DEFAULT_TEXT.to_owned(),
         ];

@@ -28,6 +28,7 @@ mod page;
 mod pools;
 mod probes;
 mod range;
+mod registries;
 mod resources;
 mod rules;
 mod scheduler;
@@ -53,12 +54,14 @@ use crate::app::auth::{AuthError, Role};
 use crate::app::channels::ChannelError;
 use crate::app::collect::Collecting;
 use crate::app::enrolment::EnrolError;
+use crate::app::registries::RegistryUseError;
 use crate::app::series::{Series, SeriesError};
 use crate::app::tokens::TokenError;
 use crate::app::users::UserError;
 use crate::app::{App, AppError};
 use crate::config::Network;
 use crate::grpc::control;
+use crate::registry::Registries;
 use crate::task::TaskStatuses;
 use access::{Access, Declared, Routes};
 use error::{Code, Problem};
@@ -76,6 +79,8 @@ pub struct Parts {
     pub collect: Collecting,
     /// What judges.
     pub alerts: Alerts,
+    /// What registries say.
+    pub registries: Registries,
     /// How the work goes that goes on by itself.
     pub tasks: TaskStatuses,
     /// What `/metrics` shows.
@@ -93,6 +98,7 @@ struct HttpState {
     series: Series,
     collect: Collecting,
     alerts: Alerts,
+    registries: Registries,
     tasks: TaskStatuses,
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
@@ -111,6 +117,7 @@ impl HttpState {
             series: parts.series,
             collect: parts.collect,
             alerts: parts.alerts,
+            registries: parts.registries,
             tasks: parts.tasks,
             metrics: parts.metrics,
             ready: parts.ready,
@@ -170,7 +177,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(targets::of_resource))
         .add(Access::Metrics, routes!(targets::discover))
         .add(Access::Metrics, routes!(metrics::metrics));
-    let routes = people(routes);
+    let routes = registry_routes(people(routes));
     let (router, openapi, table) = pages(calls(
         notifications(scheduling(alerting(storage(routes)))),
         &state,
@@ -264,6 +271,20 @@ fn alerting(routes: Routes) -> Routes {
         .change(act, "silence.create", routes!(rules::create_silence))
         .change(act, "silence.change", routes!(rules::replace_silence))
         .change(act, "silence.delete", routes!(rules::delete_silence))
+}
+
+/// Registries, and what checks of images found.
+fn registry_routes(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let administer = Access::Needs(Role::Admin);
+    routes
+        .add(administer, routes!(registries::list))
+        .change(administer, "registry.create", routes!(registries::create))
+        .add(administer, routes!(registries::get))
+        .change(administer, "registry.change", routes!(registries::put))
+        .change(administer, "registry.delete", routes!(registries::delete))
+        .change(administer, "registry.validate", routes!(registries::validate))
+        .add(look, routes!(registries::images))
 }
 
 /// Work that goes on by itself.
@@ -474,6 +495,27 @@ impl From<ChannelError> for Problem {
             ChannelError::Invalid(problems) => Self::settings(&problems),
             ChannelError::App(error) => error.into(),
             error @ (ChannelError::Identity(_) | ChannelError::Store(_)) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RegistryUseError> for Problem {
+    fn from(error: RegistryUseError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegistryUseError::NotFound(id) => {
+                Self::new(Code::RegistryNotFound, format!("there is no registry {id}"))
+            }
+            RegistryUseError::NameTaken => Self::new(Code::RegistryTaken, "choose another name"),
+            RegistryUseError::HostTaken => Self::new(Code::RegistryTaken, detail),
+            RegistryUseError::TooMany => Self::new(Code::LimitReached, detail),
+            RegistryUseError::Disabled => Self::new(Code::RegistryDisabled, "enable it first"),
+            RegistryUseError::Changed => Self::new(Code::RegistryTaken, detail),
+            RegistryUseError::Invalid(problems) => Self::fields(&problems),
+            RegistryUseError::App(error) => error.into(),
+            error @ (RegistryUseError::Identity(_)
+            | RegistryUseError::Store(_)
+            | RegistryUseError::Registry(_)) => Self::internal(&error),
         }
     }
 }

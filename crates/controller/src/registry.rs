@@ -176,6 +176,27 @@ impl Registries {
         self.app.registry(id).await
     }
 
+    /// What an agent shows a registry to pull an image: user name, which is empty if the password is a token, and
+    /// password. `None` if nothing is set up for it.
+    ///
+    /// # Errors
+    /// A failure of the database, or credentials that cannot be opened.
+    pub async fn credential(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<(String, Secret)>, RegistryUseError> {
+        let rows = self.app.store().registries().await?;
+        let is_set_up = |row: &RegistryRow| row.host == reference.registry() && row.enabled;
+        if !rows.iter().any(is_set_up) {
+            return Ok(None);
+        }
+        Ok(match self.endpoint(reference.registry(), &rows)?.credential {
+            Credential::Anonymous => None,
+            Credential::Basic { username, password } => Some((username, password)),
+            Credential::Token(token) => Some((String::new(), token)),
+        })
+    }
+
     /// Where a registry is and what it is shown: as somebody set it up, else under its own name, without anything.
     fn endpoint(&self, registry: &str, rows: &[RegistryRow]) -> Result<Endpoint, RegistryError> {
         let Some(row) = rows.iter().find(|row| row.host == registry) else {
@@ -313,3 +334,6 @@ fn is_loopback(registry: &str) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

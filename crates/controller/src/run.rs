@@ -56,6 +56,9 @@ pub enum RunError {
     /// The file with the address of signs of life cannot be used.
     #[error("notify.heartbeat_url_file: {0}: {1}")]
     Heartbeat(Utf8PathBuf, String),
+    /// The file with authorities of registries cannot be used.
+    #[error("registries.ca_file: {0}: {1}")]
+    RegistriesCa(Utf8PathBuf, String),
     /// The data folder cannot be made.
     #[error("make the data folder {path}")]
     DataDir {

@@ -8,6 +8,7 @@
 mod alerts;
 mod anchoring;
 mod compaction;
+mod images;
 mod presence;
 mod retention;
 mod sealing;
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::backup::DeletionHold;
 use crate::intake::Intake;
+use crate::registry::Registries;
 
 /// Why a run failed.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
@@ -87,7 +89,8 @@ pub struct Schedule {
 
 impl Schedule {
     /// What can be made rarer or switched off, with the usual time from one run to the next.
-    pub const SETTABLE: [(&'static str, Duration); 4] = [
+    pub const SETTABLE: [(&'static str, Duration); 5] = [
+        (images::NAME, images::EVERY),
         (compaction::NAME, compaction::EVERY),
         (alerts::NAME, alerts::EVERY),
         (retention::NAME, retention::EVERY),
@@ -120,6 +123,8 @@ pub struct Parts {
     pub state_applied: watch::Receiver<i64>,
     /// Says whether anything may be deleted.
     pub hold: DeletionHold,
+    /// What registries say.
+    pub registries: Registries,
     /// How often.
     pub schedule: Schedule,
 }
@@ -189,6 +194,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         samples,
         state_applied,
         hold,
+        registries,
         schedule,
     } = parts;
     let clock = app.clock().clone();
@@ -207,6 +213,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         Arc::new(presence::KeepPresence::new(Arc::clone(&app))),
         Arc::new(anchoring::Anchoring::new(Arc::clone(&app))),
         Arc::new(alerts::RetainAlerts::new(Arc::clone(&app))),
+        Arc::new(images::CheckImages::new(registries)),
         Arc::new(upkeep::Upkeep::new(app)),
     ];
     spawn(tasks, &schedule, &clock, stop)

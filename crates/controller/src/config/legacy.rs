@@ -8,6 +8,8 @@ pub struct Legacy {
     pub retention_days: Option<String>,
     /// `ENABLE_SCHEDULERS`: whether work is done by itself that nothing depends on.
     pub enable_schedulers: Option<String>,
+    /// `CONTAINER_UPDATE_CHECK_INTERVAL`: how many seconds from one check of images to the next.
+    pub container_update_check_interval: Option<String>,
     /// Names that are set and mean nothing here, with what to do instead.
     pub without_effect: Vec<(&'static str, &'static str)>,
 }
@@ -25,10 +27,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "this version does not look at containers",
     ),
     (
-        "CONTAINER_UPDATE_CHECK_INTERVAL",
-        "this version does not look at containers",
-    ),
-    (
         "CONTAINER_SCAN_INTERVAL_HOURS",
         "this version does not scan images",
     ),
@@ -43,6 +41,7 @@ impl Legacy {
         Self {
             retention_days: set("RETENTION_DAYS"),
             enable_schedulers: set("ENABLE_SCHEDULERS"),
+            container_update_check_interval: set("CONTAINER_UPDATE_CHECK_INTERVAL"),
             without_effect: WITHOUT_EFFECT
                 .iter()
                 .filter(|(name, _)| set(name).is_some())

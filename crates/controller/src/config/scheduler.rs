@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Problems;
+use super::{Legacy, Problems};
 use crate::task::Schedule;
 
 /// Shortest time from one run to the next.
@@ -36,12 +36,24 @@ pub(super) fn default_text() -> String {
 }
 
 impl RawScheduler {
-    /// `enabled` is what the environment says.
-    pub(super) fn validate(self, enabled: Option<&str>, problems: &mut Problems) -> Schedule {
-        let enabled = self
-            .enabled
-            .or_else(|| enabled.and_then(|word| flag(word, problems)));
+    /// `legacy` is what the environment says.
+    pub(super) fn validate(self, legacy: &Legacy, problems: &mut Problems) -> Schedule {
+        let enabled = self.enabled.or_else(|| {
+            let word = legacy.enable_schedulers.as_deref()?;
+            flag(word, problems)
+        });
         let mut every = BTreeMap::new();
+        if let Some(text) = &legacy.container_update_check_interval {
+            match text.trim().parse().map(Duration::from_secs) {
+                Ok(given) if (EVERY_MIN..=EVERY_MAX).contains(&given) => {
+                    every.insert("check_images", given);
+                }
+                _ => problems.note(
+                    "CONTAINER_UPDATE_CHECK_INTERVAL",
+                    &format!("{text:?} is no number of seconds from 60 to 604800"),
+                ),
+            }
+        }
         for (name, text) in self.every {
             let key = format!("scheduler.every.{name}");
             let Some((name, _)) = Schedule::SETTABLE.iter().find(|(known, _)| **known == name) else {

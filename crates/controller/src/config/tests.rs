@@ -176,6 +176,7 @@ fn names_of_another_tool_in_the_environment_are_taken_or_told() {
         "RETENTION_DAYS" => Some("30".to_owned()),
         "ENABLE_SCHEDULERS" => Some("False".to_owned()),
         "DISABLE_AUTH" => Some("true".to_owned()),
+        "CONTAINER_UPDATE_CHECK_INTERVAL" => Some("1800".to_owned()),
         "ENABLE_TRIVY" => Some(String::new()),
         _ => None,
     };
@@ -187,6 +188,7 @@ fn names_of_another_tool_in_the_environment_are_taken_or_told() {
     let config = Config::parse(Utf8Path::new("x.toml"), "", overrides(), home).unwrap();
     assert_eq!(config.alerts.retention.as_secs(), 30 * 86_400);
     assert!(config.scheduler.is_manual);
+    assert_eq!(config.scheduler.every["check_images"].as_secs(), 1_800);
     let names: Vec<&str> = config.without_effect.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["DISABLE_AUTH"]);
     // What the file says goes before.

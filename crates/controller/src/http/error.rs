@@ -82,6 +82,8 @@ codes! {
     DeliveryNotFound => "delivery_not_found", NOT_FOUND, "There is no such delivery";
     /// No such task.
     TaskNotFound => "task_not_found", NOT_FOUND, "There is no such task";
+    /// No such registry.
+    RegistryNotFound => "registry_not_found", NOT_FOUND, "There is no such registry";
     /// No such rule.
     RuleNotFound => "rule_not_found", NOT_FOUND, "There is no such rule";
     /// No such alert.
@@ -98,6 +100,10 @@ codes! {
     ChannelNameTaken => "channel_name_taken", CONFLICT, "The name of the channel is taken";
     /// A disabled channel is told nothing.
     ChannelDisabled => "channel_disabled", CONFLICT, "The channel is disabled";
+    /// Another registry has this name or address, or it was changed meanwhile.
+    RegistryTaken => "registry_taken", CONFLICT, "The registry is there already, or was changed meanwhile";
+    /// A disabled registry is not asked.
+    RegistryDisabled => "registry_disabled", CONFLICT, "The registry is disabled";
     /// Only what was given up can be sent again, to a channel that is there and enabled.
     DeliveryNotDead => "delivery_not_dead", CONFLICT, "The delivery cannot be sent again";
     /// The change would leave nobody who may administer.

@@ -10,6 +10,7 @@ mod doors;
 mod harness;
 mod page;
 mod people;
+mod registries;
 mod series;
 mod storage;
 mod streams;

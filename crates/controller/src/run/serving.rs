@@ -1,9 +1,10 @@
 //! The parts that answer: the agent port, HTTP, the control socket, and the work that goes on by itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use muster_base::shutdown::CancellationToken;
 use muster_notify::{Courier, Guard, Heartbeat, Network, Roots, SystemResolver};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ use crate::grpc::{self, GrpcMetrics};
 use crate::http::metrics::{Metrics, Sources, of_the_controller};
 use crate::http::{self, Readiness};
 use crate::notify;
+use crate::registry::{Outbound, Registries};
 use crate::task::{self, TaskStatuses, Tasks};
 
 /// How long requests and streams may take to end at most: storing what is left needs its time too.
@@ -64,7 +66,8 @@ impl Serving {
         let control = ControlSocket::bind(&config.data_dir)?;
         let stop_tasks = CancellationToken::new();
         let hold = DeletionHold::default();
-        let tasks = task::spawn_all(task_parts(config, data, &hold), &stop_tasks);
+        let registries = Registries::new(Arc::clone(&data.app), outbound(config)?);
+        let tasks = task::spawn_all(task_parts(config, data, &hold, &registries), &stop_tasks);
         let live = Agents::default();
         let counts = GrpcMetrics::default();
         let metrics = Metrics::new(of_the_controller(sources(data, &counts, &tasks)));
@@ -74,6 +77,7 @@ impl Serving {
             series: Series::new(Arc::clone(&data.samples)),
             collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
             alerts: data.alerts.clone(),
+            registries,
             tasks: tasks.statuses(),
             metrics,
             ready,
@@ -211,13 +215,40 @@ fn telling(
     telling
 }
 
-fn task_parts(config: &Config, data: &Data, hold: &DeletionHold) -> task::Parts {
+/// How registries are reached.
+fn outbound(config: &Config) -> Result<Outbound, RunError> {
+    let wanted = &config.registries;
+    let mut allowed = wanted.allow_addresses.clone();
+    if wanted.allow_loopback {
+        allowed.extend([
+            IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
+            IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ]);
+    }
+    let mut roots = Roots::of_the_system();
+    if let Some(file) = &wanted.ca_file {
+        let failed = |why: String| RunError::RegistriesCa(file.clone(), why);
+        let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+        let own = Roots::of_pem(&text).map_err(|error| failed(error.to_string()))?;
+        roots = roots.and(&own);
+    }
+    Ok(Outbound {
+        network: Network::new(Arc::new(SystemResolver), Guard::new(allowed)),
+        roots,
+        allow_loopback: wanted.allow_loopback,
+        total_max: Outbound::TOTAL_MAX_DEFAULT,
+        pause: Outbound::PAUSE_DEFAULT,
+    })
+}
+
+fn task_parts(config: &Config, data: &Data, hold: &DeletionHold, registries: &Registries) -> task::Parts {
     task::Parts {
         app: Arc::clone(&data.app),
         intake: data.intake.clone(),
         samples: Arc::clone(&data.samples),
         state_applied: data.consumers.state_applied.clone(),
         hold: hold.clone(),
+        registries: registries.clone(),
         schedule: config.scheduler.clone(),
     }
 }

@@ -68,6 +68,7 @@ impl Served {
             .unwrap();
         let router = http::router(http::Parts {
             alerts,
+            registries: crate::registry::tests::unreachable(&app),
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake, watch::channel(0).1),

@@ -150,6 +150,7 @@ impl TestApp {
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake.clone(), applied),
             alerts,
+            registries: crate::registry::tests::unreachable(&app),
             tasks: TaskStatuses::default(),
             metrics: Metrics::new(Vec::new()),
             ready: ready_rx,

@@ -14,7 +14,7 @@ const PAGE: u64 = 1_000;
 
 /// An image for one platform, and what runs of it.
 #[derive(Debug, Clone)]
-pub(super) struct Pair {
+pub(in crate::registry) struct Pair {
     /// With its tag.
     pub(super) reference: Reference,
     pub(super) platform: Platform,
@@ -24,7 +24,7 @@ pub(super) struct Pair {
 
 /// What a container runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Running {
+pub(in crate::registry) struct Running {
     /// Digests of its own repository.
     pub(super) digests: Vec<String>,
     pub(super) image_id: Option<String>,
@@ -38,7 +38,7 @@ impl Running {
 
 impl Registries {
     /// Every image and platform, and how many containers were read.
-    pub(super) async fn gather(&self) -> Result<(Vec<Pair>, u64), StoreError> {
+    pub(in crate::registry) async fn gather(&self) -> Result<(Vec<Pair>, u64), StoreError> {
         let filter = ResourceFilter {
             kind: Some(ResourceKind::Container),
             ..ResourceFilter::default()
