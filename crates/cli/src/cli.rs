@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Rules(command::Rules),
     Silences(command::Silences),
     Channels(command::Channels),
+    Registries(command::Registries),
     Tasks(command::Tasks),
     Tokens(command::Tokens),
     Users(command::Users),
