@@ -3,6 +3,7 @@
 mod ages;
 mod fake;
 mod protocol;
+mod real;
 mod rounds;
 
 use std::sync::Arc;
