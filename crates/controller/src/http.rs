@@ -14,6 +14,7 @@ mod channels;
 mod client;
 mod collect;
 mod collectors;
+mod containers;
 mod devices;
 mod enrolment_tokens;
 mod error;
@@ -63,6 +64,7 @@ use crate::config::Network;
 use crate::grpc::control;
 use crate::registry::Registries;
 use crate::task::TaskStatuses;
+use crate::update::Updates;
 use access::{Access, Declared, Routes};
 use error::{Code, Problem};
 use metrics::Metrics;
@@ -81,6 +83,8 @@ pub struct Parts {
     pub alerts: Alerts,
     /// What registries say.
     pub registries: Registries,
+    /// Updates of containers.
+    pub updates: Updates,
     /// How the work goes that goes on by itself.
     pub tasks: TaskStatuses,
     /// What `/metrics` shows.
@@ -99,6 +103,7 @@ struct HttpState {
     collect: Collecting,
     alerts: Alerts,
     registries: Registries,
+    updates: Updates,
     tasks: TaskStatuses,
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
@@ -118,6 +123,7 @@ impl HttpState {
             collect: parts.collect,
             alerts: parts.alerts,
             registries: parts.registries,
+            updates: parts.updates,
             tasks: parts.tasks,
             metrics: parts.metrics,
             ready: parts.ready,
@@ -177,7 +183,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(targets::of_resource))
         .add(Access::Metrics, routes!(targets::discover))
         .add(Access::Metrics, routes!(metrics::metrics));
-    let routes = registry_routes(people(routes));
+    let routes = containers::add(registry_routes(people(routes)));
     let (router, openapi, table) = pages(calls(
         notifications(scheduling(alerting(storage(routes)))),
         &state,

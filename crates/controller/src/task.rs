@@ -13,6 +13,7 @@ mod presence;
 mod retention;
 mod sealing;
 mod trimming;
+mod updates;
 mod upkeep;
 mod verification;
 
@@ -33,6 +34,7 @@ use crate::app::App;
 use crate::backup::DeletionHold;
 use crate::intake::Intake;
 use crate::registry::Registries;
+use crate::update::Updates;
 
 /// Why a run failed.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
@@ -89,9 +91,11 @@ pub struct Schedule {
 
 impl Schedule {
     /// What can be made rarer or switched off, with the usual time from one run to the next.
-    pub const SETTABLE: [(&'static str, Duration); 5] = [
+    pub const SETTABLE: [(&'static str, Duration); 7] = [
         (images::NAME, images::EVERY),
         (compaction::NAME, compaction::EVERY),
+        (updates::DISCOVER, updates::DISCOVER_EVERY),
+        (updates::RETAIN, updates::RETAIN_EVERY),
         (alerts::NAME, alerts::EVERY),
         (retention::NAME, retention::EVERY),
         (verification::NAME, verification::EVERY),
@@ -115,6 +119,8 @@ impl Schedule {
 pub struct Parts {
     /// The use-cases.
     pub app: Arc<App>,
+    /// Updates of containers.
+    pub updates: Updates,
     /// The log of reports.
     pub intake: Intake,
     /// The sample store.
@@ -190,6 +196,7 @@ impl TaskStatuses {
 pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
     let Parts {
         app,
+        updates,
         intake,
         samples,
         state_applied,
@@ -214,6 +221,9 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         Arc::new(anchoring::Anchoring::new(Arc::clone(&app))),
         Arc::new(alerts::RetainAlerts::new(Arc::clone(&app))),
         Arc::new(images::CheckImages::new(registries)),
+        Arc::new(updates::Discover(updates.clone())),
+        Arc::new(updates::Tick(updates.clone())),
+        Arc::new(updates::Retain(updates)),
         Arc::new(upkeep::Upkeep::new(app)),
     ];
     spawn(tasks, &schedule, &clock, stop)

@@ -9,6 +9,7 @@
 //! switch or a digest known to be bad, whoever asks; what cannot be told is never "up to date".
 
 mod act;
+mod commanded;
 mod documents;
 mod engine;
 mod holds;
@@ -28,10 +29,13 @@ use thiserror::Error;
 use tokio::sync::{Mutex, broadcast};
 
 pub use self::act::{Deed, LogLines};
+pub use self::commanded::ByCommand;
 pub use self::documents::Kept;
 pub use self::engine::Judged;
 pub use self::inventory::{Runtime, Seen};
-pub use self::model::{Freeze, History, HistoryBody, Notice, NoticeBody, Update, UpdateBody, UpdateState};
+pub use self::model::{
+    Freeze, History, HistoryBody, HostSettings, Notice, NoticeBody, Update, UpdateBody, UpdateState,
+};
 pub use self::person::{HistoryFilter, UpdateFilter};
 pub use self::rollouts::{KeptRollout, RolloutDeed};
 pub use self::seam::{Asked, Candidates, Issue, IssueError, NoCandidates, NoIssue, Order};

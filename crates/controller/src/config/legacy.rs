@@ -10,6 +10,8 @@ pub struct Legacy {
     pub enable_schedulers: Option<String>,
     /// `CONTAINER_UPDATE_CHECK_INTERVAL`: how many seconds from one check of images to the next.
     pub container_update_check_interval: Option<String>,
+    /// `CONTAINER_DISCOVERY_INTERVAL`: how many seconds lie between two looks at what containers could be updated to.
+    pub container_discovery_interval: Option<String>,
     /// Names that are set and mean nothing here, with what to do instead.
     pub without_effect: Vec<(&'static str, &'static str)>,
 }
@@ -21,10 +23,9 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "how often is collected is set in each agent's settings",
     ),
     ("DISABLE_AUTH", "nothing is served without authentication"),
-    ("ENABLE_CONTAINERS", "this version does not look at containers"),
     (
-        "CONTAINER_DISCOVERY_INTERVAL",
-        "this version does not look at containers",
+        "ENABLE_CONTAINERS",
+        "containers are looked at where there are some; nothing is updated before a policy or an operator says so",
     ),
     (
         "CONTAINER_SCAN_INTERVAL_HOURS",
@@ -42,6 +43,7 @@ impl Legacy {
             retention_days: set("RETENTION_DAYS"),
             enable_schedulers: set("ENABLE_SCHEDULERS"),
             container_update_check_interval: set("CONTAINER_UPDATE_CHECK_INTERVAL"),
+            container_discovery_interval: set("CONTAINER_DISCOVERY_INTERVAL"),
             without_effect: WITHOUT_EFFECT
                 .iter()
                 .filter(|(name, _)| set(name).is_some())

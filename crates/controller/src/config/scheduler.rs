@@ -8,6 +8,10 @@ use serde::Deserialize;
 use super::{Legacy, Problems};
 use crate::task::Schedule;
 
+/// Name of the task that looks at what containers could be updated to.
+const DISCOVERY: &str = "container_discovery";
+/// Name of the task that asks registries.
+const CHECK: &str = "check_images";
 /// Shortest time from one run to the next.
 const EVERY_MIN: Duration = Duration::from_secs(60);
 /// Longest.
@@ -43,15 +47,12 @@ impl RawScheduler {
             flag(word, problems)
         });
         let mut every = BTreeMap::new();
-        if let Some(text) = &legacy.container_update_check_interval {
-            match text.trim().parse().map(Duration::from_secs) {
-                Ok(given) if (EVERY_MIN..=EVERY_MAX).contains(&given) => {
-                    every.insert("check_images", given);
-                }
-                _ => problems.note(
-                    "CONTAINER_UPDATE_CHECK_INTERVAL",
-                    &format!("{text:?} is no number of seconds from 60 to 604800"),
-                ),
+        for (task, name, text) in [
+            (CHECK, "CONTAINER_UPDATE_CHECK_INTERVAL", &legacy.container_update_check_interval),
+            (DISCOVERY, "CONTAINER_DISCOVERY_INTERVAL", &legacy.container_discovery_interval),
+        ] {
+            if let Some(given) = text.as_deref().and_then(|text| seconds(name, text, problems)) {
+                every.insert(task, given);
             }
         }
         for (name, text) in self.every {
@@ -73,6 +74,16 @@ impl RawScheduler {
             every,
         }
     }
+}
+
+fn seconds(name: &str, text: &str, problems: &mut Problems) -> Option<Duration> {
+    let read = text.trim().parse().ok().map(Duration::from_secs);
+    let read = read.filter(|given| (EVERY_MIN..=EVERY_MAX).contains(given));
+    if read.is_none() {
+        let message = format!("{text:?} is no number of seconds from 60 to 604800");
+        problems.note(name, &message);
+    }
+    read
 }
 
 fn flag(word: &str, problems: &mut Problems) -> Option<bool> {

@@ -177,6 +177,7 @@ fn names_of_another_tool_in_the_environment_are_taken_or_told() {
         "ENABLE_SCHEDULERS" => Some("False".to_owned()),
         "DISABLE_AUTH" => Some("true".to_owned()),
         "CONTAINER_UPDATE_CHECK_INTERVAL" => Some("1800".to_owned()),
+        "CONTAINER_DISCOVERY_INTERVAL" => Some("600".to_owned()),
         "ENABLE_TRIVY" => Some(String::new()),
         _ => None,
     };
@@ -189,6 +190,7 @@ fn names_of_another_tool_in_the_environment_are_taken_or_told() {
     assert_eq!(config.alerts.retention.as_secs(), 30 * 86_400);
     assert!(config.scheduler.is_manual);
     assert_eq!(config.scheduler.every["check_images"].as_secs(), 1_800);
+    assert_eq!(config.scheduler.every["container_discovery"].as_secs(), 600);
     let names: Vec<&str> = config.without_effect.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["DISABLE_AUTH"]);
     // What the file says goes before.

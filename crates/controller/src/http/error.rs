@@ -92,6 +92,18 @@ codes! {
     SilenceNotFound => "silence_not_found", NOT_FOUND, "There is no such silence";
     /// No such agent.
     AgentNotFound => "agent_not_found", NOT_FOUND, "There is no such agent";
+    /// No such container.
+    ContainerNotFound => "container_not_found", NOT_FOUND, "There is no such container";
+    /// No such runtime.
+    ContainerHostNotFound => "container_host_not_found", NOT_FOUND, "There is no such container host";
+    /// No such update.
+    UpdateNotFound => "update_not_found", NOT_FOUND, "There is no such update";
+    /// No such update policy.
+    UpdatePolicyNotFound => "update_policy_not_found", NOT_FOUND, "There is no such update policy";
+    /// No such maintenance window.
+    WindowNotFound => "maintenance_window_not_found", NOT_FOUND, "There is no such maintenance window";
+    /// No such roll-out.
+    RolloutNotFound => "rollout_not_found", NOT_FOUND, "There is no such roll-out";
     /// The path exists, the method does not.
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "This address does not take this method";
     /// Another account has this name.
@@ -112,6 +124,14 @@ codes! {
     LimitReached => "limit_reached", CONFLICT, "There are as many as there may be";
     /// The alert is over, or pending, or acknowledged already.
     AlertState => "alert_state", CONFLICT, "The alert is in another state";
+    /// Something stands against the update; the detail says what.
+    UpdateNotReady => "update_not_ready", CONFLICT, "The update may not be done now";
+    /// The thing is in a state in which this cannot be done.
+    WrongState => "wrong_state", CONFLICT, "This cannot be done in its state";
+    /// Nothing is changed while the freeze switch is on.
+    Frozen => "frozen", CONFLICT, "The freeze switch is on";
+    /// There is no agent that the command could be for.
+    CommandNotIssued => "command_not_issued", CONFLICT, "The agent could not be told";
     /// The server's agent has no open session.
     AgentNotConnected => "agent_not_connected", CONFLICT, "The server's agent is not connected";
     /// There is nothing to decide about the agent.
@@ -130,6 +150,8 @@ codes! {
     Internal => "internal", INTERNAL_SERVER_ERROR, "Something went wrong in the controller";
     /// The channel's other side did not take a message.
     DeliveryFailed => "delivery_failed", BAD_GATEWAY, "The channel's other side did not take it";
+    /// The agent did not do it.
+    CommandFailed => "command_failed", BAD_GATEWAY, "The agent did not do it";
     /// More requests are under way than are served at once.
     Overloaded => "overloaded", SERVICE_UNAVAILABLE, "Too many requests are under way";
     /// The server is silent, so there is nothing to show of now.

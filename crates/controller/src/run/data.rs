@@ -17,6 +17,7 @@ use crate::consume::{self, Consumers, SAMPLES_CONSUMER, StartError};
 use crate::intake::{self, Intake};
 use crate::store::Store;
 use crate::task::TaskError;
+use crate::update::{ByCommand, NoCandidates, Updates};
 
 /// The sample store's folder in the data folder.
 const SAMPLES_DIR: &str = "samples";
@@ -27,6 +28,7 @@ pub(super) struct Data {
     pub(super) samples: Arc<muster_samples::Store>,
     pub(super) consumers: Consumers,
     pub(super) alerts: Alerts,
+    pub(super) updates: Updates,
     judging: alert::Running,
     stop_judging: CancellationToken,
     stop_consumers: CancellationToken,
@@ -56,7 +58,10 @@ impl Data {
             clock,
         };
         let consumers = consume::spawn(parts, stop_consumers.clone()).await?;
+        let issue = ByCommand(app.commands().clone());
+        let updates = Updates::new(Arc::clone(&app), Arc::new(NoCandidates), Arc::new(issue));
         Ok(Self {
+            updates,
             app,
             intake,
             samples,

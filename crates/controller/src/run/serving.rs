@@ -78,6 +78,7 @@ impl Serving {
             collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
             alerts: data.alerts.clone(),
             registries,
+            updates: data.updates.clone(),
             tasks: tasks.statuses(),
             metrics,
             ready,
@@ -244,6 +245,7 @@ fn outbound(config: &Config) -> Result<Outbound, RunError> {
 fn task_parts(config: &Config, data: &Data, hold: &DeletionHold, registries: &Registries) -> task::Parts {
     task::Parts {
         app: Arc::clone(&data.app),
+        updates: data.updates.clone(),
         intake: data.intake.clone(),
         samples: Arc::clone(&data.samples),
         state_applied: data.consumers.state_applied.clone(),

@@ -51,6 +51,8 @@ pub(crate) mod image_digest;
 pub(crate) mod image_tag;
 pub(crate) mod registry;
 pub(crate) mod bad_digest;
+pub(crate) mod command;
+pub(crate) mod command_counter;
 pub(crate) mod container_update;
 pub(crate) mod maintenance_window;
 pub(crate) mod rollout;

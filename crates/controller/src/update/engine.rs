@@ -399,7 +399,7 @@ impl Updates {
     pub(super) async fn send(
         &self,
         mut update: Update,
-        target: &dyn Fn(&Update) -> Verb,
+        target: &(dyn Fn(&Update) -> Verb + Sync),
         by: &str,
     ) -> Result<Update, UpdateError> {
         let reference = update.reference();

@@ -24,6 +24,8 @@ pub(super) struct Ground {
     resources: HashMap<ResourceId, ResourceView>,
     /// What each rests on.
     below: HashMap<ResourceId, Vec<ResourceId>>,
+    /// Keys of runtimes whose containers are not to be updated.
+    disabled: HashSet<String>,
 }
 
 impl Updates {
@@ -34,7 +36,17 @@ impl Updates {
         for link in &topology.links {
             below.entry(link.from).or_default().push(link.to);
         }
+        let mut disabled = HashSet::new();
+        for placed in &topology.resources {
+            let resource = &placed.resource;
+            if resource.kind == ResourceKind::Runtime
+                && self.host_settings(resource.id.0).await?.enabled == Some(false)
+            {
+                disabled.insert(resource.key.clone());
+            }
+        }
         Ok(Ground {
+            disabled,
             status: view.status,
             hostname: view.hostname,
             resources: topology
@@ -52,6 +64,12 @@ impl Ground {
     pub(super) fn holds(&self, seen: &Seen, update: Option<&Update>) -> Vec<Hold> {
         let mut holds = Vec::new();
         self.server(&mut holds);
+        if self.disabled.contains(seen.target.runtime.as_str()) {
+            holds.push(Hold {
+                kind: HoldKind::Server,
+                words: "updates on its container host are switched off: enable the host".to_owned(),
+            });
+        }
         self.storage(seen.view.id, &mut holds);
         self.room(seen, &mut holds);
         if let Some(refused) = update.and_then(|update| update.body.refused.as_ref()) {

@@ -6,7 +6,8 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attribute, ContainerTarget, ResourceKey, ResourceKind};
 use muster_update::{Container, Owner};
 
-use super::{Asked, UpdateError, Updates};
+use super::model::HostSettings;
+use super::{Asked, FieldProblem, UpdateError, Updates, model};
 use crate::app::PAGE_LIMIT_MAX;
 use crate::app::resources::{ResourceFilter, ResourceView};
 
@@ -196,5 +197,57 @@ impl Updates {
     async fn one(&self, id: i64, kind: ResourceKind) -> Result<Option<ResourceView>, UpdateError> {
         let view = self.app().store().resource(ResourceId(id)).await?;
         Ok(view.filter(|view| view.kind == kind && view.gone_ms.is_none()))
+    }
+
+    /// What people say of a runtime.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn host_settings(&self, id: i64) -> Result<HostSettings, UpdateError> {
+        match self.app().store().update_setting(&format!("host:{id}")).await? {
+            Some((body, _)) => Ok(model::read("update_setting.body", body)?),
+            None => Ok(HostSettings::default()),
+        }
+    }
+
+    /// Changes what people say of a runtime; what is `None` stays.
+    ///
+    /// # Errors
+    /// [`UpdateError::NotFound`], [`UpdateError::Invalid`] or a failure of the database.
+    pub async fn change_host(
+        &self,
+        id: i64,
+        name: Option<String>,
+        description: Option<String>,
+        enabled: Option<bool>,
+    ) -> Result<Runtime, UpdateError> {
+        let runtime = self.runtime(id).await?;
+        let mut problems = Vec::new();
+        for (field, text, chars_max) in [("name", &name, 200), ("description", &description, 2_000)] {
+            let is_wrong = text
+                .as_ref()
+                .is_some_and(|text| text.trim().is_empty() || chars_max < text.chars().count());
+            if is_wrong {
+                problems.push(FieldProblem {
+                    field: field.to_owned(),
+                    message: format!("1 to {chars_max} characters are taken"),
+                });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(UpdateError::Invalid(problems));
+        }
+        let before = self.host_settings(id).await?;
+        let settings = HostSettings {
+            name: name.or(before.name),
+            description: description.or(before.description),
+            enabled: enabled.or(before.enabled),
+        };
+        let body = model::write(&settings)?;
+        let store = self.app().store();
+        store
+            .put_update_setting(&format!("host:{id}"), body, self.now_ms())
+            .await?;
+        Ok(runtime)
     }
 }

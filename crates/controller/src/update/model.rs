@@ -329,6 +329,18 @@ impl TryFrom<NoticeRow> for Notice {
     }
 }
 
+/// What people say of a runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostSettings {
+    /// What they call it.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether its containers may be updated; yes if nothing is said.
+    pub enabled: Option<bool>,
+}
+
 /// The one switch that stops everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

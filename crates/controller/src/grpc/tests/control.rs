@@ -66,9 +66,15 @@ impl Served {
         let (alerts, _judging) = Alerts::start(Arc::clone(&app), intake.clone(), stopped)
             .await
             .unwrap();
+        let updates = crate::update::Updates::new(
+            Arc::clone(&app),
+            Arc::new(crate::update::NoCandidates),
+            Arc::new(crate::update::ByCommand(app.commands().clone())),
+        );
         let router = http::router(http::Parts {
             alerts,
             registries: crate::registry::tests::unreachable(&app),
+            updates,
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake, watch::channel(0).1),

@@ -1,0 +1,268 @@
+//! What is done with containers: starting, stopping, looking at logs. Each is a command to the agent, whose own policy
+//! has the last word.
+
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use muster_model::LogRange;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::body;
+use crate::http::HttpState;
+use crate::http::access::{Caller, Told};
+use crate::http::error::{Code, Problem, ProblemBody};
+use crate::http::extract::{Json, Path, Query, id_or, time_ms};
+use crate::update::{Deed, LogLines};
+
+/// Lines of a log unless somebody says otherwise.
+const TAIL_DEFAULT: u32 = 200;
+/// Most lines of a log.
+const TAIL_MAX: u32 = 10_000;
+
+/// A command that was issued.
+pub(super) type Issued = (StatusCode, Extension<Told>, Json<Value>);
+
+/// Reads a body that may be absent.
+pub(super) fn optional<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let read: Value = axum::Json::from_bytes(body).map_err(Problem::from)?.0;
+    // A list would be read as an object whose fields have no names.
+    if !read.is_object() {
+        return Err(Problem::new(Code::InvalidBody, "an object is expected"));
+    }
+    serde_json::from_value(read).map_err(|error| Problem::new(Code::InvalidBody, error.to_string()))
+}
+
+pub(super) fn issued(container: i64, id: Uuid) -> Issued {
+    let body = json!({"container_id": container, "command_id": id, "state": "pending"});
+    (
+        StatusCode::ACCEPTED,
+        Extension(Told(format!("command {id}"))),
+        Json(body),
+    )
+}
+
+/// Nothing, or how long stopping may take.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::http) struct StopBody {
+    timeout_s: Option<u32>,
+}
+
+/// Nothing, or whether it is removed while it runs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::http) struct RemoveBody {
+    force: bool,
+}
+
+/// Nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::http) struct NoBody {}
+
+/// Starts a container.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/start", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 202, body = Object, description = "the command that was issued"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn start(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let _read: NoBody = optional(&body)?;
+    let command = state
+        .updates
+        .act(id, Deed::Start, &caller.principal.username)
+        .await?;
+    Ok(issued(id, command))
+}
+
+/// Stops a container; it is killed after `timeout_s` seconds, or after as many as it is configured with.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/stop", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 202, body = Object, description = "the command that was issued"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn stop(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let read: StopBody = optional(&body)?;
+    let command = state
+        .updates
+        .act(id, Deed::Stop(read.timeout_s), &caller.principal.username)
+        .await?;
+    Ok(issued(id, command))
+}
+
+/// Stops and starts a container.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/restart", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 202, body = Object, description = "the command that was issued"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn restart(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let read: StopBody = optional(&body)?;
+    let command = state
+        .updates
+        .act(id, Deed::Restart(read.timeout_s), &caller.principal.username)
+        .await?;
+    Ok(issued(id, command))
+}
+
+/// Freezes the processes of a container.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/pause", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 202, body = Object, description = "the command that was issued"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn pause(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let _read: NoBody = optional(&body)?;
+    let command = state
+        .updates
+        .act(id, Deed::Pause, &caller.principal.username)
+        .await?;
+    Ok(issued(id, command))
+}
+
+/// Lets the processes of a container go on.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/unpause", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 202, body = Object, description = "the command that was issued"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn unpause(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let _read: NoBody = optional(&body)?;
+    let command = state
+        .updates
+        .act(id, Deed::Unpause, &caller.principal.username)
+        .await?;
+    Ok(issued(id, command))
+}
+
+/// Removes a container that does not run, and never its volumes; with `force` also one that runs.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/remove", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 202, body = Object, description = "the command that was issued"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn remove(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let read: RemoveBody = optional(&body)?;
+    let command = state
+        .updates
+        .act(id, Deed::Remove(read.force), &caller.principal.username)
+        .await?;
+    Ok(issued(id, command))
+}
+
+/// Which lines are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct LogsQuery {
+    tail: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+/// Lines of the log of a container, read by its agent; waits up to 20 s for them. Needs a local allow on the server.
+#[utoipa::path(
+    get, path = "/api/containers/{id}/logs", tag = "containers",
+    params(("id" = i64, Path, description = "number of the container"), ("tail" = Option<u32>, Query, description = "the last so many lines; 200 if absent, at most 10000"), ("since" = Option<String>, Query, description = "RFC 3339 or Unix seconds"), ("until" = Option<String>, Query, description = "RFC 3339 or Unix seconds")),
+    responses(
+        (status = 200, body = Object),
+        (status = 202, body = Object, description = "the command, which is not over yet"),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn logs(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Issued, Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let tail = match query.tail.as_deref() {
+        None => TAIL_DEFAULT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|tail| (1..=TAIL_MAX).contains(tail))
+            .ok_or_else(|| Problem::parameter("tail", "a whole number from 1 to 10000 is needed"))?,
+    };
+    let time = |name, text: Option<String>| text.map(|text| time_ms(name, &text)).transpose();
+    let range = LogRange {
+        since_ms: time("since", query.since)?,
+        until_ms: time("until", query.until)?,
+        tail: Some(tail),
+    };
+    let (command, lines) = state.updates.logs(id, range, &caller.principal.username).await?;
+    let LogLines::Over(status) = lines else {
+        return Ok(issued(id, command));
+    };
+    let told = Extension(Told(format!("command {command}")));
+    match body::log_lines(id, &status) {
+        Ok(body) => Ok((StatusCode::OK, told, Json(body))),
+        Err(why) => Err(Problem::new(Code::CommandFailed, why)),
+    }
+}
