@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use super::fakes::Fakes;
 use crate::alert::Alerts;
 use crate::app::auth::Role;
 use crate::app::collect::Collecting;
@@ -31,6 +32,7 @@ use crate::http::{HttpState, Parts, Peer, Readiness, build, readiness};
 use crate::store::NewSession;
 use crate::store::apply::AppliedReport;
 use crate::task::TaskStatuses;
+use crate::update::Updates;
 
 /// The time on the clock: 2026-01-02T03:04:05Z.
 pub(super) const NOW: i64 = 1_767_323_045_000;
@@ -49,6 +51,8 @@ pub(super) struct TestApp {
     pub(super) state: HttpState,
     /// The log of reports.
     pub(super) intake: crate::intake::Intake,
+    /// What registries say, and what agents were told.
+    pub(super) fakes: Fakes,
     router: axum::Router,
     app: Arc<App>,
     token: String,
@@ -145,12 +149,18 @@ impl TestApp {
             .unwrap();
         let (_applied_tx, applied) = watch::channel(0);
         let (ready, ready_rx) = readiness();
+        let fakes = Fakes::default();
         let parts = Parts {
             app: Arc::clone(&app),
             series: Series::new(Arc::clone(&samples)),
             collect: Collecting::new(Agents::default(), intake.clone(), applied),
             alerts,
             registries: crate::registry::tests::unreachable(&app),
+            updates: Updates::new(
+                Arc::clone(&app),
+                Arc::<super::fakes::FakeRegistry>::clone(&fakes.registry),
+                Arc::<super::fakes::FakeAgents>::clone(&fakes.agents),
+            ),
             tasks: TaskStatuses::default(),
             metrics: Metrics::new(Vec::new()),
             ready: ready_rx,
@@ -165,6 +175,7 @@ impl TestApp {
             samples,
             state,
             intake,
+            fakes,
             router,
             app,
             token: String::new(),

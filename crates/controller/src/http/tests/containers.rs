@@ -1,0 +1,485 @@
+//! Containers and their updates over the API, with a registry and agents that say what is wanted.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use muster_base::id::ServerId;
+use muster_model::{Attribute, CommandState, Inventory, Resource, ResourceKey, ResourceKind};
+use muster_update::Candidate;
+use serde_json::{Value, json};
+
+use super::harness::{NOW, TestApp};
+use crate::update::Updates;
+
+const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+fn runtime() -> Resource {
+    let mut runtime = Resource::new(
+        ResourceKind::Runtime,
+        ResourceKey::new("runtime:docker"),
+        "docker",
+    );
+    runtime
+        .set("runtime_type", Some("docker"))
+        .set("root_dir", Some("/var/lib/docker"))
+        .set("endpoint", Some("/run/docker.sock"));
+    runtime
+}
+
+fn container(name: &str, image: &str, depends_on: &[&str]) -> Resource {
+    let key = ResourceKey::new(format!("container:docker:{name}"));
+    let mut container = Resource::new(ResourceKind::Container, key, name);
+    container
+        .set("runtime", Some("runtime:docker"))
+        .set("runtime_type", Some("docker"))
+        .set("image", Some(image))
+        .set("image_id", Some("sha256:aa"))
+        .set("container_id", Some("c0ffee"))
+        .set("current_digest", Some(OLD))
+        .set("platform", Some("linux/amd64"))
+        .set("status", Some("running"))
+        .set("owner", Some("none"));
+    let depends_on = depends_on.iter().map(|name| (*name).to_owned()).collect();
+    container
+        .attributes
+        .insert("depends_on".to_owned(), Attribute::List(depends_on));
+    container
+}
+
+/// A server that is heard of, with a runtime and these containers.
+async fn furnish(app: &TestApp, name: &str, containers: Vec<Resource>) -> ServerId {
+    let server = app.server(name).await;
+    app.report(server, 1, |report| {
+        report.resources = vec![runtime()];
+        report.resources.extend(containers);
+        let keys = report
+            .resources
+            .iter()
+            .map(|resource| resource.key.clone())
+            .collect();
+        report.inventories = vec![Inventory {
+            collector: "containers".to_owned(),
+            observed_ms: NOW - 1_000,
+            keys,
+            links: Vec::new(),
+        }];
+    })
+    .await;
+    app.state.app.presence().connected(server, NOW);
+    server
+}
+
+async fn id_of(app: &TestApp, name: &str) -> i64 {
+    let list = app.get("/api/containers").await.json();
+    let items = list["items"].as_array().unwrap();
+    let found = items.iter().find(|item| item["name"] == name);
+    found.unwrap_or_else(|| panic!("{name} in {list}"))["id"]
+        .as_i64()
+        .unwrap()
+}
+
+async fn automatic(app: &TestApp) -> i64 {
+    let body = json!({"name": "all", "mode": "automatic", "limit": "minor"});
+    let made = app.with_json("POST", "/api/containers/policies", &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    made.json()["id"].as_i64().unwrap()
+}
+
+async fn only_update(app: &TestApp) -> Value {
+    let list = app.get("/api/containers/updates").await.json();
+    assert_eq!(list["total"], 1, "{list}");
+    list["items"][0].clone()
+}
+
+async fn tick(app: &TestApp) {
+    app.state.updates.tick().await.unwrap();
+}
+
+#[tokio::test]
+async fn containers_are_listed_and_what_is_not_known_is_not_up_to_date() {
+    let app = TestApp::start().await;
+    furnish(
+        &app,
+        "one",
+        vec![
+            container("web", "nginx:1.27", &[]),
+            container("odd", "odd:1", &[]),
+        ],
+    )
+    .await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    let all = app.get("/api/containers").await.json();
+    assert_eq!(all["total"], 2);
+    let available = |word: &str| format!("/api/containers?update_available={word}");
+    for (word, names) in [("true", vec!["web"]), ("false", vec![])] {
+        let list = app.get(&available(word)).await.json();
+        let found: Vec<&str> = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, names);
+    }
+    let odd = id_of(&app, "odd").await;
+    let shown = app.get(&format!("/api/containers/{odd}")).await.json();
+    assert_eq!(shown["update_available"], Value::Null);
+    let why = app.get(&format!("/api/containers/{odd}/explain")).await.json();
+    assert_eq!(why["decision"], "unknown");
+    let hosts = app.get("/api/containers/hosts").await.json();
+    let host = hosts["items"][0]["id"].as_i64().unwrap();
+    let stats = app
+        .get(&format!("/api/containers/hosts/{host}/stats"))
+        .await
+        .json();
+    assert_eq!(
+        (
+            &stats["total_containers"],
+            &stats["updates_available"],
+            &stats["unknown"]
+        ),
+        (&json!(2), &json!(1), &json!(1))
+    );
+    let page = app.get("/api/containers?limit=1").await.json();
+    let next = page["next"].as_str().unwrap();
+    let rest = app
+        .get(&format!("/api/containers?limit=1&cursor={next}"))
+        .await
+        .json();
+    assert_eq!(
+        (rest["items"].as_array().unwrap().len(), &rest["next"]),
+        (1, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn literal_parts_of_paths_never_lose_to_numbers() {
+    let app = TestApp::start().await;
+    for path in [
+        "updates",
+        "updates/history",
+        "policies",
+        "windows",
+        "notifications",
+        "rollouts",
+        "hosts",
+        "freeze",
+        "bad-digests",
+    ] {
+        let answer = app.get(&format!("/api/containers/{path}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+    }
+    for path in ["backups", "security/summary", "recommendations/1"] {
+        assert_eq!(
+            app.get(&format!("/api/containers/{path}")).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    let refused = app
+        .with_json(
+            "POST",
+            "/api/containers/hosts",
+            &json!({"connection_type": "tcp"}),
+        )
+        .await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text().contains("install an agent"));
+}
+
+#[tokio::test]
+async fn an_automatic_update_is_begun_once_followed_and_told() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    let update = only_update(&app).await;
+    assert_eq!(update["state"], "pending");
+    for _ in 0..3 {
+        tick(&app).await;
+    }
+    let why = app
+        .get(&format!("/api/containers/{}/explain", update["container_id"]))
+        .await;
+    assert_eq!(app.fakes.agents.verbs(), ["container.update"], "{}", why.text());
+    assert_eq!(only_update(&app).await["state"], "in_progress");
+    app.fakes
+        .agents
+        .end_all(CommandState::Succeeded, "", "", &json!({}));
+    tick(&app).await;
+    assert_eq!(only_update(&app).await["state"], "completed");
+    let history = app.get("/api/containers/updates/history").await.json();
+    assert_eq!(
+        (&history["items"][0]["status"], &history["items"][0]["success"]),
+        (&json!("completed"), &json!(true))
+    );
+    let notices = app.get("/api/containers/notifications").await.json();
+    assert_eq!(notices["items"][0]["notification_type"], "success");
+    // And back.
+    let id = update["id"].as_i64().unwrap();
+    let back = app
+        .call("POST", &format!("/api/containers/updates/{id}/rollback"))
+        .await;
+    assert_eq!(back.status, StatusCode::ACCEPTED, "{}", back.text());
+    assert_eq!(
+        app.fakes.agents.verbs(),
+        ["container.update", "container.rollback"]
+    );
+    app.fakes
+        .agents
+        .end_all(CommandState::Succeeded, "", "", &json!({}));
+    tick(&app).await;
+    assert_eq!(only_update(&app).await["state"], "rolled_back");
+    tick(&app).await;
+    assert_eq!(
+        app.fakes.agents.told().len(),
+        2,
+        "it is not begun again by itself"
+    );
+}
+
+#[tokio::test]
+async fn an_image_that_had_to_be_rolled_back_is_begun_nowhere_else() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    furnish(&app, "two", vec![container("web2", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    app.state.updates.refresh().await.unwrap();
+    let list = app.get("/api/containers/updates").await.json();
+    let (first, second) = (list["items"][0]["id"].clone(), list["items"][1]["id"].clone());
+    let begun = app
+        .call("POST", &format!("/api/containers/updates/{first}/execute"))
+        .await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text());
+    app.fakes.agents.end_all(
+        CommandState::Failed,
+        "health",
+        "it never got healthy",
+        &json!({"rolled_back": true}),
+    );
+    tick(&app).await;
+    let failed = app.get(&format!("/api/containers/updates/{first}")).await.json();
+    assert_eq!(failed["state"], "rolled_back");
+    let refused = app
+        .call("POST", &format!("/api/containers/updates/{second}/execute"))
+        .await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (StatusCode::CONFLICT, "update_not_ready".to_owned())
+    );
+    assert!(refused.text().contains("never got healthy"), "{}", refused.text());
+    assert_eq!(app.get("/api/containers/bad-digests").await.json()["total"], 1);
+}
+
+#[tokio::test]
+async fn the_freeze_switch_stops_everything_that_changes_something() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    let on = json!({"frozen": true, "reason": "holidays"});
+    assert_eq!(
+        app.with_json("PUT", "/api/containers/freeze", &on).await.status,
+        StatusCode::OK
+    );
+    tick(&app).await;
+    let web = id_of(&app, "web").await;
+    for deed in ["start", "stop", "restart", "pause", "unpause", "remove"] {
+        let answer = app.call("POST", &format!("/api/containers/{web}/{deed}")).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::CONFLICT, "frozen".to_owned()),
+            "{deed}"
+        );
+    }
+    let update = only_update(&app).await["id"].clone();
+    let execute = app
+        .call("POST", &format!("/api/containers/updates/{update}/execute"))
+        .await;
+    assert_eq!(execute.status, StatusCode::CONFLICT);
+    assert!(app.fakes.agents.told().is_empty());
+    let logs = app.get(&format!("/api/containers/{web}/logs")).await;
+    assert_eq!(
+        (logs.status, &logs.json()["result"]["lines"][0]),
+        (StatusCode::OK, &json!("hello"))
+    );
+    let off = json!({"frozen": false});
+    app.with_json("PUT", "/api/containers/freeze", &off).await;
+    tick(&app).await;
+    assert_eq!(app.fakes.agents.verbs(), ["container.logs", "container.update"]);
+}
+
+#[tokio::test]
+async fn one_at_a_time_on_a_server_and_what_is_depended_on_goes_first() {
+    let app = TestApp::start().await;
+    let containers = vec![
+        container("app", "app:1", &["db", "cache"]),
+        container("cache", "cache:1", &[]),
+        container("db", "db:1", &["cache"]),
+    ];
+    furnish(&app, "one", containers).await;
+    for image in ["app:1", "cache:1", "db:1"] {
+        app.fakes.registry.offers(image, image, 'a');
+    }
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    for count in 1..=3 {
+        tick(&app).await;
+        tick(&app).await;
+        assert_eq!(app.fakes.agents.told().len(), count);
+        app.fakes
+            .agents
+            .end_all(CommandState::Succeeded, "", "", &json!({}));
+    }
+    let order: Vec<String> = app
+        .fakes
+        .agents
+        .told()
+        .iter()
+        .map(|told| told.order.verb.container().unwrap().name.clone())
+        .collect();
+    assert_eq!(order, ["cache", "db", "app"]);
+}
+
+/// S30
+#[tokio::test]
+async fn an_update_that_kills_stops_its_roll_out_at_one_of_a_hundred_servers_also_over_restarts() {
+    let app = TestApp::start().await;
+    for n in 1..=100 {
+        furnish(
+            &app,
+            &format!("s{n}"),
+            vec![container(&format!("web{n}"), "nginx:1.27", &[])],
+        )
+        .await;
+    }
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    app.state.updates.refresh().await.unwrap();
+    let body = json!({"name": "nginx", "image_pattern": "nginx:.*"});
+    let made = app.with_json("POST", "/api/containers/rollouts", &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let path = format!("/api/containers/rollouts/{}", made.json()["id"]);
+    for _ in 0..4 {
+        // Each step by a controller that knows nothing but what is in the database.
+        let fakes = app.fakes.clone();
+        let fresh = Updates::new(Arc::clone(&app.state.app), fakes.registry, fakes.agents);
+        fresh.tick().await.unwrap();
+    }
+    assert_eq!(app.fakes.agents.told().len(), 1);
+    app.fakes.agents.end_all(
+        CommandState::Failed,
+        "health",
+        "it kills",
+        &json!({"rolled_back": true}),
+    );
+    for _ in 0..4 {
+        tick(&app).await;
+    }
+    let rollout = app.get(&path).await.json();
+    assert_eq!(rollout["state"], "stopped", "{}", rollout["reason"]);
+    assert_eq!(app.fakes.agents.told().len(), 1, "of 100");
+    println!("100 servers: {} were reached", app.fakes.agents.told().len());
+}
+
+#[tokio::test]
+async fn approving_and_rejecting_are_kept_and_a_refusal_by_the_server_is_said() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    app.state.updates.refresh().await.unwrap();
+    let id = only_update(&app).await["id"].clone();
+    tick(&app).await;
+    assert!(app.fakes.agents.told().is_empty(), "nobody approved it");
+    let path = |deed: &str| format!("/api/containers/updates/{id}/{deed}");
+    app.with_json("POST", &path("reject"), &json!({"note": "not this one"}))
+        .await;
+    assert_eq!(only_update(&app).await["state"], "rejected");
+    app.call("POST", &path("approve")).await;
+    tick(&app).await;
+    assert_eq!(app.fakes.agents.verbs(), ["container.update"]);
+    app.fakes.agents.end_all(
+        CommandState::Refused,
+        "",
+        "container.update is not allowed here",
+        &json!({}),
+    );
+    tick(&app).await;
+    tick(&app).await;
+    assert_eq!(
+        app.fakes.agents.told().len(),
+        1,
+        "it is not tried again by itself"
+    );
+    let web = id_of(&app, "web").await;
+    let why = app.get(&format!("/api/containers/{web}/explain")).await.json();
+    assert_eq!(why["decision"], "held");
+    assert!(
+        why["because"].to_string().contains("is not allowed here"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_offered_stays_while_a_registry_is_silent_and_goes_when_it_is_current() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    app.state.updates.refresh().await.unwrap();
+    app.fakes
+        .registry
+        .says("nginx:1.27", Candidate::Unknown("429".to_owned()));
+    app.state.updates.refresh().await.unwrap();
+    assert_eq!(only_update(&app).await["state"], "pending");
+    app.fakes.registry.says("nginx:1.27", Candidate::Current);
+    app.state.updates.refresh().await.unwrap();
+    assert_eq!(app.get("/api/containers/updates").await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn policies_and_windows_are_made_changed_and_deleted_and_name_what_is_wrong() {
+    let app = TestApp::start().await;
+    let nights = json!({"name": "nights", "from": "22:00", "to": "06:00", "timezone": "Europe/Berlin"});
+    let window = app
+        .with_json("POST", "/api/containers/windows", &nights)
+        .await
+        .json();
+    let policy = json!({"name": "p", "mode": "scheduled", "maintenance_window_id": window["id"]});
+    let made = app.with_json("POST", "/api/containers/policies", &policy).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let path = format!("/api/containers/policies/{}", made.json()["id"]);
+    let window_path = format!("/api/containers/windows/{}", window["id"]);
+    assert_eq!(
+        app.call("DELETE", &window_path).await.status,
+        StatusCode::CONFLICT
+    );
+    let changed = json!({"name": "p", "mode": "manual", "limit": "patch"});
+    assert_eq!(
+        app.with_json("PUT", &path, &changed).await.json()["limit"],
+        "patch"
+    );
+    for (body, field) in [
+        (
+            json!({"name": "p", "mode": "scheduled", "maintenance_window_id": 99}),
+            "maintenance_window_id",
+        ),
+        (
+            json!({"name": "p", "notification_channels": [99]}),
+            "notification_channels",
+        ),
+        (json!({"name": ""}), "name"),
+    ] {
+        let refused = app.with_json("POST", "/api/containers/policies", &body).await;
+        assert_eq!(
+            (refused.status, &refused.json()["parameter"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!(field))
+        );
+    }
+    assert_eq!(app.call("DELETE", &path).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        app.call("DELETE", &window_path).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(app.get(&path).await.status, StatusCode::NOT_FOUND);
+}
