@@ -66,6 +66,7 @@ const OF_IMAGES: [&str; 8] = [
 pub fn explain(input: &Input<'_>, after: &Value) -> Result<Vec<Difference>, RecreateError> {
     let plan = plan(input)?;
     let mut found = Found {
+        is_podman: input.is_podman,
         differences: Vec::new(),
     };
     let body = entries(Some(&plan.body));
@@ -81,6 +82,7 @@ pub fn explain(input: &Input<'_>, after: &Value) -> Result<Vec<Difference>, Recr
 }
 
 struct Found {
+    is_podman: bool,
     differences: Vec<Difference>,
 }
 
@@ -101,7 +103,7 @@ impl Found {
     /// What should be there, what was, what is.
     fn judge(&mut self, path: &str, expected: &Value, before: &Value, after: &Value, reason: &str) {
         let key = path.rsplit('/').next().unwrap_or_default();
-        if !image::same_field(key, expected, after) {
+        if !image::same_field(self.is_podman, key, expected, after) {
             self.unexplained(path, before, after);
         } else if !same(before, after) {
             self.push(path, before, after, Why::Expected(reason.to_owned()));

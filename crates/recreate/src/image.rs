@@ -30,7 +30,7 @@ pub(crate) fn carried(
     if let Some(image) = input.old_image {
         let old = image_config(image);
         for key in WHOLE {
-            whole(key, &old, &new, &mut body, notes);
+            whole(input.is_podman, key, &old, &new, &mut body, notes);
         }
         for key in KEYED {
             keyed(key, &old, &new, config, &mut body, notes);
@@ -65,16 +65,20 @@ fn get<'a>(from: &'a Map<String, Value>, key: &str) -> &'a Value {
 }
 
 /// Podman writes `/` where nothing is set, and signals as numbers.
-fn same_whole(key: &str, a: &Value, b: &Value) -> bool {
+fn same_whole(is_podman: bool, key: &str, a: &Value, b: &Value) -> bool {
     let is_nothing = |value: &Value| {
-        is_empty(value)
-            || (key == "WorkingDir" && value == "/")
-            || (key == "StopSignal" && ["15", "SIGTERM", "TERM"].iter().any(|word| value == word))
+        let is_default = match key {
+            "WorkingDir" => value == "/",
+            "StopSignal" => value == "15",
+            _ => false,
+        };
+        is_empty(value) || (is_podman && is_default)
     };
     same(a, b) || (is_nothing(a) && is_nothing(b))
 }
 
 fn whole(
+    is_podman: bool,
     key: &str,
     old: &Map<String, Value>,
     new: &Map<String, Value>,
@@ -82,7 +86,7 @@ fn whole(
     notes: &mut Vec<Note>,
 ) {
     let own = get(body, key).clone();
-    if same_whole(key, &own, get(old, key)) {
+    if same_whole(is_podman, key, &own, get(old, key)) {
         body.remove(key);
     } else if is_empty(&own) && !is_empty(get(new, key)) {
         notes.push(Note {
@@ -305,6 +309,6 @@ pub(crate) fn effective(body: &Map<String, Value>, image: &Map<String, Value>) -
 }
 
 /// Whether an image's field says the same in both.
-pub(crate) fn same_field(key: &str, a: &Value, b: &Value) -> bool {
-    same_whole(key, a, b)
+pub(crate) fn same_field(is_podman: bool, key: &str, a: &Value, b: &Value) -> bool {
+    same_whole(is_podman, key, a, b)
 }

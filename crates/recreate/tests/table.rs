@@ -98,6 +98,15 @@ fn what_came_from_the_image_is_left_to_the_new_one_and_what_was_set_is_kept() {
 }
 
 #[test]
+fn what_happens_to_be_a_default_is_kept_where_somebody_set_it() {
+    let case = case(json!({"WorkingDir": "/", "StopSignal": "TERM"}), json!({}))
+        .images(json!({}), json!({"WorkingDir": "/app", "StopSignal": "QUIT"}));
+    let body = case.plan().body;
+    assert_eq!(body["WorkingDir"], "/");
+    assert_eq!(body["StopSignal"], "TERM");
+}
+
+#[test]
 fn what_was_cleared_stays_cleared_where_that_can_be_said() {
     let case = case(
         json!({"Env": [], "Labels": {}, "Entrypoint": [], "Cmd": ["x"]}),
