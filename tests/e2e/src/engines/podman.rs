@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use super::{Image, READY_LIMIT, program, run, sweep, text, until};
+use super::{Image, READY_LIMIT, Registry, program, run, sweep, text, until};
 use crate::Process;
 
 /// Limits that need no right to raise them, and a runtime that knows every layout of control groups.
@@ -26,6 +26,14 @@ impl Podman {
     /// # Errors
     /// If a program is missing, the tests do not run as root, or it does not answer.
     pub fn start() -> Result<Self> {
+        Self::start_trusting(None)
+    }
+
+    /// The same, and it pulls from this registry without TLS.
+    ///
+    /// # Errors
+    /// As for [`Podman::start`].
+    pub fn start_trusting(registry: Option<&Registry>) -> Result<Self> {
         ensure!(
             nix::unistd::geteuid().is_root(),
             "podman needs root here: run the tests as root"
@@ -35,6 +43,13 @@ impl Podman {
             process: None,
         };
         std::fs::write(podman.settings(), SETTINGS)?;
+        let trusted = registry.map(|registry| {
+            format!(
+                "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
+                registry.address()
+            )
+        });
+        std::fs::write(podman.registries(), trusted.unwrap_or_default())?;
         podman.start_again()?;
         Ok(podman)
     }
@@ -52,7 +67,10 @@ impl Podman {
         let mut process = Process::start_with(
             &program("podman")?,
             &args,
-            &[("CONTAINERS_CONF", &settings)],
+            &[
+                ("CONTAINERS_CONF", &settings),
+                ("CONTAINERS_REGISTRIES_CONF", &self.registries()),
+            ],
             &log,
         )?;
         let answers = until(READY_LIMIT, || {
@@ -123,6 +141,10 @@ impl Podman {
     /// If it does not run.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().context("podman does not run")?.kill()
+    }
+
+    fn registries(&self) -> PathBuf {
+        self.dir.path().join("registries.conf")
     }
 
     fn settings(&self) -> PathBuf {
