@@ -105,7 +105,8 @@ impl Collector for Containers {
             }
             describe::describe(&mut draft, &known.engine, Some(disks));
             let up = if known.engine.silence.is_none() { 1.0 } else { 0.0 };
-            draft.sample_of(Some(&known.engine.key()), &MUSTER_RUNTIME_UP, &[], up);
+            let runtime = [("runtime", known.engine.name.as_str())];
+            draft.sample_of(Some(&known.engine.key()), &MUSTER_RUNTIME_UP, &runtime, up);
             if known.engine.silence.is_none() {
                 measure(&mut draft, host, known).await?;
             }
@@ -161,7 +162,7 @@ async fn measure(draft: &mut Draft, host: &Host, known: &Known) -> Result<(), Co
             || format!("/{}/{}", engine.kind, container.id),
             |usage| usage.group.clone(),
         );
-        let samples = Samples::new(draft, &key, container, group);
+        let samples = Samples::new(draft, &key, container, group, &engine.name);
         samples.add(container, usage, now_s);
     }
     Ok(())
@@ -182,10 +183,18 @@ struct Samples<'a> {
     draft: &'a mut Draft,
     key: &'a ResourceKey,
     labels: Vec<(&'static str, String)>,
+    /// Those of series that go on when a container is stopped, or made again: without its group.
+    lasting: Vec<(&'static str, String)>,
 }
 
 impl<'a> Samples<'a> {
-    fn new(draft: &'a mut Draft, key: &'a ResourceKey, container: &Container, group: String) -> Self {
+    fn new(
+        draft: &'a mut Draft,
+        key: &'a ResourceKey,
+        container: &Container,
+        group: String,
+        runtime: &str,
+    ) -> Self {
         let mut labels = vec![("id", group), ("name", container.name.clone())];
         labels.extend(container.image.clone().map(|image| ("image", image)));
         let (project, service) = describe::compose(container);
@@ -194,7 +203,32 @@ impl<'a> Samples<'a> {
         let service =
             service.map(|service| ("container_label_com_docker_compose_service", service.to_owned()));
         labels.extend(project.into_iter().chain(service));
-        Self { draft, key, labels }
+        let mut lasting: Vec<_> = labels
+            .iter()
+            .filter(|(name, _)| !["id", "image"].contains(name))
+            .cloned()
+            .collect();
+        lasting.push(("runtime", runtime.to_owned()));
+        Self {
+            draft,
+            key,
+            labels,
+            lasting,
+        }
+    }
+
+    /// A sample of a series that has no stock name.
+    fn own(&mut self, metric: &Metric, value: f64) {
+        let labels: Vec<(&'static str, &str)> = self
+            .lasting
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.draft.sample_of(Some(self.key), metric, &labels, value);
+    }
+
+    fn own_state(&mut self, metric: &Metric, is_so: bool) {
+        self.own(metric, if is_so { 1.0 } else { 0.0 });
     }
 
     fn sample(&mut self, metric: &Metric, more: &[(&'static str, String)], value: f64) {
@@ -210,23 +244,23 @@ impl<'a> Samples<'a> {
     fn add(mut self, container: &Container, usage: Option<&Usage>, now_s: f64) {
         let runs = matches!(container.status, Status::Running | Status::Paused);
         if container.status != Status::Unknown {
-            self.state(&MUSTER_CONTAINER_RUNNING, runs);
-            self.state(
+            self.own_state(&MUSTER_CONTAINER_RUNNING, runs);
+            self.own_state(
                 &MUSTER_CONTAINER_DOWN_UNEXPECTEDLY,
                 health::is_down_unexpectedly(container),
             );
             let is_unhealthy = runs && container.health.as_deref() == Some("unhealthy");
-            self.state(&MUSTER_CONTAINER_UNHEALTHY, is_unhealthy);
+            self.own_state(&MUSTER_CONTAINER_UNHEALTHY, is_unhealthy);
         }
         if let Some(is_oom_killed) = container.is_oom_killed {
-            self.state(&MUSTER_CONTAINER_OOM_KILLED, is_oom_killed);
+            self.own_state(&MUSTER_CONTAINER_OOM_KILLED, is_oom_killed);
         }
         if let Some(count) = container.restart_count {
-            self.sample(&MUSTER_CONTAINER_RESTARTS_TOTAL, &[], count as f64);
+            self.own(&MUSTER_CONTAINER_RESTARTS_TOTAL, count as f64);
         }
         let ended = matches!(container.status, Status::Exited | Status::Stopped | Status::Dead);
         if let Some(code) = container.exit_code.filter(|_| ended) {
-            self.sample(&MUSTER_CONTAINER_EXIT_CODE, &[], code as f64);
+            self.own(&MUSTER_CONTAINER_EXIT_CODE, code as f64);
         }
         if !runs {
             return;
@@ -249,7 +283,7 @@ impl<'a> Samples<'a> {
             self.sample(&reading.metric, &reading.labels, reading.value);
         }
         if let (Some(used), Some(limit)) = (usage.working_set_bytes, usage.limit_bytes) {
-            self.sample(&MUSTER_CONTAINER_MEMORY_USED_RATIO, &[], used / limit);
+            self.own(&MUSTER_CONTAINER_MEMORY_USED_RATIO, used / limit);
         }
     }
 }

@@ -117,15 +117,13 @@ impl Known {
             self.engine.is_rootless = about.is_rootless;
             self.about_at = Some(now);
         }
-        let result = self.read_containers(&reader, &changed, now).await;
-        let result = match result {
-            Ok(()) => self.read_images(&reader, &changed, now).await,
-            failed => failed,
-        };
-        if result.is_ok() {
-            self.reader = Some(reader);
+        self.read_containers(&reader, &changed, now).await?;
+        // Of the containers everything is known without them but their digests.
+        if let Err(Unanswered::Failed(why)) = self.read_images(&reader, &changed, now).await {
+            self.problems.push(format!("{}: images: {why}", self.engine.name));
         }
-        result
+        self.reader = Some(reader);
+        Ok(())
     }
 
     async fn read_containers(
