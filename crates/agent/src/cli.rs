@@ -17,6 +17,7 @@ use muster_base::{ErrorChain, log, shutdown};
 use crate::alarm::Bell;
 use crate::collect::runner::Plan;
 use crate::collect::{ALL, Context, Place};
+use crate::command::{self, link};
 use crate::config::{Config, DEFAULT_DATA_DIR, Source};
 use crate::host::Host;
 use crate::identity::Machine;
@@ -25,6 +26,7 @@ use crate::{enrol, run, seal};
 
 pub mod address;
 mod collect;
+mod commands;
 mod parse;
 mod render;
 
@@ -74,9 +76,20 @@ enum Command {
     Collect(collect::Collect),
     /// Reads a recorded output and prints what it says, as JSON.
     Parse(parse::Parse),
+    /// Lets the controller do something on this server, by a rule in the policy.
+    Allow(commands::Allow),
+    /// What this server lets its controller do.
+    #[command(subcommand)]
+    Policy(commands::Policy),
+    /// What was asked of this server and done.
+    #[command(subcommand)]
+    Audit(commands::Audit),
     /// The part with rights; started by the agent itself.
     #[command(hide = true)]
     Privileged(Child),
+    /// The part that does what is commanded; started by the agent itself.
+    #[command(hide = true)]
+    Executor(Child),
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +162,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(Command::Privileged(child)) = &cli.command {
         return Ok(privileged::child::main(child.parent));
     }
+    if let Some(Command::Executor(child)) = &cli.command {
+        return Ok(command::child::main(child.parent));
+    }
     let read = Source::read(cli.config.as_deref()).and_then(|source| Ok((source.check()?, source)));
     let (config, source) = match read {
         Ok(read) => read,
@@ -178,7 +194,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Seal(seal)) => in_runtime(seal.run(&config)),
         Some(Command::Enroll(enroll)) => in_runtime(enroll.run(&config)),
         Some(Command::Run(run)) => in_runtime(run.run(&config, setup, source.path())),
-        Some(Command::Privileged(_)) => unreachable!("it was dispatched before the settings were read"),
+        Some(Command::Allow(allow)) => allow.run(&config),
+        Some(Command::Policy(policy)) => policy.run(&config),
+        Some(Command::Audit(audit)) => audit.run(&config),
+        Some(Command::Privileged(_) | Command::Executor(_)) => {
+            unreachable!("it was dispatched before the settings were read")
+        }
     }
 }
 
@@ -203,18 +224,25 @@ impl Run {
             .transpose()
             .context("the alarm that the settings name cannot be used")?;
         let user = config.user.as_deref().map(User::find).transpose()?;
-        let launch = Launch::new(Setup {
-            root: self.root.as_deref().map(absolute).transpose()?,
-            ..setup
+        let root = self.root.as_deref().map(absolute).transpose()?;
+        let data_dir = data_dir(self.data_dir, config);
+        let executor = link::Launch::new(link::Setup {
+            data_dir: command::child::absolute(data_dir.clone()).context("name the agent's folder")?,
+            policy_file: commands::policy_file(None, config),
+            root: root.clone(),
+            log_format: setup.log_format,
+            log_filter: setup.log_filter.clone(),
         });
+        let launch = Launch::new(Setup { root, ..setup });
         let options = run::Options {
-            data_dir: data_dir(self.data_dir, config),
+            data_dir,
             controller: self.controller,
             host: host(self.root.as_ref())?,
             context: Context::new(Arc::new(config.collect.clone())),
             plans: plans(config),
             outbox_bytes_max: usize::try_from(config.uplink.buffer_bytes).unwrap_or(usize::MAX),
             privileged: Some(launch),
+            executor: Some(executor),
             user,
             alarm: bell,
         };

@@ -10,6 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::command::policy::DEFAULT_PATH as DEFAULT_POLICY;
+
 pub mod alarm;
 pub mod collect;
 pub mod log;
@@ -35,6 +37,8 @@ pub struct Config {
     pub alarm: Option<alarm::Alarm>,
     /// Who the part that talks to the network becomes; `None`: it stays who it is.
     pub user: Option<String>,
+    /// What this server lets a controller do; `None`: the usual place.
+    pub policy_file: Option<Utf8PathBuf>,
 }
 
 /// Settings as they were read, not yet checked.
@@ -142,6 +146,7 @@ impl fmt::Display for Problems {
 struct RawConfig {
     data_dir: Option<Utf8PathBuf>,
     user: Option<String>,
+    policy_file: Option<Utf8PathBuf>,
     collect: collect::RawCollect,
     containers: collect::RawContainers,
     filesystem: collect::RawFilesystem,
@@ -175,6 +180,9 @@ impl Config {
         if let Some(dir) = raw.data_dir.as_ref().filter(|dir| !dir.is_absolute()) {
             problems.note("data_dir", &format!("{dir} is not an absolute path"));
         }
+        if let Some(file) = raw.policy_file.as_ref().filter(|file| !file.is_absolute()) {
+            problems.note("policy_file", &format!("{file} is not an absolute path"));
+        }
         if raw.user.as_ref().is_some_and(String::is_empty) {
             problems.note("user", &"is empty");
         }
@@ -198,6 +206,7 @@ impl Config {
                 uplink,
                 alarm,
                 user: raw.user,
+                policy_file: raw.policy_file,
             });
         }
         Err(ConfigError::Invalid {
@@ -219,7 +228,9 @@ impl Config {
             "# Settings of muster-agent; this file shows the defaults.\n\n\
              # Where identity and state are kept.\n# data_dir = \"{DEFAULT_DATA_DIR}\"\n\n\
              # Who the part that talks to the network becomes once the part with rights has started; unless set, it stays\n\
-             # who it is. The folder above must belong to that user.\n# user = \"muster\"\n\n{}",
+             # who it is. The folder above must belong to that user.\n# user = \"muster\"\n\n\
+             # What this server lets its controller do (docs/commands.md). It and the folders above it must belong to root,\n\
+             # and nobody else may write to them; else nothing is allowed.\n# policy_file = \"{DEFAULT_POLICY}\"\n\n{}",
             sections.join("\n")
         )
     }
@@ -257,12 +268,13 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told_at_once_with_their_keys() {
-        let text = "data_dir = \"x\"\nuser = \"\"\n[collect]\ndisabled = [\"cpus\"]\n[collect.intervals]\nsmart = \"soon\"\n\
+        let text = "data_dir = \"x\"\nuser = \"\"\npolicy_file = \"p\"\n[collect]\ndisabled = [\"cpus\"]\n[collect.intervals]\nsmart = \"soon\"\n\
                     load = \"1ms\"\n[smart]\nconcurrency = 0\n[log]\nformat = \"xml\"\n[uplink]\nbuffer_bytes = 1\n[alarm]\ncommand = [\"beep\"]\nafter = \"soon\"\n";
         let message = parse(text).unwrap_err().to_string();
         for key in [
             "data_dir",
             "user",
+            "policy_file",
             "collect.disabled",
             "collect.intervals.smart",
             "collect.intervals.load",

@@ -242,6 +242,17 @@ impl Host {
         self.read(format!("/sys/{path}")).await
     }
 
+    /// Writes a word to a file below `/sys`, where the kernel takes it as an order; `false` if there is no such file.
+    ///
+    /// # Errors
+    /// [`HostError::Read`] if it is not taken, [`HostError::Stuck`] while an earlier write hangs.
+    pub async fn write_sys(&self, path: &str, word: &'static str) -> Result<bool, HostError> {
+        let path = format!("/sys/{path}");
+        let what = format!("write to {path}");
+        self.blocking(&what, move |files| files.write(&path, word))
+            .await?
+    }
+
     /// The text of a file below `/etc`; `None` if there is none.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
+use x509_parser::extensions::GeneralName;
 
 use crate::durable;
 
@@ -271,6 +273,22 @@ impl Identity {
         let expires_ms = leaf.validity().not_after.timestamp().checked_mul(1000)?;
         let issued_ms = begins_ms.saturating_add(BACKDATED_MS);
         Some((issued_ms.min(expires_ms), expires_ms))
+    }
+}
+
+impl Identity {
+    /// The installation that issued the certificate, as its name says: `spiffe://INSTALLATION/agent/AGENT`.
+    #[must_use]
+    pub fn installation(&self) -> Option<Uuid> {
+        let (_, leaf) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
+        let names = leaf.subject_alternative_name().ok()??;
+        names.value.general_names.iter().find_map(|name| match name {
+            GeneralName::URI(uri) => {
+                let (installation, _) = uri.strip_prefix("spiffe://")?.split_once('/')?;
+                Uuid::parse_str(installation).ok()
+            }
+            _ => None,
+        })
     }
 }
 

@@ -10,9 +10,9 @@
 //! `docs/adr/0011-collectors-with-rights-run-in-a-child-process.md`.
 
 pub mod child;
-mod confine;
+pub(crate) mod confine;
 mod facts;
-mod frame;
+pub(crate) mod frame;
 mod message;
 mod parent;
 mod rights;

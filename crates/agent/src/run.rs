@@ -25,6 +25,7 @@ use crate::alarm::{self, Bell, Reached};
 use crate::clocks::ClockReader;
 use crate::collect::runner::{self, Handle, Plan};
 use crate::collect::{Context, Place, Summary, smart};
+use crate::command::link::{self, Link};
 use crate::epoch::{Epoch, EpochError, Teller};
 use crate::host::Host;
 use crate::identity::{Identity, IdentityDir, IdentityError, Machine};
@@ -65,6 +66,9 @@ pub enum RunError {
     /// The part with rights is gone for good.
     #[error(transparent)]
     Privileged(#[from] privileged::Lost),
+    /// The executor of commands is gone for good.
+    #[error(transparent)]
+    Executor(#[from] link::Lost),
     /// A part ended that should not; the agent has a defect.
     #[error("the {part} ended unexpectedly")]
     PartEnded {
@@ -90,7 +94,9 @@ pub struct Options {
     pub outbox_bytes_max: usize,
     /// How the process of the collectors that need rights is started; `None`: they run in this one.
     pub privileged: Option<Launch>,
-    /// Who this process becomes once that one has started.
+    /// How the process is started that does what is commanded; `None`: every command is refused.
+    pub executor: Option<link::Launch>,
+    /// Who this process becomes once those have started.
     pub user: Option<User>,
     /// What is run when the controller is gone, and when it is back.
     pub alarm: Option<Bell>,
@@ -98,7 +104,7 @@ pub struct Options {
 
 impl Options {
     /// Starts the process with rights, if there is anything for it to do, and gives up this one's.
-    fn split(&self, shutdown: &CancellationToken) -> Result<(Context, Option<Warden>), RightsError> {
+    fn split(&self, shutdown: &CancellationToken) -> Result<Split, RightsError> {
         let needs_rights = |plan: &Plan| plan.descriptor.place == Place::Privileged;
         let launch = self.privileged.clone();
         let launch = launch.filter(|_| self.plans.iter().any(needs_rights));
@@ -109,15 +115,41 @@ impl Options {
             };
             Privileged::start(launch, shutdown.clone())
         });
+        let executor = self.executor.clone().map(|launch| {
+            let launch = match self.user {
+                Some(_) => launch.only_once(),
+                None => launch,
+            };
+            Link::start(launch, shutdown.clone())
+        });
         if let Some(user) = &self.user {
             user.become_for_good()?;
         }
         let context = self.context.clone();
+        let (commands, executor) = executor.unzip();
         Ok(match started {
-            Some((privileged, warden)) => (context.with_privileged(privileged), Some(warden)),
-            None => (context, None),
+            Some((privileged, warden)) => Split {
+                context: context.with_privileged(privileged),
+                warden: Some(warden),
+                commands,
+                executor,
+            },
+            None => Split {
+                context,
+                warden: None,
+                commands,
+                executor,
+            },
         })
     }
+}
+
+/// What is left in this process, and the tasks that keep the others.
+struct Split {
+    context: Context,
+    warden: Option<Warden>,
+    commands: Option<Link>,
+    executor: Option<AbortOnDropHandle<Result<(), link::Lost>>>,
 }
 
 /// The task that keeps the process with rights.
@@ -130,7 +162,12 @@ type Warden = AbortOnDropHandle<Result<(), privileged::Lost>>;
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
     // First of all, so that whatever is written from now on belongs to whom the agent stays.
     let shutdown = shutdown.child_token();
-    let (context, warden) = options.split(&shutdown)?;
+    let Split {
+        context,
+        warden,
+        commands,
+        executor,
+    } = options.split(&shutdown)?;
     let dir = IdentityDir::below(&options.data_dir);
     let identity = dir.load()?;
     let _lock = DataLock::take(&options.data_dir)?;
@@ -145,9 +182,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         epoch = epoch.number(),
         "agent starts"
     );
-    let parts = Parts::start(&options, &context, (dir, identity), &epoch, &shutdown).await?;
+    let parts = Parts::start(&options, (&context, commands), (dir, identity), &epoch, &shutdown).await?;
     let outbox = Arc::clone(&parts.outbox);
     let warden = tokio::spawn(end_with(warden, shutdown.clone()));
+    let executor = tokio::spawn(end_with(executor, shutdown.clone()));
     match parts.until(&shutdown).await? {
         End::Delivered => epoch.end_cleanly(outbox.has_told_ends()),
         End::Kept => {
@@ -157,11 +195,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         End::Lost => warn!("not everything was delivered before the end, and not all of it is kept"),
     }
     let part = "privileged process's keeper";
-    Ok(warden.await.map_err(|_| RunError::PartEnded { part })??)
+    warden.await.map_err(|_| RunError::PartEnded { part })??;
+    let part = "executor's keeper";
+    Ok(executor.await.map_err(|_| RunError::PartEnded { part })??)
 }
 
 /// Ends the agent in order when the process with rights is lost for good; its service manager starts both again.
-async fn end_with(warden: Option<Warden>, shutdown: CancellationToken) -> Result<(), privileged::Lost> {
+async fn end_with<E>(
+    warden: Option<AbortOnDropHandle<Result<(), E>>>,
+    shutdown: CancellationToken,
+) -> Result<(), E> {
     let Some(warden) = warden else {
         return Ok(());
     };
@@ -206,7 +249,7 @@ fn ring(bell: Bell, helpers: &mut JoinSet<()>, shutdown: CancellationToken) -> A
 impl Parts {
     async fn start(
         options: &Options,
-        context: &Context,
+        (context, commands): (&Context, Option<Link>),
         (dir, identity): (IdentityDir, Identity),
         epoch: &Epoch,
         shutdown: &CancellationToken,
@@ -232,6 +275,7 @@ impl Parts {
         };
         let mut uplink = Uplink::new(config, &identity, Arc::clone(&outbox), clocks.clone())?
             .with_control(control_tx)
+            .with_commands(commands)
             .with_good_time(options.data_dir.join("last-good-time"), &identity);
         let mut helpers = JoinSet::new();
         if let Some(bell) = options.alarm.clone() {

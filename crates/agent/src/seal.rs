@@ -25,7 +25,7 @@ pub enum SealError {
     },
 }
 
-/// Removes identity, epoch and spool from the agent's folder, and returns what was there of them. Whatever else is in
+/// Removes identity, epoch, spool and what was commanded from the agent's folder, and returns what was there of them. Whatever else is in
 /// the folder stays, such as a token for the copies. May be repeated when it was interrupted.
 ///
 /// # Errors
@@ -41,6 +41,7 @@ pub async fn seal(data_dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, SealError> {
         identity.path().to_owned(),
         data_dir.join("epoch"),
         data_dir.join("spool"),
+        data_dir.join("commands"),
     ] {
         if remove(&path)? {
             gone.push(path);

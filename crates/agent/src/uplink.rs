@@ -36,6 +36,7 @@ use self::ended::{Ended, SessionError};
 use self::pace::Pace;
 use self::session::Session;
 use crate::clocks::ClockReader;
+use crate::command::link::Link;
 use crate::identity::Identity;
 use crate::outbox::{Acked, Outbox};
 
@@ -157,6 +158,7 @@ pub struct Uplink {
     observer: Option<Arc<dyn Observer>>,
     connections: Arc<AtomicU64>,
     source: Option<IpAddr>,
+    commands: Option<Link>,
 }
 
 impl Uplink {
@@ -179,6 +181,7 @@ impl Uplink {
             observer: None,
             connections: Arc::default(),
             source: None,
+            commands: None,
         })
     }
 
@@ -195,6 +198,13 @@ impl Uplink {
     #[must_use]
     pub fn with_good_time(self, path: Utf8PathBuf, identity: &Identity) -> Self {
         self.credentials.time().keep_in(path, identity.validity());
+        self
+    }
+
+    /// Hands commands to this executor. Without one, each is answered with a refusal.
+    #[must_use]
+    pub fn with_commands(mut self, commands: Option<Link>) -> Self {
+        self.commands = commands;
         self
     }
 

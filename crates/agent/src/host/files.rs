@@ -8,7 +8,7 @@
 //! `RESOLVE_IN_ROOT`), so that a captured `etc/os-release -> /usr/lib/os-release` stays inside. Calls block.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
@@ -315,6 +315,22 @@ impl Files {
     #[must_use]
     pub fn resolve(&self, path: &str) -> String {
         self.resolve_link(path).unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Writes a word to a file that is there; `false` if there is none.
+    ///
+    /// # Errors
+    /// [`HostError::Read`] if it is not taken.
+    pub(super) fn write(&self, path: &str, word: &str) -> Result<bool, HostError> {
+        let Some(opened) = self.open(path, OFlag::O_WRONLY)? else {
+            return Ok(false);
+        };
+        let written = File::from(opened).write_all(word.as_bytes());
+        written.map_err(|source| HostError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(true)
     }
 
     /// Where to look for what is below `/sys`, if folders are kept open: in the folder `.1` under the name `.2`.

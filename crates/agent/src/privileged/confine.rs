@@ -17,7 +17,7 @@ const STANDARD_MAX: i32 = 2;
 
 /// Why the child does not start.
 #[derive(Debug, Error)]
-pub(super) enum ConfineError {
+pub(crate) enum ConfineError {
     /// A person started it.
     #[error("this part is started by the agent itself, with its socket as standard input")]
     NoSocket,
@@ -36,7 +36,7 @@ pub(super) enum ConfineError {
 
 /// What is left.
 #[derive(Debug)]
-pub(super) struct Confined {
+pub(crate) struct Confined {
     /// The way to the parent.
     pub socket: UnixStream,
     /// Why there is still a network, if there is.
@@ -47,7 +47,7 @@ pub(super) struct Confined {
 ///
 /// # Errors
 /// [`ConfineError`] if that cannot be done, or nobody is there to work for.
-pub(super) fn confine(parent: i32) -> Result<Confined, ConfineError> {
+pub(crate) fn confine(parent: i32) -> Result<Confined, ConfineError> {
     let refused = |attempt| {
         move |error: nix::Error| ConfineError::Refused {
             attempt,

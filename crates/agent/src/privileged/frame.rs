@@ -9,20 +9,20 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Longest message to the child: its settings.
-pub(super) const TO_CHILD_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const TO_CHILD_BYTES_MAX: usize = 1024 * 1024;
 /// Longest message from the child: the facts of one collection. Far above the largest there are: 100 drives with a
 /// document of 128 KiB each.
-pub(super) const FROM_CHILD_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const FROM_CHILD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages up to this length are written together with theirs.
 const TOGETHER_BYTES_MAX: usize = 4096;
 /// What is read at once of short messages.
-pub(super) const READ_BYTES: usize = 4096;
+pub(crate) const READ_BYTES: usize = 4096;
 /// What is set aside before the bytes have come.
 const FIRST_BYTES: usize = 64 * 1024;
 
 /// Why no message could be read or written.
 #[derive(Debug, Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     /// The socket failed.
     #[error("use the socket between the agent's processes")]
     Socket(#[from] io::Error),
@@ -48,7 +48,7 @@ pub(super) enum FrameError {
 ///
 /// # Errors
 /// [`FrameError`] if it is too long or the socket fails.
-pub(super) async fn write(
+pub(crate) async fn write(
     socket: &mut (impl AsyncWrite + Unpin),
     message: &[u8],
     limit: usize,
@@ -79,7 +79,7 @@ pub(super) async fn write(
 ///
 /// # Errors
 /// [`FrameError`] if the message is too long or cut, or the socket fails.
-pub(super) async fn read(
+pub(crate) async fn read(
     socket: &mut (impl AsyncRead + Unpin),
     limit: usize,
 ) -> Result<Option<Vec<u8>>, FrameError> {

@@ -109,6 +109,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether the control lane has room for a message that is not urgent.
+    pub(super) fn has_room(&self) -> bool {
+        self.control.len() < ANSWERS_MAX / 8
+    }
+
     /// Says that definitions of `epoch` from `first` on are to be written again.
     pub(super) fn define_from(&mut self, epoch: u64, first: u32) {
         let defined = self.defined.entry(epoch).or_default();

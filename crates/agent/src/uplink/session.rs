@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use muster_model::RangeSet;
+use muster_model::{CommandRefusal, RangeSet};
 use muster_proto::PROTOCOL_VERSION;
-use muster_proto::convert::{ranges_from_wire, ranges_to_wire, uuid_from_wire};
+use muster_proto::convert::{
+    CommandReport, command_report_to_wire, ranges_from_wire, ranges_to_wire, uuid_from_wire,
+};
 use muster_proto::v1::agent_frame::Body as AgentBody;
 use muster_proto::v1::agent_link_client::AgentLinkClient;
 use muster_proto::v1::agent_message::Body as MessageBody;
@@ -32,6 +34,7 @@ use super::connect;
 use super::ended::{Ended, SessionError};
 use super::outgoing::Outgoing;
 use super::{AGENT_VERSION, Cadence, Collected, Control, Uplink};
+use crate::command::link::Link;
 use crate::outbox::{Credit, Refusal, StoreMark};
 
 #[cfg(feature = "testing")]
@@ -104,8 +107,12 @@ impl<'a> Session<'a> {
         let channel = connect::open_from(self.uplink.source, &self.uplink.config.controller, &tls).await?;
         let mut client = AgentLinkClient::new(channel).max_decoding_message_size(CONTROLLER_FRAME_BYTES_MAX);
         let (frames_tx, frames_rx) = mpsc::channel(FRAMES_MAX);
+        let counter = match &self.uplink.commands {
+            Some(commands) => commands.counter().await,
+            None => None,
+        };
         let hello = AgentFrame {
-            body: Some(AgentBody::Hello(self.hello())),
+            body: Some(AgentBody::Hello(self.hello(counter))),
         };
         frames_tx.try_send(hello).map_err(|_| SessionError::Closed)?;
         let greeting = async {
@@ -152,6 +159,10 @@ impl<'a> Session<'a> {
                 Some(done) = self.collections.next(), if !self.collections.is_empty() => {
                     self.outgoing.control(MessageBody::CollectDone(done))?;
                 }
+                report = next_report(self.uplink.commands.as_ref()), if self.outgoing.has_room() => {
+                    let status = command_report_to_wire(&report);
+                    self.outgoing.control(MessageBody::CommandStatus(status))?;
+                }
                 () = outbox.changed() => {}
                 // Whoever asked for a collection waits on this stream for its end.
                 Ok(()) = self.tls.changed(), if self.collections.is_empty() => return Ok(Ended::Renewed),
@@ -160,7 +171,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn hello(&self) -> Hello {
+    fn hello(&self, command_counter: Option<u64>) -> Hello {
         let outbox = &self.uplink.outbox;
         let store = outbox.store();
         Hello {
@@ -184,7 +195,7 @@ impl<'a> Session<'a> {
                 .unwrap_or_default(),
             store_epoch: store.map_or(0, |store| store.epoch),
             built_ms: crate::clocks::BUILT_MS,
-            command_counter: None,
+            command_counter,
         }
     }
 
@@ -224,6 +235,9 @@ impl<'a> Session<'a> {
         }
         outbox.push_gaps(self.uplink.clocks.now());
         self.set_cadence(welcome.intervals, welcome.heartbeat_only);
+        if let Some(commands) = &self.uplink.commands {
+            commands.attach();
+        }
         Ok(())
     }
 
@@ -246,9 +260,12 @@ impl<'a> Session<'a> {
                 );
                 self.uplink.credentials.hint();
             }
-            Some(ControllerBody::Command(envelope)) => self.refuse(&envelope)?,
-            // Nothing is repeated that could be confirmed.
-            Some(ControllerBody::CommandSeen(_)) => {}
+            Some(ControllerBody::Command(envelope)) => self.command(&envelope)?,
+            Some(ControllerBody::CommandSeen(seen)) => {
+                if let Some(commands) = &self.uplink.commands {
+                    commands.seen(&seen);
+                }
+            }
             Some(ControllerBody::Close(close)) => return Ok(Some(self.close(close))),
             Some(ControllerBody::Welcome(_)) => return Err(SessionError::NotAWelcome),
             // A kind of frame of a newer controller.
@@ -358,20 +375,32 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Answers a command: this version has none. The id is read to name the command, and nothing else of it.
+    /// Hands a command on as it came.
+    fn command(&mut self, envelope: &CommandEnvelope) -> Result<(), SessionError> {
+        match &self.uplink.commands {
+            Some(commands) => {
+                commands.command(envelope, self.uplink.credentials.now_ms());
+                Ok(())
+            }
+            None => self.refuse(envelope),
+        }
+    }
+
+    /// Answers a command where nothing takes any. The id is read to name the command, and nothing else of it.
     fn refuse(&mut self, envelope: &CommandEnvelope) -> Result<(), SessionError> {
         let id = Command::decode(envelope.command.as_slice())
             .map(|command| command.id)
             .unwrap_or_default();
         warn!(
             key_id = envelope.key_id,
-            "a command was refused: this version accepts none"
+            "a command was refused: nothing takes any here"
         );
         self.outgoing.control(MessageBody::CommandStatus(CommandStatus {
             id,
             state: CommandState::Refused.into(),
             progress: None,
-            message: "commands are not accepted by this agent version".to_owned(),
+            message: "this agent takes no commands".to_owned(),
+            reason: CommandRefusal::NoExecutor.as_str().to_owned(),
             ..CommandStatus::default()
         }))
     }
@@ -395,6 +424,14 @@ impl<'a> Session<'a> {
             sequence: close.sequence,
             retry_after: Duration::from_millis(close.retry_after_ms.into()),
         }
+    }
+}
+
+/// What is to be told of commands; never, where nothing takes any.
+async fn next_report(commands: Option<&Link>) -> CommandReport {
+    match commands {
+        Some(commands) => commands.next_report().await,
+        None => std::future::pending().await,
     }
 }
 

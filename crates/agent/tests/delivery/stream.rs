@@ -351,7 +351,7 @@ async fn a_command_is_refused_and_never_silently() {
         (status.id.as_slice(), status.state()),
         (&[9; 16][..], CommandState::Refused)
     );
-    assert_eq!(status.message, "commands are not accepted by this agent version");
+    assert_eq!(status.message, "this agent takes no commands");
 }
 
 #[tokio::test]

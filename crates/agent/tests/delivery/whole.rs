@@ -60,6 +60,7 @@ impl Agent {
             privileged: None,
             user: None,
             alarm: None,
+            executor: None,
         };
         let shutdown = CancellationToken::new();
         let task = AbortOnDropHandle::new(tokio::spawn(run(options, shutdown.clone())));
@@ -175,6 +176,7 @@ async fn without_an_identity_nothing_starts() {
         privileged: None,
         user: None,
         alarm: None,
+        executor: None,
     };
     let error = run(options, CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("muster-agent enroll"), "{error}");

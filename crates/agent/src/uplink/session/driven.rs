@@ -52,7 +52,7 @@ impl<'a> Driven<'a> {
     pub fn begin(uplink: &'a Uplink, in_order: bool) -> (Self, AgentFrame) {
         let session = Session::new(uplink, uplink.credentials.watch(), in_order);
         let hello = AgentFrame {
-            body: Some(AgentBody::Hello(session.hello())),
+            body: Some(AgentBody::Hello(session.hello(None))),
         };
         (Self { uplink, session }, hello)
     }

@@ -1,0 +1,244 @@
+//! The executor's process: rights, no network, no arguments from outside, one thread.
+//!
+//! It ends when its socket ends, and with its parent whatever happens; what was under way then is in the journal. Without
+//! a usable journal or audit log it stays, and refuses every command with the reason.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use muster_base::clock::WallClock;
+use muster_base::{ErrorChain, log};
+use muster_model::{CommandRefusal, CommandState, CommandStatus};
+use muster_proto::convert::{CommandReport, command_state_from_wire};
+use muster_proto::v1;
+use thiserror::Error;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+use uuid::Uuid;
+
+use super::engines::WellKnown;
+use super::executor::{Executor, Parts};
+use super::message::{FromExecutor, Setup, ToExecutor, decoded};
+use super::pinned::claimed_id;
+use crate::host::{Host, HostError};
+use crate::privileged::confine::{ConfineError, Confined, confine};
+use crate::privileged::frame::{self, FROM_CHILD_BYTES_MAX, FrameError, TO_CHILD_BYTES_MAX};
+
+/// How long the settings may take to come.
+const SETUP_MAX: Duration = Duration::from_secs(10);
+/// How long the end waits for file work that may hang.
+const END_MAX: Duration = Duration::from_millis(200);
+/// Words of refusals that wait for the socket, where there is no executor.
+const REFUSALS_MAX: usize = 64;
+
+/// Why the executor ended before its socket did.
+#[derive(Debug, Error)]
+enum ChildError {
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error("start the executor")]
+    Start(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("parse a message between the agent's processes")]
+    Message(#[from] serde_json::Error),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("no settings came within {} s", SETUP_MAX.as_secs())]
+    NoSetup,
+    #[error("settings came twice or not first")]
+    Setup,
+}
+
+/// Runs the executor of process `parent` until its socket ends.
+#[must_use]
+pub fn main(parent: i32) -> ExitCode {
+    match run(parent) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Logging may not have begun.
+            let _ = writeln!(io::stderr(), "muster-agent executor: {}", ErrorChain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(parent: i32) -> Result<(), ChildError> {
+    let confined = confine(parent)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(confined));
+    runtime.shutdown_timeout(END_MAX);
+    result
+}
+
+async fn serve(confined: Confined) -> Result<(), ChildError> {
+    // Taken and never looked at: the parent decides when this ends.
+    let _signals = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
+    .into_iter()
+    .map(signal)
+    .collect::<Result<Vec<_>, _>>()?;
+    confined.socket.set_nonblocking(true)?;
+    let (reading, writing) = UnixStream::from_std(confined.socket)?.into_split();
+    let mut reading = BufReader::with_capacity(frame::READ_BYTES, reading);
+    let first = tokio::time::timeout(SETUP_MAX, frame::read(&mut reading, TO_CHILD_BYTES_MAX));
+    let Some(first) = first.await.map_err(|_| ChildError::NoSetup)?? else {
+        return Ok(());
+    };
+    let ToExecutor::Setup(setup) = serde_json::from_slice(&first)? else {
+        return Err(ChildError::Setup);
+    };
+    log::init(setup.log_format, setup.log_filter.as_deref());
+    match confined.network {
+        None => debug!("executor has no network"),
+        Some(error) => info!(
+            error = %ErrorChain(&error),
+            "executor keeps the machine's network: it may not make one of its own"
+        ),
+    }
+    let (refusal_tx, refusals) = mpsc::channel(REFUSALS_MAX);
+    let serving = open(setup, refusal_tx).await?;
+    let writer = tokio::spawn(tell(writing, serving.clone(), refusals));
+    let taken = take(&mut reading, &serving).await;
+    writer.abort();
+    taken
+}
+
+/// What serves: an executor, or the reason why there is none.
+#[derive(Clone)]
+enum Serving {
+    Open(Executor),
+    Closed(String, mpsc::Sender<CommandReport>),
+}
+
+async fn open(setup: Setup, refusal_tx: mpsc::Sender<CommandReport>) -> Result<Serving, ChildError> {
+    let host = match &setup.root {
+        Some(root) => Host::under(root)?,
+        None => Host::system(),
+    };
+    let parts = Parts {
+        data_dir: setup.data_dir,
+        policy_file: setup.policy_file,
+        host,
+        engines: Arc::new(WellKnown),
+        transactions: None,
+    };
+    Ok(match Executor::open(parts).await {
+        Ok(executor) => Serving::Open(executor),
+        Err(error) => {
+            let why = ErrorChain(&error).to_string();
+            error!(error = why, "no command is taken");
+            Serving::Closed(why, refusal_tx)
+        }
+    })
+}
+
+async fn take(
+    reading: &mut BufReader<tokio::net::unix::OwnedReadHalf>,
+    serving: &Serving,
+) -> Result<(), ChildError> {
+    while let Some(message) = frame::read(reading, TO_CHILD_BYTES_MAX).await? {
+        match serde_json::from_slice(&message)? {
+            ToExecutor::Setup(_) => return Err(ChildError::Setup),
+            ToExecutor::Envelope { bytes, controller_ms } => match decoded(&bytes) {
+                Some(envelope) => accept(serving, envelope, controller_ms).await,
+                None => warn!("an envelope cannot be read and is left out"),
+            },
+            ToExecutor::Seen { bytes } => {
+                if let (Serving::Open(executor), Some(seen)) = (serving, decoded::<v1::CommandSeen>(&bytes))
+                    && let Ok(id) = Uuid::from_slice(&seen.id)
+                {
+                    executor.seen(id, command_state_from_wire(seen.state));
+                }
+            }
+            ToExecutor::Attach => {
+                if let Serving::Open(executor) = serving {
+                    executor.tell_again();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn accept(serving: &Serving, envelope: v1::CommandEnvelope, controller_ms: i64) {
+    match serving {
+        Serving::Open(executor) => executor.accept(envelope, controller_ms).await,
+        Serving::Closed(why, refusal_tx) => {
+            if let Some(id) = claimed_id(&envelope) {
+                let report = refusal(id, CommandRefusal::NotWritten, why);
+                // Whoever floods is not told all of it.
+                let _ = refusal_tx.try_send(report);
+            }
+        }
+    }
+}
+
+/// A refusal of what no executor has seen.
+pub(super) fn refusal(id: Uuid, reason: CommandRefusal, message: &str) -> CommandReport {
+    CommandReport {
+        status: CommandStatus {
+            id,
+            state: CommandState::Refused,
+            at_ms: WallClock::system().now_ms(),
+            progress: None,
+            step: String::new(),
+            message: message.to_owned(),
+            result: None,
+        },
+        reason: reason.as_str().to_owned(),
+        counter: 0,
+        audit: None,
+    }
+}
+
+/// Says that it is ready, and then what becomes of commands.
+async fn tell(mut writing: OwnedWriteHalf, serving: Serving, mut refusals: mpsc::Receiver<CommandReport>) {
+    let counter = match &serving {
+        Serving::Open(executor) => executor.counter(),
+        Serving::Closed(..) => 0,
+    };
+    let mut message = Some(FromExecutor::Ready { counter });
+    loop {
+        let next = match message.take() {
+            Some(message) => message,
+            None => {
+                let report = match &serving {
+                    Serving::Open(executor) => executor.next_report().await,
+                    Serving::Closed(..) => match refusals.recv().await {
+                        Some(report) => report,
+                        None => return,
+                    },
+                };
+                FromExecutor::report(&report)
+            }
+        };
+        let bytes = serde_json::to_vec(&next).unwrap_or_default();
+        if let Err(error) = frame::write(&mut writing, &bytes, FROM_CHILD_BYTES_MAX).await {
+            debug!(error = %ErrorChain(&error), "what becomes of a command can't be told");
+            return;
+        }
+    }
+}
+
+/// The agent's folder as the executor sees it: it does not start where the agent did.
+pub(crate) fn absolute(path: Utf8PathBuf) -> io::Result<Utf8PathBuf> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let here = Utf8PathBuf::from_path_buf(std::env::current_dir()?);
+    here.map(|here| here.join(path))
+        .map_err(|_| io::Error::other("the current folder's name is no text"))
+}

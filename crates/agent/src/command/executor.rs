@@ -1,0 +1,712 @@
+//! Takes commands, judges them, has them done, and says what became of them.
+//!
+//! The order is fixed: verify the bytes, read those bytes, look for whom they are, refuse what was seen, write down that
+//! it came, judge its time and the policy, write down that it is allowed, look at what is there and judge that, write down
+//! that it is begun, do it, write down how it ended, tell it until the controller has written it down too. When one of
+//! these writes fails, nothing after it happens.
+//!
+//! Bounds: [`RUNNING_MAX`] at once, one on a container, and as many open ones as the journal takes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use muster_base::ErrorChain;
+use muster_base::shutdown::CancellationToken;
+use muster_model::{Clock, CommandRefusal, CommandState, CommandStatus, Verb};
+use muster_proto::convert::{CommandReport, Order};
+use muster_proto::v1;
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::audit::{AuditError, AuditLog, Event};
+use super::journal::{Ended, Journal, JournalError, Open};
+use super::pinned::{Pinned, claimed_id};
+use super::policy::{self, Allowed, Loaded};
+use super::refused::Refused;
+use super::reports::Reports;
+use super::transactions::{Tell, Transactions};
+use super::verbs::{Found, Outcome, TIME_MAX, Tools, cancelled};
+use super::{Engines, sha256_hex};
+use crate::host::Host;
+use crate::identity::{IdentityDir, IdentityError};
+use crate::runtime::RegistryAuth;
+
+/// Most commands that are done at once.
+const RUNNING_MAX: usize = 16;
+/// Progress within a step is told this often at most, ms.
+const TOLD_EVERY_MS: u128 = 1_000;
+/// How often it is looked whether something is under way.
+const IDLE_EVERY: Duration = Duration::from_millis(2);
+/// No controller has named its time.
+const NO_TIME_MS: i64 = 0;
+
+/// Why commands cannot be taken at all.
+#[derive(Debug, Error)]
+pub enum ExecutorError {
+    /// There is no usable identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// What the executor is made of.
+pub struct Parts {
+    /// The agent's folder.
+    pub data_dir: Utf8PathBuf,
+    /// The policy.
+    pub policy_file: Utf8PathBuf,
+    /// The server.
+    pub host: Host,
+    /// Its engines.
+    pub engines: Arc<dyn Engines>,
+    /// What updates containers; `None`: nothing does.
+    pub transactions: Option<Arc<dyn Transactions>>,
+}
+
+/// Takes commands. Clones share it.
+#[derive(Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: IdentityDir,
+    /// As it was at the start: keys and controller never change under a running process.
+    pinned: Pinned,
+    policy_file: Utf8PathBuf,
+    tools: Tools,
+    state: Mutex<State>,
+    tasks: Mutex<JoinSet<()>>,
+    reports: Arc<Reports>,
+}
+
+struct State {
+    journal: Journal,
+    audit: AuditLog,
+    running: BTreeMap<Uuid, Running>,
+    /// The latest time that a signed command was issued at.
+    signed_ms: i64,
+}
+
+struct Running {
+    cancel: CancellationToken,
+    /// Whether it is past the point where it can be ended.
+    is_final: bool,
+    /// What it has for itself alone.
+    target: Option<String>,
+}
+
+/// When a command came.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    boottime_ms: i64,
+    controller_ms: i64,
+}
+
+/// Folder of journal and audit log below the agent's.
+#[must_use]
+pub fn folder(data_dir: &Utf8Path) -> Utf8PathBuf {
+    data_dir.join("commands")
+}
+
+impl Executor {
+    /// Opens journal and audit log, brings what was under way to its end, and is ready for commands then.
+    ///
+    /// # Errors
+    /// [`ExecutorError`].
+    pub async fn open(parts: Parts) -> Result<Self, ExecutorError> {
+        let dir = IdentityDir::below(&parts.data_dir);
+        let pinned = Pinned::load(&dir)?;
+        let folder = folder(&parts.data_dir);
+        let journal = Journal::open(&folder, parts.host.clock().wall_ms)?;
+        let audit = AuditLog::open(&folder)?;
+        let executor = Self {
+            inner: Arc::new(Inner {
+                dir,
+                pinned,
+                policy_file: parts.policy_file,
+                tools: Tools {
+                    host: parts.host,
+                    engines: parts.engines,
+                    transactions: parts.transactions,
+                },
+                state: Mutex::new(State {
+                    journal,
+                    audit,
+                    running: BTreeMap::new(),
+                    signed_ms: 0,
+                }),
+                tasks: Mutex::default(),
+                reports: Arc::default(),
+            }),
+        };
+        executor.reconcile().await;
+        Ok(executor)
+    }
+
+    /// Highest counter of this controller that was written down.
+    #[must_use]
+    pub fn counter(&self) -> u64 {
+        self.inner.lock().journal.counter(self.inner.pinned.controller)
+    }
+
+    /// What is to be told, next.
+    pub async fn next_report(&self) -> CommandReport {
+        loop {
+            if let Some(report) = self.inner.reports.take() {
+                return report;
+            }
+            self.inner.reports.changed().await;
+        }
+    }
+
+    /// Tells again what the controller may not know: to be called whenever a stream begins.
+    pub fn tell_again(&self) {
+        let state = self.inner.lock();
+        for (id, open) in state.journal.open_commands() {
+            self.inner.put(&state, *id, open);
+        }
+    }
+
+    /// Takes the controller's word that it has written a state down.
+    pub fn seen(&self, id: Uuid, seen: CommandState) {
+        let mut state = self.inner.lock();
+        let is_over = state.journal.open_commands().get(&id).is_some_and(|open| {
+            let ended = open.ended.as_ref();
+            ended.is_some_and(|ended| ended.state == seen)
+        });
+        let now_ms = self.inner.now_ms();
+        if is_over && let Err(error) = state.journal.reported(id, now_ms) {
+            // It is told once more, and known already.
+            warn!(error = %ErrorChain(&error), "not written down that the controller knows a command's end");
+        }
+    }
+
+    /// Takes an envelope exactly as it came. `controller_ms` is the controller's time, as far as it is known.
+    pub async fn accept(&self, envelope: v1::CommandEnvelope, controller_ms: i64) {
+        let came = Came {
+            boottime_ms: self.inner.tools.host.clock().boottime_ms,
+            controller_ms,
+        };
+        match self.inner.admit(&envelope, came) {
+            Ok(Some((order, allowed))) => self.begin(order, allowed, envelope.registry, came),
+            Ok(None) => {}
+            Err(refused) => self.inner.refuse_unwritten(&envelope, refused),
+        }
+    }
+
+    /// Waits until nothing is under way. For tests.
+    pub async fn idle(&self) {
+        loop {
+            {
+                let mut tasks = self.inner.tasks();
+                while tasks.try_join_next().is_some() {}
+                if tasks.is_empty() {
+                    return;
+                }
+            }
+            tokio::time::sleep(IDLE_EVERY).await;
+        }
+    }
+
+    /// Ends what is under way without a word, as the end of the process would. For tests.
+    pub async fn kill(self) {
+        let mut tasks = std::mem::take(&mut *self.inner.tasks());
+        tasks.shutdown().await;
+    }
+
+    fn begin(&self, order: Order, allowed: Allowed, registry: Option<v1::RegistryCredential>, came: Came) {
+        let inner = Arc::clone(&self.inner);
+        let mut tasks = self.inner.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            let auth = registry.map(|registry| RegistryAuth {
+                registry: registry.registry,
+                username: registry.username,
+                password: registry.password,
+            });
+            inner.run(&order, &allowed, auth, came).await;
+        });
+    }
+
+    /// Looks at what was under way when the process before this one ended.
+    async fn reconcile(&self) {
+        let inner = &self.inner;
+        let mut ended: BTreeMap<Uuid, Outcome> = BTreeMap::new();
+        if let Some(transactions) = &inner.tools.transactions {
+            for (id, state, message) in transactions.reconcile().await {
+                let outcome = match state {
+                    CommandState::Succeeded => Outcome::done(message),
+                    state => Outcome::ended(state, CommandRefusal::Interrupted, message),
+                };
+                ended.insert(id, outcome);
+            }
+        }
+        let left: Vec<(Uuid, Open)> = {
+            let state = inner.lock();
+            let open = state.journal.open_commands().iter();
+            let left = open.filter(|(_, open)| open.ended.is_none());
+            left.map(|(id, open)| (*id, open.clone())).collect()
+        };
+        for (id, open) in left {
+            let outcome = match (ended.remove(&id), open.started_ms) {
+                (Some(outcome), _) => outcome,
+                (None, None) => Outcome::failed(
+                    CommandRefusal::Interrupted,
+                    "the agent ended before this was begun; nothing was done",
+                ),
+                (None, Some(_)) => inner.tools.reconcile(&open.verb).await,
+            };
+            inner.finish(id, outcome);
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whoever panics half way has written nothing that does not stand in the files.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.tools.host.clock().wall_ms
+    }
+
+    /// The generation may have changed since the start: a renewal writes it down.
+    fn pinned_now(&self) -> Pinned {
+        let generation = self.dir.load().map(|identity| identity.generation);
+        Pinned {
+            generation: generation.unwrap_or(self.pinned.generation),
+            ..self.pinned.clone()
+        }
+    }
+
+    /// Everything up to the policy's word. `Ok(None)`: it was seen before, or refused after it was written down.
+    ///
+    /// # Errors
+    /// [`Refused`] if it was not even written down.
+    fn admit(&self, envelope: &v1::CommandEnvelope, came: Came) -> Result<Option<(Order, Allowed)>, Refused> {
+        let loaded = policy::load(&self.policy_file);
+        // A policy that does not count names no keys either; it allows nothing, so the pinned ones do.
+        let keys = loaded.as_ref().map_or(&[][..], |loaded| loaded.policy.keys());
+        let order = self.pinned_now().verify(envelope, keys)?;
+        let mut state = self.lock();
+        state.signed_ms = state.signed_ms.max(issued_ms(order.id));
+        if !self.is_new(&state, &order)? {
+            return Ok(None);
+        }
+        let open = Open {
+            verb: order.verb.clone(),
+            issuer: order.issuer.clone(),
+            bytes_sha256: sha256_hex(&envelope.command),
+            received_ms: self.now_ms(),
+            validated_ms: None,
+            started_ms: None,
+            ended: None,
+        };
+        let event = event_of(order.id, &open, "allowed");
+        let received = state
+            .journal
+            .received(order.id, order.controller, order.counter, open);
+        received.map_err(|error| not_written(&error))?;
+        let judged = self.judge(&state, &order, came, loaded);
+        let permitted = judged.and_then(|(allowed, policy)| {
+            self.permit(&mut state, &order, Event { policy, ..event })?;
+            Ok(allowed)
+        });
+        match permitted {
+            Ok(allowed) => Ok(Some((order, allowed))),
+            Err(refused) => {
+                drop(state);
+                self.finish(order.id, refused.into());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a command was never seen. What is known of one that was is told again.
+    fn is_new(&self, state: &State, order: &Order) -> Result<bool, Refused> {
+        if state.journal.knows(order.id) {
+            // Sent again, because our word was lost; or replayed, which comes to the same: it is not done again.
+            if let Some(open) = state.journal.open_commands().get(&order.id) {
+                self.put(state, order.id, open);
+                return Ok(false);
+            }
+            return Err(Refused::new(
+                CommandRefusal::Replayed,
+                "it was done before, and the controller knows how it ended",
+            ));
+        }
+        let highest = state.journal.counter(order.controller);
+        if order.counter <= highest {
+            let message = format!("its counter is {}, and {highest} was seen already", order.counter);
+            return Err(Refused::new(CommandRefusal::Replayed, message));
+        }
+        if !state.journal.has_room() {
+            let message = "the controller has not confirmed the ends of too many commands";
+            return Err(Refused::new(CommandRefusal::Busy, message));
+        }
+        Ok(true)
+    }
+
+    /// Writes down that a command is allowed, and makes room for it.
+    fn permit(&self, state: &mut State, order: &Order, event: Event) -> Result<(), Refused> {
+        let now_ms = self.now_ms();
+        state
+            .audit
+            .record(event, now_ms)
+            .map_err(|error| not_written(&error))?;
+        state
+            .journal
+            .validated(order.id, now_ms)
+            .map_err(|error| not_written(&error))?;
+        let target = order.verb.container();
+        let running = Running {
+            cancel: CancellationToken::new(),
+            is_final: false,
+            target: target.map(|target| format!("{} {}", target.runtime, target.name)),
+        };
+        state.running.insert(order.id, running);
+        if let Some(open) = state.journal.open_commands().get(&order.id) {
+            self.put(state, order.id, open);
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        state: &State,
+        order: &Order,
+        came: Came,
+        loaded: Result<Loaded, Refused>,
+    ) -> Result<(Allowed, String), Refused> {
+        self.in_time(state, order, came)?;
+        let loaded = loaded?;
+        let allowed = loaded.policy.judge(&order.verb)?;
+        if RUNNING_MAX <= state.running.len() && !matches!(order.verb, Verb::Cancel { .. }) {
+            return Err(Refused::new(
+                CommandRefusal::Busy,
+                "too many commands are under way",
+            ));
+        }
+        let target = order
+            .verb
+            .container()
+            .map(|target| format!("{} {}", target.runtime, target.name));
+        let is_taken = target.is_some() && state.running.values().any(|running| running.target == target);
+        if is_taken {
+            let message = "another command is under way on this container";
+            return Err(Refused::new(CommandRefusal::Busy, message));
+        }
+        Ok((allowed, loaded.sha256))
+    }
+
+    /// Whether a command may still be begun: by the controller's time, and by how long it has been here.
+    fn in_time(&self, state: &State, order: &Order, came: Came) -> Result<(), Refused> {
+        if came.controller_ms <= NO_TIME_MS {
+            let message = "the controller's time is not known";
+            return Err(Refused::new(CommandRefusal::NoTime, message));
+        }
+        let age_ms = self
+            .tools
+            .host
+            .clock()
+            .boottime_ms
+            .saturating_sub(came.boottime_ms);
+        let now_ms = came.controller_ms.max(state.signed_ms).saturating_add(age_ms);
+        if order.not_after_ms < now_ms || i64::from(order.max_age_ms) < age_ms {
+            let late_ms = now_ms.saturating_sub(order.not_after_ms);
+            let message = format!("it was not to be begun any more since {late_ms} ms");
+            return Err(Refused::new(CommandRefusal::Expired, message));
+        }
+        Ok(())
+    }
+
+    /// Looks at what is there, and does it.
+    async fn run(self: &Arc<Self>, order: &Order, allowed: &Allowed, auth: Option<RegistryAuth>, came: Came) {
+        let outcome = match &order.verb {
+            Verb::Cancel { command } => self.cancel(order.id, *command),
+            verb => match self.tools.find(verb, allowed).await {
+                Ok(found) => self.act(order, found, auth, came).await,
+                Err(refused) => refused.into(),
+            },
+        };
+        self.finish(order.id, outcome);
+    }
+
+    async fn act(
+        self: &Arc<Self>,
+        order: &Order,
+        found: Found,
+        auth: Option<RegistryAuth>,
+        came: Came,
+    ) -> Outcome {
+        let cancel = match self.start(order, came) {
+            Ok(cancel) => cancel,
+            Err(outcome) => return outcome,
+        };
+        let tell = Teller::new(Arc::clone(self), order.id);
+        let work = self
+            .tools
+            .run((order.id, &order.verb), found, auth, &tell, &cancel);
+        // A transaction has limits of its own, and must not be dropped in its middle.
+        if is_transaction(&order.verb) {
+            return work.await;
+        }
+        match tokio::time::timeout(TIME_MAX, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::ended(
+                CommandState::Unknown,
+                CommandRefusal::TimedOut,
+                "it took too long and was given up",
+            ),
+        }
+    }
+
+    /// Writes down that it is begun, if it still may be.
+    fn start(&self, order: &Order, came: Came) -> Result<CancellationToken, Outcome> {
+        let mut state = self.lock();
+        self.in_time(&state, order, came)?;
+        let can_be_ended = is_transaction(&order.verb)
+            || matches!(order.verb, Verb::ContainerLogs { .. } | Verb::ImagePrune { .. });
+        let Some(running) = state.running.get_mut(&order.id) else {
+            return Err(cancelled());
+        };
+        if running.cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        running.is_final = !can_be_ended;
+        let cancel = running.cancel.clone();
+        if let Err(error) = state.journal.started(order.id, self.now_ms()) {
+            error!(error = %ErrorChain(&error), "a command is not begun: it cannot be written down");
+            return Err(Refused::new(CommandRefusal::NotWritten, ErrorChain(&error).to_string()).into());
+        }
+        info!(command.id = %order.id, verb = order.verb.name(), issuer = order.issuer, "command begun");
+        if let Some(open) = state.journal.open_commands().get(&order.id) {
+            self.put(&state, order.id, open);
+        }
+        Ok(cancel)
+    }
+
+    fn cancel(&self, by: Uuid, command: Uuid) -> Outcome {
+        let mut state = self.lock();
+        if let Err(error) = state.journal.started(by, self.now_ms()) {
+            return Refused::new(CommandRefusal::NotWritten, ErrorChain(&error).to_string()).into();
+        }
+        match state.running.get(&command) {
+            None => Outcome::failed(CommandRefusal::NoSuchTarget, "no such command is under way here"),
+            Some(running) if running.is_final => Outcome::failed(
+                CommandRefusal::Unsupported,
+                "it is past the point where it could be ended",
+            ),
+            Some(running) => {
+                running.cancel.cancel();
+                Outcome::done("it was told to end; how it ended is its own last word")
+            }
+        }
+    }
+
+    /// Writes down how a command ended, and tells it.
+    fn finish(&self, id: Uuid, outcome: Outcome) {
+        let now_ms = self.now_ms();
+        let mut state = self.lock();
+        state.running.remove(&id);
+        let Some(open) = state.journal.open_commands().get(&id) else {
+            return;
+        };
+        let event = Event {
+            reason: outcome.word.clone(),
+            detail: outcome.message.clone(),
+            ..event_of(id, open, outcome.state.as_str())
+        };
+        info!(
+            command.id = %id,
+            state = outcome.state.as_str(),
+            reason = outcome.word,
+            "command is over"
+        );
+        if let Err(error) = state.audit.record(event, now_ms) {
+            error!(error = %ErrorChain(&error), "the end of a command is missing from the audit log");
+        }
+        if let Err(error) = state.journal.finished(id, outcome.at(now_ms)) {
+            // The next start finds it begun and looks at what is there.
+            error!(error = %ErrorChain(&error), "the end of a command is not written down");
+            return;
+        }
+        if let Some(open) = state.journal.open_commands().get(&id) {
+            self.put(&state, id, open);
+        }
+    }
+
+    /// Refuses what was not written down: it is told once, and in the audit log.
+    fn refuse_unwritten(&self, envelope: &v1::CommandEnvelope, refused: Refused) {
+        let id = claimed_id(envelope);
+        warn!(
+            command.id = ?id,
+            reason = refused.reason.as_str(),
+            why = refused.message,
+            "a command was refused"
+        );
+        let now_ms = self.now_ms();
+        let mut state = self.lock();
+        let event = Event {
+            command: id.map(|id| id.to_string()).unwrap_or_default(),
+            bytes: sha256_hex(&envelope.command),
+            decision: "refused".to_owned(),
+            reason: refused.reason.as_str().to_owned(),
+            detail: refused.message.clone(),
+            ..Event::default()
+        };
+        if let Err(error) = state.audit.record_unsigned(event, now_ms) {
+            error!(error = %ErrorChain(&error), "a refusal is missing from the audit log");
+        }
+        // What is said of a command that was taken is never said by one that only bears its id.
+        if let Some(id) = id.filter(|id| !state.journal.knows(*id)) {
+            let outcome = Outcome::from(refused).at(now_ms);
+            let report = self.report(&state, &outcome_status(id, &outcome), &outcome.reason);
+            self.reports.put(report);
+        }
+    }
+
+    fn put(&self, state: &State, id: Uuid, open: &Open) {
+        let (status, reason) = match &open.ended {
+            Some(ended) => (outcome_status(id, ended), ended.reason.as_str()),
+            None => {
+                let begun = open.started_ms.map(|at_ms| (CommandState::Started, at_ms));
+                let (state, at_ms) = begun.unwrap_or((CommandState::Received, open.received_ms));
+                let status = CommandStatus {
+                    id,
+                    state,
+                    at_ms,
+                    progress: None,
+                    step: String::new(),
+                    message: String::new(),
+                    result: None,
+                };
+                (status, "")
+            }
+        };
+        self.reports.put(self.report(state, &status, reason));
+    }
+
+    fn report(&self, state: &State, status: &CommandStatus, reason: &str) -> CommandReport {
+        CommandReport {
+            status: status.clone(),
+            reason: reason.to_owned(),
+            counter: state.journal.counter(self.pinned.controller),
+            audit: state.audit.head(),
+        }
+    }
+}
+
+fn not_written(error: &(dyn std::error::Error + 'static)) -> Refused {
+    error!(error = %ErrorChain(error), "a command is not taken: it cannot be written down");
+    Refused::new(CommandRefusal::NotWritten, ErrorChain(error).to_string())
+}
+
+const fn is_transaction(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::ContainerUpdate { .. } | Verb::ContainerRollback { .. }
+    )
+}
+
+fn outcome_status(id: Uuid, ended: &Ended) -> CommandStatus {
+    CommandStatus {
+        id,
+        state: ended.state,
+        at_ms: ended.at_ms,
+        progress: (ended.state == CommandState::Succeeded).then_some(1.0),
+        step: String::new(),
+        message: ended.message.clone(),
+        result: ended.result.clone(),
+    }
+}
+
+fn event_of(id: Uuid, open: &Open, decision: &str) -> Event {
+    let on = open
+        .verb
+        .container()
+        .map(|target| format!(" {} on {}", target.name, target.runtime));
+    Event {
+        who: open.issuer.clone(),
+        command: id.to_string(),
+        what: format!("{}{}", open.verb.name(), on.unwrap_or_default()),
+        bytes: open.bytes_sha256.clone(),
+        decision: decision.to_owned(),
+        ..Event::default()
+    }
+}
+
+/// The time in a UUIDv7, Unix ms; 0 for another.
+fn issued_ms(id: Uuid) -> i64 {
+    let time = id.get_timestamp().filter(|_| id.get_version_num() == 7);
+    time.map_or(0, |time| {
+        let (seconds, nanos) = time.to_unix();
+        let seconds = i64::try_from(seconds).unwrap_or(0);
+        seconds
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(nanos) / 1_000_000)
+    })
+}
+
+/// Tells how far a command is, not too often.
+struct Teller {
+    inner: Arc<Inner>,
+    id: Uuid,
+    told: Mutex<Option<(&'static str, Instant)>>,
+}
+
+impl Teller {
+    fn new(inner: Arc<Inner>, id: Uuid) -> Self {
+        Self {
+            inner,
+            id,
+            told: Mutex::default(),
+        }
+    }
+}
+
+impl Tell for Teller {
+    fn step(&self, step: &'static str, progress: Option<f64>, message: &str) {
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_same =
+                |(last, at): (&str, Instant)| last == step && at.elapsed().as_millis() < TOLD_EVERY_MS;
+            if told.is_some_and(is_same) {
+                return;
+            }
+            *told = Some((step, Instant::now()));
+        }
+        let clock: Clock = self.inner.tools.host.clock();
+        let status = CommandStatus {
+            id: self.id,
+            state: CommandState::Started,
+            at_ms: clock.wall_ms,
+            progress: progress.map(|progress| progress.clamp(0.0, 1.0)),
+            step: step.to_owned(),
+            message: message.to_owned(),
+            result: None,
+        };
+        let state = self.inner.lock();
+        let report = self.inner.report(&state, &status, "");
+        self.inner.reports.put(report);
+    }
+}
+
+#[cfg(test)]
+mod tests;
