@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Silences(command::Silences),
     Channels(command::Channels),
     Registries(command::Registries),
+    Commands(command::Commands),
     Tasks(command::Tasks),
     Tokens(command::Tokens),
     Users(command::Users),

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod channels;
+mod commands;
 mod confirm;
 mod containers;
 mod contexts;
@@ -24,6 +25,7 @@ mod users;
 pub(crate) use alerts::Alerts;
 pub(crate) use channels::Channels;
 pub(crate) use containers::Containers;
+pub(crate) use commands::Commands;
 pub(crate) use contexts::Contexts;
 pub(crate) use devices::Devices;
 pub(crate) use login::{Login, Logout};

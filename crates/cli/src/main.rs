@@ -58,6 +58,7 @@ async fn run_client(command: Command) -> Result<(), client::ClientError> {
         Command::Silences(command) => command.run().await,
         Command::Channels(command) => command.run().await,
         Command::Registries(command) => command.run().await,
+        Command::Commands(command) => command.run().await,
         Command::Tasks(command) => command.run().await,
         Command::Users(command) => command.run().await,
         Command::Query(command) => command.run().await,

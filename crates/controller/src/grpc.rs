@@ -142,6 +142,11 @@ pub async fn serve(parts: Parts, metrics: GrpcMetrics, stop: CancellationToken) 
         agents.clone(),
         stop.clone(),
     ));
+    let commanding = tokio::spawn(link::follow_commands(
+        Arc::clone(&app),
+        agents.clone(),
+        stop.clone(),
+    ));
     let enrolment = EnrollmentServer::new(enrolment::EnrolmentService::new(Arc::clone(&app)))
         .max_decoding_message_size(ENROLMENT_BYTES_MAX);
     let link = AgentLinkServer::new(link::LinkService::new(
@@ -173,6 +178,7 @@ pub async fn serve(parts: Parts, metrics: GrpcMetrics, stop: CancellationToken) 
     accepting.abort();
     revoking.abort();
     following.abort();
+    commanding.abort();
     result.map_err(ServeError)
 }
 

@@ -15,6 +15,7 @@ mod client;
 mod collect;
 mod collectors;
 mod containers;
+mod commands;
 mod devices;
 mod enrolment_tokens;
 mod error;
@@ -185,7 +186,7 @@ fn build(state: HttpState) -> (Router, Vec<Declared>) {
         .add(Access::Metrics, routes!(metrics::metrics));
     let routes = containers::add(registry_routes(people(routes)));
     let (router, openapi, table) = pages(calls(
-        notifications(scheduling(alerting(storage(routes)))),
+        notifications(scheduling(alerting(commanding(storage(routes))))),
         &state,
     ))
     .build();
@@ -213,6 +214,18 @@ fn storage(routes: Routes) -> Routes {
         .add(look, routes!(pools::history))
         .add(look, routes!(topology::of_server))
         .add(look, routes!(topology::impact))
+}
+
+/// What agents are asked to do.
+fn commanding(routes: Routes) -> Routes {
+    let look = Access::Needs(Role::Viewer);
+    let act = Access::Needs(Role::Operator);
+    routes
+        .change(act, "command.request", routes!(commands::create))
+        .add(look, routes!(commands::list))
+        .add(look, routes!(commands::events::events))
+        .add(look, routes!(commands::get))
+        .change(act, "command.request_cancel", routes!(commands::cancel))
 }
 
 /// Who did what; accounts and tokens.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use muster_base::id::{AgentId, ServerId};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Requests that may wait for one agent.
 const REQUESTS_MAX: usize = 16;
@@ -106,6 +106,7 @@ struct Stream {
     challenge_tx: mpsc::Sender<Challenge>,
     ending_tx: watch::Sender<Option<Ending>>,
     cadence_tx: watch::Sender<Option<Cadence>>,
+    commands: Arc<Notify>,
 }
 
 /// A wish to know whether somebody still answers on a stream: to be sent back once a ping that was sent after it came
@@ -164,6 +165,8 @@ pub struct Registration {
     pub ending: watch::Receiver<Option<Ending>>,
     /// Turns to `Some` when the server's cadence is set, and with each further change.
     pub cadence: watch::Receiver<Option<Cadence>>,
+    /// Told when there is a command for the agent.
+    pub commands: Arc<Notify>,
     /// The older stream of the same agent, if there was one.
     pub rival: Option<Rival>,
 }
@@ -181,6 +184,7 @@ impl Agents {
         let known = inner.cadences.iter().rfind(|(of, _)| *of == server);
         let (cadence_tx, mut cadence) = watch::channel(known.map(|(_, cadence)| *cadence));
         cadence.mark_changed();
+        let commands = Arc::new(Notify::new());
         inner.count += 1;
         let id = inner.count;
         let older = inner.streams.insert(
@@ -192,6 +196,7 @@ impl Agents {
                 challenge_tx,
                 ending_tx,
                 cadence_tx,
+                commands: Arc::clone(&commands),
             },
         );
         drop(inner);
@@ -211,6 +216,7 @@ impl Agents {
             challenges,
             ending,
             cadence,
+            commands,
             rival,
         }
     }
@@ -275,6 +281,20 @@ impl Agents {
         }
         if let Some(stream) = inner.streams.get(&server) {
             stream.cadence_tx.send_replace(Some(cadence));
+        }
+    }
+
+    /// Tells the stream of a server that there is a command for its agent. Without one, the next stream looks by itself.
+    pub fn command(&self, server: ServerId) {
+        if let Some(stream) = self.lock().streams.get(&server) {
+            stream.commands.notify_one();
+        }
+    }
+
+    /// Tells every stream to look for commands.
+    pub fn command_all(&self) {
+        for stream in self.lock().streams.values() {
+            stream.commands.notify_one();
         }
     }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_proto::v1::agent_link_server::AgentLink;
 use muster_proto::v1::{AgentFrame, ControllerFrame, agent_frame};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::StreamExt as _;
 use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,6 +27,8 @@ use crate::app::live::{Agents, Ending};
 const OUTBOUND_MAX: usize = 64;
 /// Between two agents that are asked to renew.
 const BETWEEN_HINTS: Duration = Duration::from_millis(50);
+/// How often commands are looked for whose time is over.
+const EXPIRED_EVERY: Duration = Duration::from_secs(1);
 /// How long an agent that gets no stream may take to say who it is.
 const INTRODUCTION_MAX: Duration = Duration::from_secs(5);
 
@@ -115,6 +119,28 @@ pub(super) async fn follow_cadences(app: Arc<App>, agents: Agents, stop: Cancell
             // Some were missed: every agent has to come again, and reads its cadence then.
             Err(RecvError::Lagged(_)) => agents.close_all(),
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Tells agents' streams of commands that are issued, and ends those whose time is over.
+pub(super) async fn follow_commands(app: Arc<App>, agents: Agents, stop: CancellationToken) {
+    let mut wanted = app.commands().wanted();
+    let mut look = tokio::time::interval(EXPIRED_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            server = wanted.recv() => match server {
+                Ok(server) => agents.command(server),
+                Err(RecvError::Lagged(_)) => agents.command_all(),
+                Err(RecvError::Closed) => return,
+            },
+            _ = look.tick() => {
+                if let Err(error) = app.commands().expire().await {
+                    tracing::warn!(error = %ErrorChain(&error), "commands whose time is over are not ended yet");
+                }
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ use crate::app::ingest::{Ingest, Source, Timeline};
 use crate::app::live::{Agents, Cadence, Registration};
 use crate::app::presence;
 use crate::identity::PeerCertificate;
+use crate::store::StoreError;
 
 pub(super) use backlog::Backlogs;
 pub use metrics::SessionMetrics;
@@ -202,6 +203,10 @@ impl Session {
         if let Err(end) = clone::settle(&self, &mut registration).await {
             return end;
         }
+        if let Err(error) = self.count_on(&hello).await {
+            tracing::warn!(error = %ErrorChain(&error), "the counter of an agent's commands not read");
+            return overloaded("the controller cannot take agents now", 0);
+        }
         let welcome = match self.welcome(&hello).await {
             Ok(welcome) => welcome,
             Err(end) => return end,
@@ -229,6 +234,13 @@ impl Session {
         };
         self.context.app.presence().disconnected(presence);
         end
+    }
+
+    /// Commands go on above what the agent has seen: after a restore it has seen more than is known here.
+    async fn count_on(&self, hello: &Hello) -> Result<(), StoreError> {
+        let commands = self.context.app.commands();
+        let counter = hello.command_counter.unwrap_or(0);
+        commands.counter_said(self.admitted.agent, counter).await
     }
 
     async fn welcome(&self, hello: &Hello) -> Result<Welcome, End> {

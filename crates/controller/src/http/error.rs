@@ -104,6 +104,8 @@ codes! {
     WindowNotFound => "maintenance_window_not_found", NOT_FOUND, "There is no such maintenance window";
     /// No such roll-out.
     RolloutNotFound => "rollout_not_found", NOT_FOUND, "There is no such roll-out";
+    /// No such command.
+    CommandNotFound => "command_not_found", NOT_FOUND, "There is no such command";
     /// The path exists, the method does not.
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "This address does not take this method";
     /// Another account has this name.
@@ -134,6 +136,10 @@ codes! {
     CommandNotIssued => "command_not_issued", CONFLICT, "The agent could not be told";
     /// The server's agent has no open session.
     AgentNotConnected => "agent_not_connected", CONFLICT, "The server's agent is not connected";
+    /// Nothing was enrolled for the server, or its identity was revoked or is in quarantine.
+    NoAgent => "no_agent", CONFLICT, "The server has no agent that may connect";
+    /// The command is over.
+    CommandOver => "command_over", CONFLICT, "The command is over";
     /// There is nothing to decide about the agent.
     AgentNotWaiting => "agent_not_waiting", CONFLICT, "The agent waits for no decision";
     /// The body is longer than 1 MiB.

@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_base::ErrorChain;
+use muster_proto::convert::command_report_from_wire;
 use muster_proto::v1::controller_frame::Body;
-use muster_proto::v1::{CloseReason, CollectDone, CollectNow, Credits, Ping, RenewHint, SetIntervals};
+use muster_proto::v1::{
+    self, CloseReason, CollectDone, CollectNow, CommandSeen, Credits, Ping, RenewHint, SetIntervals,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -13,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::backlog::Share;
 use super::reader::{Event, Progress, Rooms};
 use super::{CREDIT_BYTES, End, FrameTx, RETRY_AFTER_MS, Session, acks, close, interval, send, shutdown};
+use crate::app::commands::SayError;
 use crate::app::live::{AgentRequest, Cadence, Challenge, Collected, Ending, Registration};
 use crate::app::presence;
 use crate::intake::Answer;
@@ -47,6 +52,8 @@ pub(super) struct Conversation<'a> {
     collections: HashMap<u64, oneshot::Sender<Collected>>,
     /// Numbers for pings and requests.
     numbers: u64,
+    /// Counter of the last command that was sent on this stream.
+    commanded: u64,
     /// Who wants to know whether this ping is answered.
     challenge: Option<(u64, Challenge)>,
 }
@@ -71,6 +78,7 @@ impl<'a> Conversation<'a> {
             acks: acks::Acks::default(),
             collections: HashMap::new(),
             numbers: 0,
+            commanded: 0,
             challenge: None,
         }
     }
@@ -87,6 +95,8 @@ impl<'a> Conversation<'a> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut answered = Vec::new();
+        // What waited for the agent to come.
+        registration.commands.notify_one();
         let end = loop {
             let step = tokio::select! {
                 biased;
@@ -96,6 +106,7 @@ impl<'a> Conversation<'a> {
                 _ = answers.recv_many(&mut answered, ANSWERS_MAX), if !answers.is_closed() => self.answer(&mut answered).await,
                 Some(challenge) = registration.challenges.recv() => self.prove(challenge).await,
                 Some(request) = registration.requests.recv() => self.ask(request).await,
+                () = registration.commands.notified() => self.command().await,
                 Ok(()) = registration.cadence.changed() => {
                     let cadence = *registration.cadence.borrow_and_update();
                     self.set_cadence(cadence).await
@@ -145,6 +156,7 @@ impl<'a> Conversation<'a> {
                 self.collected(*done);
                 Ok(())
             }
+            Event::CommandStatus(status) => self.status(*status).await,
             Event::Pong(id) => {
                 if let Some((_, challenge)) = self.challenge.take_if(|(pinged, _)| *pinged == id) {
                     // Whoever asked may have stopped waiting.
@@ -167,6 +179,48 @@ impl<'a> Conversation<'a> {
                 last_sequence: done.last_sequence,
             });
         }
+    }
+
+    /// Sends the commands that wait for the agent and were not sent on this stream yet.
+    async fn command(&mut self) -> Result<(), End> {
+        let session = self.session;
+        let generation = session.certificate.generation;
+        let commands = session.context.app.commands();
+        let sendings = commands.to_send(session.admitted.agent, generation, self.commanded);
+        let sendings = match sendings.await {
+            Ok(sendings) => sendings,
+            Err(error) => {
+                // They wait, and are looked for again with the next one or on the next stream.
+                tracing::warn!(error = %ErrorChain(&error), "commands not read");
+                return Ok(());
+            }
+        };
+        for sending in sendings {
+            self.commanded = sending.counter;
+            send(&self.frame_tx, Body::Command(sending.envelope)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the agent's word of a command, and tells it that it is on disk.
+    async fn status(&mut self, status: v1::CommandStatus) -> Result<(), End> {
+        let (id, state) = (status.id.clone(), status.state);
+        let agent = self.session.admitted.agent;
+        match command_report_from_wire(status) {
+            Ok(report) => match self.session.context.app.commands().said(agent, &report).await {
+                // What is not its own it need not say again.
+                Ok(()) | Err(SayError::NotTheirs) => {}
+                Err(SayError::Store(error)) => {
+                    tracing::warn!(error = %ErrorChain(&error), "an agent's word of a command is not stored");
+                    return Ok(());
+                }
+            },
+            Err(error) => {
+                // Saying it again would change nothing.
+                tracing::warn!(error = %ErrorChain(&error), "an agent's word of a command cannot be taken");
+            }
+        }
+        send(&self.frame_tx, Body::CommandSeen(CommandSeen { id, state })).await
     }
 
     async fn ask(&mut self, request: AgentRequest) -> Result<(), End> {

@@ -38,6 +38,8 @@ const BACKLOG_TOLD_EVERY: Duration = Duration::from_secs(5);
 pub(super) enum Event {
     /// A collection that was asked for is over.
     CollectDone(Box<CollectDone>),
+    /// How far a command has come.
+    CommandStatus(Box<v1::CommandStatus>),
     /// Backlog comes.
     Backlog,
     /// A ping was answered.
@@ -207,9 +209,12 @@ impl Reader {
                 let told = self.event_tx.send(Event::CollectDone(Box::new(done))).await;
                 told.map_err(|_| End::Gone("already closed"))
             }
-            // Nothing is commanded yet, so there is nothing to have a status; and kinds of a newer agent are
-            // not answered.
-            Some(MessageBody::CommandStatus(_)) | None => Ok(()),
+            Some(MessageBody::CommandStatus(status)) => {
+                let told = self.event_tx.send(Event::CommandStatus(Box::new(status))).await;
+                told.map_err(|_| End::Gone("already closed"))
+            }
+            // Kinds of a newer agent are not answered.
+            None => Ok(()),
         }
     }
 
