@@ -339,15 +339,18 @@ fn surplus(times: &[i64]) -> Vec<usize> {
     if times.len() <= DIGESTS_BEFORE_THINNING {
         return Vec::new();
     }
+    // From the oldest on, so that each time of six hours keeps what was there first.
     let mut bucket = None;
+    let mut doubles = vec![false; times.len()];
+    for (time, is_double) in times.iter().zip(&mut doubles).rev() {
+        let own = time.div_euclid(KEPT_EVERY_MS);
+        *is_double = *time < newest - THINNED_AFTER_MS && bucket.replace(own) == Some(own);
+    }
     let mut kept = 0;
     (0..times.len())
         .filter(|&index| {
-            let is_old = times[index] < newest - THINNED_AFTER_MS;
-            let own = times[index].div_euclid(KEPT_EVERY_MS);
-            let is_double = is_old && bucket.replace(own) == Some(own);
-            kept += usize::from(!is_double);
-            is_double || DIGESTS_MAX < kept
+            kept += usize::from(!doubles[index]);
+            doubles[index] || DIGESTS_MAX < kept
         })
         .collect()
 }
