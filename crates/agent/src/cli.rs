@@ -232,6 +232,7 @@ impl Run {
             root: root.clone(),
             log_format: setup.log_format,
             log_filter: setup.log_filter.clone(),
+            containers: config.collect.containers.clone(),
         });
         let launch = Launch::new(Setup { root, ..setup });
         let options = run::Options {

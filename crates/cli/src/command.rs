@@ -24,8 +24,8 @@ mod users;
 
 pub(crate) use alerts::Alerts;
 pub(crate) use channels::Channels;
-pub(crate) use containers::Containers;
 pub(crate) use commands::Commands;
+pub(crate) use containers::Containers;
 pub(crate) use contexts::Contexts;
 pub(crate) use devices::Devices;
 pub(crate) use login::{Login, Logout};

@@ -264,6 +264,11 @@ impl Registries {
             .collect()
     }
 
+    /// Unix ms.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.app.clock().now_ms()
+    }
+
     /// What the last check of an image found; `None` if it was never checked. A reference that names a digest alone is
     /// never checked.
     ///

@@ -220,7 +220,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         Arc::new(presence::KeepPresence::new(Arc::clone(&app))),
         Arc::new(anchoring::Anchoring::new(Arc::clone(&app))),
         Arc::new(alerts::RetainAlerts::new(Arc::clone(&app))),
-        Arc::new(images::CheckImages::new(registries)),
+        Arc::new(images::CheckImages::new(registries, updates.clone())),
         Arc::new(updates::Discover(updates.clone())),
         Arc::new(updates::Tick(updates.clone())),
         Arc::new(updates::Retain(updates)),

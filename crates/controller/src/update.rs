@@ -17,6 +17,7 @@ mod inventory;
 mod model;
 mod notice;
 mod person;
+mod registered;
 mod rollouts;
 mod seam;
 

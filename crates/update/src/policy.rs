@@ -170,7 +170,8 @@ pub struct Policy {
     pub body: PolicyBody,
     pattern: Option<Regex>,
     pub(crate) versions: Option<Requirement>,
-    pub(crate) min_age_ms: Option<i64>,
+    /// How long an image must have been known, in milliseconds.
+    pub min_age_ms: Option<i64>,
     pub(crate) schedule: Option<Schedule>,
 }
 

@@ -23,18 +23,22 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
-use super::engines::WellKnown;
+use super::engines::Known;
 use super::executor::{Executor, Parts};
 use super::message::{FromExecutor, Setup, ToExecutor, decoded};
 use super::pinned::claimed_id;
+use crate::clocks::ClockReader;
 use crate::host::{Host, HostError};
 use crate::privileged::confine::{ConfineError, Confined, confine};
 use crate::privileged::frame::{self, FROM_CHILD_BYTES_MAX, FrameError, TO_CHILD_BYTES_MAX};
+use crate::update::{self, HostGround, Patience, Transactions, Updater};
 
 /// How long the settings may take to come.
 const SETUP_MAX: Duration = Duration::from_secs(10);
 /// How long the end waits for file work that may hang.
 const END_MAX: Duration = Duration::from_millis(200);
+/// How often what updates have left is cleared away.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Words of refusals that wait for the socket, where there is no executor.
 const REFUSALS_MAX: usize = 64;
 
@@ -128,15 +132,37 @@ async fn open(setup: Setup, refusal_tx: mpsc::Sender<CommandReport>) -> Result<S
         Some(root) => Host::under(root)?,
         None => Host::system(),
     };
+    let engines = Arc::new(Known::new(host.clone(), setup.containers));
+    let clock = host.clone();
+    // What was under way is brought to its end by engines that are there.
+    engines.look().await;
+    let updater = Arc::new(Updater::new(
+        Arc::clone(&engines) as Arc<dyn update::Engines>,
+        Arc::new(HostGround(host.clone())),
+        &setup.data_dir,
+        ClockReader::new(move || clock.clock()),
+        Patience::default(),
+    ));
     let parts = Parts {
         data_dir: setup.data_dir,
         policy_file: setup.policy_file,
         host,
-        engines: Arc::new(WellKnown),
-        transactions: None,
+        engines: Arc::clone(&engines) as Arc<dyn super::Engines>,
+        transactions: Some(Arc::clone(&updater) as Arc<dyn Transactions>),
+    };
+    let looking = async move {
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            engines.look().await;
+            updater.tidy().await;
+        }
     };
     Ok(match Executor::open(parts).await {
-        Ok(executor) => Serving::Open(executor),
+        Ok(executor) => {
+            // Ends with the process.
+            tokio::spawn(looking);
+            Serving::Open(executor)
+        }
         Err(error) => {
             let why = ErrorChain(&error).to_string();
             error!(error = why, "no command is taken");

@@ -1,42 +1,61 @@
-//! Engines where they are known to listen.
+//! The engines of this server as commands and updates reach them: those that are also looked at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use camino::Utf8PathBuf;
 use muster_model::ResourceKey;
+use parking_lot::Mutex;
 
 use super::Engines;
-use crate::runtime::{Client, Endpoint, Engine, EngineKind};
+use crate::config::collect::Containers;
+use crate::host::Host;
+use crate::runtime::{Client, Endpoint, Engine, discover};
+use crate::update;
 
-/// Finds the sockets that Docker and Podman have by themselves.
-#[derive(Debug, Clone, Copy)]
-pub struct WellKnown;
+/// The engines that there seemed to be when somebody last looked.
+pub(super) struct Known {
+    host: Host,
+    settings: Containers,
+    found: Mutex<BTreeMap<ResourceKey, (Endpoint, Arc<dyn Engine>)>>,
+}
 
-#[async_trait]
-impl Engines for WellKnown {
-    async fn engine(&self, key: &ResourceKey) -> Option<Arc<dyn Engine>> {
-        let (kind, socket) = socket_of(key.as_str())?;
-        let endpoint = Endpoint {
-            key: key.clone(),
-            kind,
-            socket,
-        };
-        endpoint
-            .socket
-            .exists()
-            .then(|| Arc::new(Client::new(&endpoint)) as Arc<dyn Engine>)
+impl Known {
+    /// Nobody has looked yet.
+    pub(super) fn new(host: Host, settings: Containers) -> Self {
+        Self {
+            host,
+            settings,
+            found: Mutex::default(),
+        }
+    }
+
+    /// Looks again. An engine that is where it was keeps its client.
+    pub(super) async fn look(&self) {
+        let endpoints = discover::discover(&self.host, &self.settings).await;
+        let mut found = self.found.lock();
+        let mut before = std::mem::take(&mut *found);
+        for endpoint in endpoints {
+            let kept = before.remove(&endpoint.key).filter(|(was, _)| *was == endpoint);
+            let engine = kept.map_or_else(
+                || Arc::new(Client::new(&endpoint)) as Arc<dyn Engine>,
+                |(_, engine)| engine,
+            );
+            found.insert(endpoint.key.clone(), (endpoint, engine));
+        }
     }
 }
 
-fn socket_of(key: &str) -> Option<(EngineKind, Utf8PathBuf)> {
-    match key {
-        "runtime:docker" => return Some((EngineKind::Docker, "/run/docker.sock".into())),
-        "runtime:podman" => return Some((EngineKind::Podman, "/run/podman/podman.sock".into())),
-        _ => {}
+#[async_trait]
+impl Engines for Known {
+    async fn engine(&self, key: &ResourceKey) -> Option<Arc<dyn Engine>> {
+        self.look().await;
+        update::Engines::find(self, key)
     }
-    let name = key.strip_prefix("runtime:podman:")?;
-    let user = nix::unistd::User::from_name(name).ok()??;
-    let socket = format!("/run/user/{}/podman/podman.sock", user.uid);
-    Some((EngineKind::Podman, socket.into()))
+}
+
+impl update::Engines for Known {
+    fn find(&self, key: &ResourceKey) -> Option<Arc<dyn Engine>> {
+        self.found.lock().get(key).map(|(_, engine)| Arc::clone(engine))
+    }
 }

@@ -12,6 +12,8 @@ use muster_proto::v1;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
+use crate::config::collect::Containers;
+
 /// What the executor is told once, before anything else.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,9 @@ pub struct Setup {
     pub log_format: Format,
     /// Which are written.
     pub log_filter: Option<String>,
+    /// Which engines there are.
+    #[serde(default)]
+    pub containers: Containers,
 }
 
 /// What the executor may be told.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 /// Which engine it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EngineKind {
     /// Docker.
     Docker,

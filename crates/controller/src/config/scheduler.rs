@@ -48,8 +48,16 @@ impl RawScheduler {
         });
         let mut every = BTreeMap::new();
         for (task, name, text) in [
-            (CHECK, "CONTAINER_UPDATE_CHECK_INTERVAL", &legacy.container_update_check_interval),
-            (DISCOVERY, "CONTAINER_DISCOVERY_INTERVAL", &legacy.container_discovery_interval),
+            (
+                CHECK,
+                "CONTAINER_UPDATE_CHECK_INTERVAL",
+                &legacy.container_update_check_interval,
+            ),
+            (
+                DISCOVERY,
+                "CONTAINER_DISCOVERY_INTERVAL",
+                &legacy.container_discovery_interval,
+            ),
         ] {
             if let Some(given) = text.as_deref().and_then(|text| seconds(name, text, problems)) {
                 every.insert(task, given);

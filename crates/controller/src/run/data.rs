@@ -15,9 +15,11 @@ use crate::app::{self, App};
 use crate::config::Config;
 use crate::consume::{self, Consumers, SAMPLES_CONSUMER, StartError};
 use crate::intake::{self, Intake};
+use crate::registry::Registries;
+use crate::run::serving::outbound;
 use crate::store::Store;
 use crate::task::TaskError;
-use crate::update::{ByCommand, NoCandidates, Updates};
+use crate::update::{ByCommand, Updates};
 
 /// The sample store's folder in the data folder.
 const SAMPLES_DIR: &str = "samples";
@@ -28,6 +30,7 @@ pub(super) struct Data {
     pub(super) samples: Arc<muster_samples::Store>,
     pub(super) consumers: Consumers,
     pub(super) alerts: Alerts,
+    pub(super) registries: Registries,
     pub(super) updates: Updates,
     judging: alert::Running,
     stop_judging: CancellationToken,
@@ -58,9 +61,14 @@ impl Data {
             clock,
         };
         let consumers = consume::spawn(parts, stop_consumers.clone()).await?;
-        let issue = ByCommand(app.commands().clone());
-        let updates = Updates::new(Arc::clone(&app), Arc::new(NoCandidates), Arc::new(issue));
+        let registries = Registries::new(Arc::clone(&app), outbound(config)?);
+        let issue = ByCommand {
+            commands: app.commands().clone(),
+            registries: Some(registries.clone()),
+        };
+        let updates = Updates::new(Arc::clone(&app), Arc::new(registries.clone()), Arc::new(issue));
         Ok(Self {
+            registries,
             updates,
             app,
             intake,

@@ -26,7 +26,7 @@ use crate::grpc::{self, GrpcMetrics};
 use crate::http::metrics::{Metrics, Sources, of_the_controller};
 use crate::http::{self, Readiness};
 use crate::notify;
-use crate::registry::{Outbound, Registries};
+use crate::registry::Outbound;
 use crate::task::{self, TaskStatuses, Tasks};
 
 /// How long requests and streams may take to end at most: storing what is left needs its time too.
@@ -66,8 +66,7 @@ impl Serving {
         let control = ControlSocket::bind(&config.data_dir)?;
         let stop_tasks = CancellationToken::new();
         let hold = DeletionHold::default();
-        let registries = Registries::new(Arc::clone(&data.app), outbound(config)?);
-        let tasks = task::spawn_all(task_parts(config, data, &hold, &registries), &stop_tasks);
+        let tasks = task::spawn_all(task_parts(config, data, &hold), &stop_tasks);
         let live = Agents::default();
         let counts = GrpcMetrics::default();
         let metrics = Metrics::new(of_the_controller(sources(data, &counts, &tasks)));
@@ -77,7 +76,7 @@ impl Serving {
             series: Series::new(Arc::clone(&data.samples)),
             collect: Collecting::new(live.clone(), data.intake.clone(), data.consumers.applied.clone()),
             alerts: data.alerts.clone(),
-            registries,
+            registries: data.registries.clone(),
             updates: data.updates.clone(),
             tasks: tasks.statuses(),
             metrics,
@@ -217,7 +216,7 @@ fn telling(
 }
 
 /// How registries are reached.
-fn outbound(config: &Config) -> Result<Outbound, RunError> {
+pub(super) fn outbound(config: &Config) -> Result<Outbound, RunError> {
     let wanted = &config.registries;
     let mut allowed = wanted.allow_addresses.clone();
     if wanted.allow_loopback {
@@ -242,7 +241,7 @@ fn outbound(config: &Config) -> Result<Outbound, RunError> {
     })
 }
 
-fn task_parts(config: &Config, data: &Data, hold: &DeletionHold, registries: &Registries) -> task::Parts {
+fn task_parts(config: &Config, data: &Data, hold: &DeletionHold) -> task::Parts {
     task::Parts {
         app: Arc::clone(&data.app),
         updates: data.updates.clone(),
@@ -250,7 +249,7 @@ fn task_parts(config: &Config, data: &Data, hold: &DeletionHold, registries: &Re
         samples: Arc::clone(&data.samples),
         state_applied: data.consumers.state_applied.clone(),
         hold: hold.clone(),
-        registries: registries.clone(),
+        registries: data.registries.clone(),
         schedule: config.scheduler.clone(),
     }
 }

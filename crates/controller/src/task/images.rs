@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{Task, TaskError};
 use crate::registry::Registries;
+use crate::update::Updates;
 
 /// Its name.
 pub(super) const NAME: &str = "check_images";
@@ -14,11 +15,12 @@ pub(super) const EVERY: Duration = Duration::from_secs(3_600);
 
 pub(super) struct CheckImages {
     registries: Registries,
+    updates: Updates,
 }
 
 impl CheckImages {
-    pub(super) const fn new(registries: Registries) -> Self {
-        Self { registries }
+    pub(super) const fn new(registries: Registries, updates: Updates) -> Self {
+        Self { registries, updates }
     }
 }
 
@@ -39,6 +41,7 @@ impl Task for CheckImages {
     async fn run(&self, _now_ms: i64) -> Result<(), TaskError> {
         // What registries do not answer is kept beside their images.
         self.registries.check_all().await?;
+        self.updates.refresh().await?;
         Ok(())
     }
 }

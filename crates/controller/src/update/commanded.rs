@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use muster_model::CommandStatus;
+use muster_image::Reference;
+use muster_model::{CommandStatus, Verb};
+use muster_proto::v1::RegistryCredential;
 use uuid::Uuid;
 
 use super::seam::{Issue, IssueError, Order};
 use crate::app::commands::{self, CommandQuery, CommandRow, Commands, IssueOptions, Issuer};
 use crate::app::{AppError, PAGE_LIMIT_MAX, PageRequest};
+use crate::registry::Registries;
 
 /// How long an update may wait for its agent: it is judged again afterwards, by what is then.
 const TTL: Duration = Duration::from_secs(300);
@@ -16,9 +19,31 @@ const TTL: Duration = Duration::from_secs(300);
 const PAGES_MAX: usize = 10;
 
 /// Commands, issued in the name of whoever wants an update.
-pub struct ByCommand(pub Commands);
+pub struct ByCommand {
+    /// The commands.
+    pub commands: Commands,
+    /// Who has the credentials that a pull needs; `None`: nobody.
+    pub registries: Option<Registries>,
+}
 
 impl ByCommand {
+    /// What the agent shows the registry when it pulls for this.
+    async fn credential(&self, verb: &Verb) -> Result<Option<RegistryCredential>, IssueError> {
+        let (Verb::ContainerUpdate { plan, .. }, Some(registries)) = (verb, &self.registries) else {
+            return Ok(None);
+        };
+        let Ok(reference) = plan.image.parse::<Reference>() else {
+            return Ok(None);
+        };
+        let found = registries.credential(&reference).await;
+        let found = found.map_err(|error| IssueError::Unavailable(error.to_string()))?;
+        Ok(found.map(|(username, password)| RegistryCredential {
+            registry: reference.registry().to_owned(),
+            username,
+            password: password.expose().to_owned(),
+        }))
+    }
+
     /// Who asks, with what it is for.
     fn issuer(order: &Order) -> Issuer {
         match &order.reference {
@@ -56,9 +81,12 @@ impl Issue for ByCommand {
         let issuer = Self::issuer(&order);
         let options = IssueOptions {
             ttl: Some(TTL),
-            ..IssueOptions::default()
+            credential: self.credential(&order.verb).await?,
         };
-        let row = self.0.issue(order.server, order.verb, &issuer, options).await?;
+        let row = self
+            .commands
+            .issue(order.server, order.verb, &issuer, options)
+            .await?;
         Ok(row.id)
     }
 
@@ -77,7 +105,7 @@ impl Issue for ByCommand {
                 cursor,
             };
             let found = self
-                .0
+                .commands
                 .list(query.clone(), page)
                 .await
                 .map_err(|error| match error {
@@ -96,6 +124,6 @@ impl Issue for ByCommand {
     }
 
     async fn status(&self, id: Uuid) -> Result<Option<CommandStatus>, IssueError> {
-        Ok(self.0.get(id).await?.map(status))
+        Ok(self.commands.get(id).await?.map(status))
     }
 }

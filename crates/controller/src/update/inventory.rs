@@ -121,6 +121,11 @@ impl Seen {
             image_id: self.image_id().to_owned(),
             limit: policy.map(muster_update::Policy::limit),
             allowed_versions: policy.and_then(|policy| policy.body.allowed_versions.clone()),
+            excluded_versions: policy.map_or_else(Vec::new, |policy| policy.body.exclude_versions.clone()),
+            min_age_ms: policy.and_then(|policy| policy.min_age_ms).unwrap_or(0),
+            created_ms: text(&self.view, "created_at")
+                .and_then(|at| at.parse::<jiff::Timestamp>().ok())
+                .map(jiff::Timestamp::as_millisecond),
         }
     }
 }

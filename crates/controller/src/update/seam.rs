@@ -26,6 +26,12 @@ pub struct Asked {
     pub limit: Option<Limit>,
     /// Which tags are wanted.
     pub allowed_versions: Option<String>,
+    /// Which tags are not.
+    pub excluded_versions: Vec<String>,
+    /// For how long a digest must have been known, in milliseconds.
+    pub min_age_ms: i64,
+    /// When the container was made, Unix ms.
+    pub created_ms: Option<i64>,
 }
 
 /// What registries know.

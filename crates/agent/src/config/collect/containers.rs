@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Problems;
 use crate::runtime::EngineKind;
 
 /// Which container engines are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Containers {
     /// Whether engines are looked for where they usually listen.
     pub discovers: bool,
@@ -18,7 +18,7 @@ pub struct Containers {
 }
 
 /// An engine that listens elsewhere, or is called otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runtime {
     /// Its key is `runtime:` and this.
     pub name: String,

@@ -69,7 +69,7 @@ impl Served {
         let updates = crate::update::Updates::new(
             Arc::clone(&app),
             Arc::new(crate::update::NoCandidates),
-            Arc::new(crate::update::ByCommand(app.commands().clone())),
+            Arc::new(crate::update::NoIssue),
         );
         let router = http::router(http::Parts {
             alerts,

@@ -1,0 +1,125 @@
+//! What the registries' checks have found, as updates are decided by it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_image::{Limit as Reach, Platform, Reference, Requirement, Track};
+use muster_update::{Candidate, Limit, Offer};
+
+use super::seam::{Asked, Candidates};
+use crate::registry::{Decision, Registries, Wanted};
+
+#[async_trait]
+impl Candidates for Registries {
+    async fn candidate(&self, asked: &Asked) -> Candidate {
+        let question = match Question::of(asked) {
+            Ok(question) => question,
+            Err(why) => return Candidate::Unknown(why),
+        };
+        match Self::candidate(self, &question.wanted(asked, self.now_ms())).await {
+            Ok(decision) => answer(decision),
+            Err(error) => Candidate::Unknown(format!("what was found can't be read: {error}")),
+        }
+    }
+
+    async fn check(&self, asked: &[Asked]) -> Result<(), String> {
+        let references: Result<Vec<Reference>, String> =
+            asked.iter().map(|asked| reference(&asked.image)).collect();
+        let mut references = references?;
+        references.sort_by_key(ToString::to_string);
+        references.dedup();
+        for reference in references {
+            Self::check(self, &reference)
+                .await
+                .map_err(|error| format!("what was found can't be kept: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is asked, as types.
+struct Question {
+    reference: Reference,
+    platform: Platform,
+    track: Track,
+    allowed: Vec<Requirement>,
+    excluded: Vec<Requirement>,
+}
+
+impl Question {
+    fn of(asked: &Asked) -> Result<Self, String> {
+        let Some(platform) = &asked.platform else {
+            return Err("the platform that its image is for is not known".to_owned());
+        };
+        let platform = platform
+            .parse()
+            .map_err(|_| format!("{platform:?} is no platform"))?;
+        // What a policy takes was judged when it was written; here a text that is none leaves nothing out.
+        let requirement = |text: &String| text.parse::<Requirement>().ok();
+        Ok(Self {
+            reference: reference(&asked.image)?,
+            platform,
+            track: track(asked.limit),
+            allowed: asked.allowed_versions.iter().filter_map(requirement).collect(),
+            excluded: asked.excluded_versions.iter().filter_map(requirement).collect(),
+        })
+    }
+
+    fn wanted<'a>(&'a self, asked: &'a Asked, now_ms: i64) -> Wanted<'a> {
+        Wanted {
+            reference: &self.reference,
+            platform: &self.platform,
+            repo_digests: &asked.repo_digests,
+            image_id: (!asked.image_id.is_empty()).then_some(asked.image_id.as_str()),
+            created_ms: asked.created_ms,
+            track: &self.track,
+            min_age: Duration::from_millis(u64::try_from(asked.min_age_ms).unwrap_or(0)),
+            allowed: &self.allowed,
+            excluded: &self.excluded,
+            // One that did harm is offered too: whoever decides says so.
+            bad: &[],
+            now_ms,
+        }
+    }
+}
+
+fn reference(image: &str) -> Result<Reference, String> {
+    image
+        .parse()
+        .map_err(|error| format!("{image:?} is no name of an image: {error}"))
+}
+
+fn track(limit: Option<Limit>) -> Track {
+    match limit {
+        None | Some(Limit::Digest) => Track::Digest,
+        Some(Limit::Patch) => Track::Semver(Reach::Patch),
+        Some(Limit::Minor) => Track::Semver(Reach::Minor),
+        Some(Limit::Major) => Track::Semver(Reach::Major),
+    }
+}
+
+fn answer(decision: Decision) -> Candidate {
+    match decision {
+        Decision::Current => Candidate::Current,
+        // One that is too young is offered too: whoever decides says until when it waits.
+        Decision::Update(offer) | Decision::Waiting { offer, .. } => Candidate::Available(Offer {
+            image: image_of(&offer),
+            digest: offer.digest.to_string(),
+            first_seen_ms: Some(offer.first_seen_ms),
+            release_notes: offer.release_notes,
+        }),
+        Decision::Pinned => {
+            Candidate::Unknown("its configuration names a digest, so no other image is meant".to_owned())
+        }
+        Decision::Local => Candidate::Unknown(
+            "its image was built or loaded on the server, so no registry knows it".to_owned(),
+        ),
+        Decision::Unknown(why) => Candidate::Unknown(why),
+    }
+}
+
+/// What a container is configured with to run it: repository and tag.
+fn image_of(offer: &crate::registry::Offer) -> String {
+    let tagged = offer.reference.with_tag(&offer.tag);
+    tagged.map_or_else(|_| offer.reference.to_string(), |reference| reference.to_string())
+}
