@@ -15,7 +15,7 @@ use muster_base::clock::WallClock;
 use muster_base::id::{AgentId, ServerId};
 use muster_model::{CommandRefusal, CommandState, Verb};
 use muster_proto::convert::{Order, command_from_wire, command_to_wire};
-use muster_proto::v1::{CommandEnvelope, RegistryCredential};
+use muster_proto::v1::CommandEnvelope;
 use prost::Message as _;
 use thiserror::Error;
 use tokio::sync::broadcast;
@@ -29,6 +29,7 @@ use crate::store::{CommandFilter, Draft, Issued, PENDING_MAX, Store, StoreError}
 
 pub use self::sending::{SayError, Sending};
 pub use crate::store::CommandRow;
+pub use muster_proto::v1::RegistryCredential;
 
 /// How long a command may wait for its agent unless whoever asks says otherwise.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(10 * 60);

@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_image::Reference;
 use muster_model::{CommandStatus, Verb};
-use muster_proto::v1::RegistryCredential;
 use uuid::Uuid;
 
 use super::seam::{Issue, IssueError, Order};
-use crate::app::commands::{self, CommandQuery, CommandRow, Commands, IssueOptions, Issuer};
+use crate::app::commands::{
+    self, CommandQuery, CommandRow, Commands, IssueOptions, Issuer, RegistryCredential,
+};
 use crate::app::{AppError, PAGE_LIMIT_MAX, PageRequest};
 use crate::registry::Registries;
 

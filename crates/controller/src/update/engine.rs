@@ -3,11 +3,13 @@
 //! Never more than one update at a time on a server, what a container depends on goes before it, and few begin at
 //! once over the fleet ([`AT_ONCE_MAX`]).
 
+mod follow;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_base::ErrorChain;
 use muster_base::id::{ResourceId, ServerId};
-use muster_model::{CommandState, CommandStatus, ResourceKind, UpdatePlan, Verb};
+use muster_model::{ResourceKind, UpdatePlan, Verb};
 use muster_update::{
     Approval, Candidate, Circumstances, Decision, Explanation, Hold, HoldKind, Offer, Policy, Window,
     explain, select,
@@ -21,7 +23,7 @@ use super::{
     Asked, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
     UpdateState, Updates,
 };
-use crate::store::{BadDigestRow, UpdateQuery, UpdateRow, UpdateWrite};
+use crate::store::{UpdateQuery, UpdateRow, UpdateWrite};
 
 /// How many updates begin in one look at the fleet: never all in the same minute.
 const AT_ONCE_MAX: usize = 5;
@@ -442,204 +444,6 @@ impl Updates {
         Ok(())
     }
 
-    async fn history_of(&self, update: &Update) -> Result<Option<History>, UpdateError> {
-        let query = crate::store::HistoryQuery {
-            update: Some(update.id),
-            ..crate::store::HistoryQuery::default()
-        };
-        let (rows, _) = self.app().store().update_history(&query, None, 100).await?;
-        let row = rows
-            .into_iter()
-            .find(|row| Some(row.id) == update.body.history_id);
-        Ok(row.map(History::try_from).transpose()?)
-    }
-
-    /// Looks what became of what was begun.
-    async fn follow(&self) -> Result<(), UpdateError> {
-        let query = UpdateQuery {
-            states: vec!["in_progress"],
-            ..UpdateQuery::default()
-        };
-        for update in self.updates_of(&query).await? {
-            self.follow_one(update).await?;
-        }
-        Ok(())
-    }
-
-    async fn follow_one(&self, mut update: Update) -> Result<(), UpdateError> {
-        let issue = &self.inner.issue;
-        if update.body.command_id.is_none() {
-            // The end came between writing it down and telling the agent, or between that and writing down the id.
-            match issue.find(&update.reference()).await? {
-                Some(id) => self.note_command(&mut update, id).await?,
-                None => return self.give_up_unsent(update).await,
-            }
-        }
-        let Some(id) = update.body.command_id else {
-            return Ok(());
-        };
-        let status = match issue.status(id).await? {
-            Some(status) if !status.state.is_final() => return Ok(()),
-            Some(status) => status,
-            None if self.now_ms() < update.changed_ms.saturating_add(LOST_AFTER_MS) => return Ok(()),
-            None => {
-                let words = "its command is not known any more, so what became of it can't be told";
-                return self
-                    .finish(&mut update, UpdateState::Failed, words, None, false)
-                    .await;
-            }
-        };
-        self.conclude(update, &status).await
-    }
-
-    /// No agent was told: it is as if it had not been begun, and is judged anew.
-    async fn give_up_unsent(&self, mut update: Update) -> Result<(), UpdateError> {
-        if update.body.is_rollback {
-            let words = "the controller ended before the agent was told: roll back again";
-            return self
-                .finish(&mut update, UpdateState::Completed, words, None, false)
-                .await;
-        }
-        let words = "the controller ended before the agent was told";
-        self.finish(&mut update, UpdateState::Failed, words, None, false)
-            .await?;
-        update.state = if update.body.decided_by.is_some() {
-            UpdateState::Approved
-        } else {
-            UpdateState::Pending
-        };
-        self.app()
-            .store()
-            .write_updates(&[UpdateWrite::Update(update.row()?)])
-            .await?;
-        Ok(())
-    }
-
-    async fn conclude(&self, mut update: Update, status: &CommandStatus) -> Result<(), UpdateError> {
-        let result = status.result.clone();
-        let said = if status.message.is_empty() {
-            status.state.as_str()
-        } else {
-            &status.message
-        };
-        let is_back = result
-            .as_ref()
-            .is_some_and(|result| result["rolled_back"].as_bool() == Some(true));
-        if update.body.is_rollback {
-            let state = if status.state == CommandState::Succeeded {
-                UpdateState::RolledBack
-            } else {
-                // Taking it back did not succeed: the update is what it was.
-                UpdateState::Completed
-            };
-            return self
-                .finish(&mut update, state, said, result, state == UpdateState::RolledBack)
-                .await;
-        }
-        match status.state {
-            CommandState::Succeeded => {
-                self.finish(&mut update, UpdateState::Completed, "", result, false)
-                    .await
-            }
-            CommandState::Failed => {
-                let state = if is_back {
-                    UpdateState::RolledBack
-                } else {
-                    UpdateState::Failed
-                };
-                if did_harm(is_back, status) {
-                    self.remember_bad(&update, said).await?;
-                }
-                self.finish(&mut update, state, said, result, is_back).await
-            }
-            CommandState::Refused => {
-                let by = update.body.decided_by.is_some();
-                self.finish(&mut update, UpdateState::Failed, said, result, false)
-                    .await?;
-                update.body.refused = Some(said.to_owned());
-                update.state = if by {
-                    UpdateState::Approved
-                } else {
-                    UpdateState::Pending
-                };
-                self.app()
-                    .store()
-                    .write_updates(&[UpdateWrite::Update(update.row()?)])
-                    .await?;
-                self.told(&update);
-                Ok(())
-            }
-            _ => {
-                let words = format!("the command ended as {}: {said}", status.state.as_str());
-                self.finish(&mut update, UpdateState::Failed, &words, result, is_back)
-                    .await
-            }
-        }
-    }
-
-    async fn remember_bad(&self, update: &Update, said: &str) -> Result<(), UpdateError> {
-        let body = json!({
-            "reason": format!("{} on container {} failed: {said}", update.body.to_image, update.body.container_name),
-            "container_id": update.container_id, "server_id": update.server_id, "image": update.body.to_image,
-        });
-        let row = BadDigestRow {
-            digest: update.digest.clone(),
-            body,
-            created_ms: self.now_ms(),
-        };
-        self.app().store().write_updates(&[UpdateWrite::Bad(row)]).await?;
-        Ok(())
-    }
-
-    /// Writes down how it ended, and tells people.
-    pub(super) async fn finish(
-        &self,
-        update: &mut Update,
-        state: UpdateState,
-        words: &str,
-        result: Option<serde_json::Value>,
-        is_back: bool,
-    ) -> Result<(), UpdateError> {
-        let now_ms = self.now_ms();
-        update.state = state;
-        update.changed_ms = now_ms;
-        let mut writes = vec![UpdateWrite::Update(update.row()?)];
-        let failed = update.body.is_rollback && state != UpdateState::RolledBack
-            || !update.body.is_rollback && state != UpdateState::Completed;
-        let mut policy_id = None;
-        if let Some(mut history) = self.history_of(update).await? {
-            history.status = if failed && update.body.is_rollback {
-                UpdateState::Failed
-            } else {
-                state
-            };
-            history.completed_ms = Some(now_ms);
-            history.body.error_message = failed.then(|| words.to_owned());
-            history.body.execution_log = (!words.is_empty()).then(|| words.to_owned());
-            history.body.result = result;
-            history.body.rolled_back = is_back;
-            history.body.rolled_back_ms = is_back.then_some(now_ms);
-            policy_id = history.body.policy_id;
-            writes.push(UpdateWrite::History(history.row()?));
-        }
-        self.app().store().write_updates(&writes).await?;
-        tracing::info!(
-            update = update.id,
-            container = update.container_id,
-            state = state.as_str(),
-            "an update is over"
-        );
-        self.told(update);
-        let policies = self.policies().await?;
-        let policy = policies.iter().find(|policy| Some(policy.id) == policy_id);
-        if !update.body.is_rollback {
-            let event = if failed { Event::Failure } else { Event::Success };
-            self.notify(event, update, update.body.history_id, policy, words)
-                .await?;
-        }
-        Ok(())
-    }
-
     /// Has registries asked now about these containers, and writes down what there is.
     ///
     /// # Errors
@@ -692,12 +496,6 @@ pub(super) fn approval_of(update: &Update) -> Approval {
         UpdateState::Rejected => Approval::Rejected(by),
         _ => Approval::None,
     }
-}
-
-/// Whether a failure says something of the image: the new container ran and had to go.
-fn did_harm(is_back: bool, status: &CommandStatus) -> bool {
-    let step = status.step.as_str();
-    is_back && !matches!(step, "pull" | "create" | "inspect" | "plan")
 }
 
 pub(super) fn offer_of(update: &Update) -> Offer {

@@ -22,6 +22,7 @@ struct Boundary {
 const PURE: &[&str] = &[
     "crates/alert/src/",
     "crates/image/src/",
+    "crates/recreate/src/",
     "crates/update/src/",
     "crates/parse/src/",
     "crates/smartmontools-parse/src/",
@@ -62,6 +63,9 @@ const BOUNDARIES: &[Boundary] = &[
             "crates/controller/src/grpc",
             // Accepted reports are kept in the form they came in; this file is where it is packed and unpacked.
             "crates/controller/src/intake/codec.rs",
+            // A command is verified and kept as the very bytes that were signed.
+            "crates/agent/src/command",
+            "crates/controller/src/app/commands",
             "crates/agent-sim/",
             "crates/cli/src/client",
         ],
@@ -109,6 +113,9 @@ const BOUNDARIES: &[Boundary] = &[
             "crates/agent/src/host",
             // The agent starts itself.
             "crates/agent/src/privileged/parent.rs",
+            "crates/agent/src/command/link.rs",
+            // The controller begins anew, as the same process.
+            "crates/controller/src/cli/arenas.rs",
             "crates/cli/src/up",
             "crates/xtask/src/process.rs",
         ],

@@ -1,0 +1,215 @@
+//! What became of updates that were begun, by what their commands say.
+
+use muster_model::{CommandState, CommandStatus};
+use serde_json::json;
+
+use super::super::notice::Event;
+use super::super::{History, Update, UpdateError, UpdateState, Updates};
+use super::LOST_AFTER_MS;
+use crate::store::{BadDigestRow, UpdateQuery, UpdateWrite};
+
+impl Updates {
+    pub(super) async fn history_of(&self, update: &Update) -> Result<Option<History>, UpdateError> {
+        let query = crate::store::HistoryQuery {
+            update: Some(update.id),
+            ..crate::store::HistoryQuery::default()
+        };
+        let (rows, _) = self.app().store().update_history(&query, None, 100).await?;
+        let row = rows
+            .into_iter()
+            .find(|row| Some(row.id) == update.body.history_id);
+        Ok(row.map(History::try_from).transpose()?)
+    }
+
+    /// Looks what became of what was begun.
+    pub(super) async fn follow(&self) -> Result<(), UpdateError> {
+        let query = UpdateQuery {
+            states: vec!["in_progress"],
+            ..UpdateQuery::default()
+        };
+        for update in self.updates_of(&query).await? {
+            self.follow_one(update).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_one(&self, mut update: Update) -> Result<(), UpdateError> {
+        let issue = &self.inner.issue;
+        if update.body.command_id.is_none() {
+            // The end came between writing it down and telling the agent, or between that and writing down the id.
+            match issue.find(&update.reference()).await? {
+                Some(id) => self.note_command(&mut update, id).await?,
+                None => return self.give_up_unsent(update).await,
+            }
+        }
+        let Some(id) = update.body.command_id else {
+            return Ok(());
+        };
+        let status = match issue.status(id).await? {
+            Some(status) if !status.state.is_final() => return Ok(()),
+            Some(status) => status,
+            None if self.now_ms() < update.changed_ms.saturating_add(LOST_AFTER_MS) => return Ok(()),
+            None => {
+                let words = "its command is not known any more, so what became of it can't be told";
+                return self
+                    .finish(&mut update, UpdateState::Failed, words, None, false)
+                    .await;
+            }
+        };
+        self.conclude(update, &status).await
+    }
+
+    /// No agent was told: it is as if it had not been begun, and is judged anew.
+    async fn give_up_unsent(&self, mut update: Update) -> Result<(), UpdateError> {
+        if update.body.is_rollback {
+            let words = "the controller ended before the agent was told: roll back again";
+            return self
+                .finish(&mut update, UpdateState::Completed, words, None, false)
+                .await;
+        }
+        let words = "the controller ended before the agent was told";
+        self.finish(&mut update, UpdateState::Failed, words, None, false)
+            .await?;
+        update.state = if update.body.decided_by.is_some() {
+            UpdateState::Approved
+        } else {
+            UpdateState::Pending
+        };
+        self.app()
+            .store()
+            .write_updates(&[UpdateWrite::Update(update.row()?)])
+            .await?;
+        Ok(())
+    }
+
+    async fn conclude(&self, mut update: Update, status: &CommandStatus) -> Result<(), UpdateError> {
+        let result = status.result.clone();
+        let said = if status.message.is_empty() {
+            status.state.as_str()
+        } else {
+            &status.message
+        };
+        let is_back = result
+            .as_ref()
+            .is_some_and(|result| result["rolled_back"].as_bool() == Some(true));
+        if update.body.is_rollback {
+            let state = if status.state == CommandState::Succeeded {
+                UpdateState::RolledBack
+            } else {
+                // Taking it back did not succeed: the update is what it was.
+                UpdateState::Completed
+            };
+            return self
+                .finish(&mut update, state, said, result, state == UpdateState::RolledBack)
+                .await;
+        }
+        match status.state {
+            CommandState::Succeeded => {
+                self.finish(&mut update, UpdateState::Completed, "", result, false)
+                    .await
+            }
+            CommandState::Failed => {
+                let state = if is_back {
+                    UpdateState::RolledBack
+                } else {
+                    UpdateState::Failed
+                };
+                if did_harm(is_back, status) {
+                    self.remember_bad(&update, said).await?;
+                }
+                self.finish(&mut update, state, said, result, is_back).await
+            }
+            CommandState::Refused => {
+                let by = update.body.decided_by.is_some();
+                self.finish(&mut update, UpdateState::Failed, said, result, false)
+                    .await?;
+                update.body.refused = Some(said.to_owned());
+                update.state = if by {
+                    UpdateState::Approved
+                } else {
+                    UpdateState::Pending
+                };
+                self.app()
+                    .store()
+                    .write_updates(&[UpdateWrite::Update(update.row()?)])
+                    .await?;
+                self.told(&update);
+                Ok(())
+            }
+            _ => {
+                let words = format!("the command ended as {}: {said}", status.state.as_str());
+                self.finish(&mut update, UpdateState::Failed, &words, result, is_back)
+                    .await
+            }
+        }
+    }
+
+    async fn remember_bad(&self, update: &Update, said: &str) -> Result<(), UpdateError> {
+        let body = json!({
+            "reason": format!("{} on container {} failed: {said}", update.body.to_image, update.body.container_name),
+            "container_id": update.container_id, "server_id": update.server_id, "image": update.body.to_image,
+        });
+        let row = BadDigestRow {
+            digest: update.digest.clone(),
+            body,
+            created_ms: self.now_ms(),
+        };
+        self.app().store().write_updates(&[UpdateWrite::Bad(row)]).await?;
+        Ok(())
+    }
+
+    /// Writes down how it ended, and tells people.
+    pub(in crate::update) async fn finish(
+        &self,
+        update: &mut Update,
+        state: UpdateState,
+        words: &str,
+        result: Option<serde_json::Value>,
+        is_back: bool,
+    ) -> Result<(), UpdateError> {
+        let now_ms = self.now_ms();
+        update.state = state;
+        update.changed_ms = now_ms;
+        let mut writes = vec![UpdateWrite::Update(update.row()?)];
+        let failed = update.body.is_rollback && state != UpdateState::RolledBack
+            || !update.body.is_rollback && state != UpdateState::Completed;
+        let mut policy_id = None;
+        if let Some(mut history) = self.history_of(update).await? {
+            history.status = if failed && update.body.is_rollback {
+                UpdateState::Failed
+            } else {
+                state
+            };
+            history.completed_ms = Some(now_ms);
+            history.body.error_message = failed.then(|| words.to_owned());
+            history.body.execution_log = (!words.is_empty()).then(|| words.to_owned());
+            history.body.result = result;
+            history.body.rolled_back = is_back;
+            history.body.rolled_back_ms = is_back.then_some(now_ms);
+            policy_id = history.body.policy_id;
+            writes.push(UpdateWrite::History(history.row()?));
+        }
+        self.app().store().write_updates(&writes).await?;
+        tracing::info!(
+            update = update.id,
+            container = update.container_id,
+            state = state.as_str(),
+            "an update is over"
+        );
+        self.told(update);
+        let policies = self.policies().await?;
+        let policy = policies.iter().find(|policy| Some(policy.id) == policy_id);
+        if !update.body.is_rollback {
+            let event = if failed { Event::Failure } else { Event::Success };
+            self.notify(event, update, update.body.history_id, policy, words)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a failure says something of the image: the new container ran and had to go.
+fn did_harm(is_back: bool, status: &CommandStatus) -> bool {
+    let step = status.step.as_str();
+    is_back && !matches!(step, "pull" | "create" | "inspect" | "plan")
+}
