@@ -22,6 +22,7 @@ const TABLES: [&str; 8] = [
     "update_setting",
 ];
 
+#[expect(clippy::too_many_lines, reason = "a table after the other")]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -95,13 +95,16 @@ pub struct Registries {
     shared: Arc<Shared>,
 }
 
+/// Tracks and when somebody last asked, by image, platform and track.
+type Watches = BTreeMap<(Reference, Platform, String), (Track, i64)>;
+
 struct Shared {
     client: Client,
     outbound: Outbound,
     /// Held by whoever checks.
     round: tokio::sync::Mutex<()>,
     /// Tracks that follow other tags, and when somebody last asked, by image, platform and track.
-    watches: Short<BTreeMap<(Reference, Platform, String), (Track, i64)>>,
+    watches: Short<Watches>,
 }
 
 impl Registries {

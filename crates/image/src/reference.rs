@@ -177,10 +177,15 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (registry, rest) = split_registry(text);
-        let registry = registry.to_ascii_lowercase();
-        if !is_registry(&registry) {
+        if !is_registry(&registry.to_ascii_lowercase()) {
             return Err(ReferenceError::Registry);
         }
+        // Without a dot or a port it is its capitals that tell it from a folder.
+        let registry = if registry.contains(['.', ':']) {
+            registry.to_ascii_lowercase()
+        } else {
+            registry.to_owned()
+        };
         let (path, tag) = match rest.split_once(':') {
             Some((path, tag)) if is_tag(tag) => (path, Some(tag.to_owned())),
             Some(_) => return Err(ReferenceError::Tag),

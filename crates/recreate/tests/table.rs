@@ -36,6 +36,7 @@ fn case(config: Value, host: Value) -> Case {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls are shorter with it")]
 fn merge(into: &mut Value, from: Value) {
     for (key, value) in from.as_object().cloned().unwrap_or_default() {
         into[key] = value;

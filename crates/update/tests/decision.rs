@@ -246,6 +246,7 @@ fn the_highest_priority_decides_then_the_narrower_scope_then_the_older() {
     assert!(!of_image.takes(&db), "a pattern matches the whole reference");
 }
 
+#[expect(clippy::too_many_lines, reason = "a case after the other")]
 #[test]
 fn labels_only_narrow_unless_the_policy_says_otherwise() {
     let labelled = |name: &str, value: &str| Container {
@@ -428,10 +429,10 @@ fn policies_that_make_no_sense_name_their_fields() {
         ("mode", |body| body.mode = Mode::Scheduled),
         ("min_age", |body| body.min_age = Some("soon".to_owned())),
         ("allowed_versions", |body| {
-            body.allowed_versions = Some("new ones".to_owned())
+            body.allowed_versions = Some("new ones".to_owned());
         }),
         ("update_schedule", |body| {
-            body.update_schedule = Some("daily".to_owned())
+            body.update_schedule = Some("daily".to_owned());
         }),
     ];
     for (field, change) in cases {

@@ -50,6 +50,7 @@ async fn over(api: &Api, id: &str) -> Result<Value> {
 }
 
 /// S10, S11
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_refused_by_default_done_when_allowed_and_known_on_both_sides() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {

@@ -26,7 +26,9 @@ impl Stage {
     async fn set() -> Result<Self> {
         let docker = Docker::start()?;
         let registry = Registry::start(None)?;
-        let world = World::start().await?;
+        let mut world = World::prepare()?;
+        world.settings = "[registries]\nallow_loopback = true\n".to_owned();
+        world.start_controller().await?;
         let settings = format!(
             "policy_file = \"{policy}\"\n[containers]\ndiscover = false\n[[containers.runtime]]\nname = \"docker\"\n\
              type = \"docker\"\nsocket = \"{socket}\"\n",
@@ -149,6 +151,7 @@ impl Stage {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_what_is_not_healthy()
 -> Result<()> {

@@ -236,6 +236,7 @@ async fn update(
     )
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn docker_container_with_every_option_differs_after_an_update_only_where_it_should() {
     let registry = Registry::start(Some(Auth::BASIC)).expect("a registry");
@@ -402,7 +403,10 @@ fn failed(result: &Result<Value, TransactionError>, reason: &str, bad: Option<&s
     else {
         panic!("{result:?}");
     };
-    println!("{why}: {message}");
+    #[expect(clippy::print_stdout, reason = "figures of a test are printed")]
+    {
+        println!("{why}: {message}");
+    }
     assert_eq!(*why, reason, "{message}");
     assert_eq!(told["bad_digest"].as_str(), bad, "{message}");
 }
@@ -492,6 +496,7 @@ async fn docker_agent_or_engine_killed_in_the_middle_ends_with_exactly_one_runni
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn podman_container_is_updated_and_one_that_fails_is_put_back() {
     let registry = Registry::start(None).expect("a registry");

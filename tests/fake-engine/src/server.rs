@@ -93,6 +93,7 @@ async fn call(
     std::future::pending().await
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what an answer is mapped by")]
 fn response(answer: Answer) -> Response<Full<Bytes>> {
     let body = if answer.body.is_null() {
         String::new()

@@ -109,6 +109,7 @@ impl World {
         id
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls are shorter with it")]
     fn make_image(id: &str, config: Value, behaviour: Behaviour) -> Image {
         Image {
             inspect: json!({"Id": id, "Config": config, "Size": 1_000_000, "RepoDigests": []}),

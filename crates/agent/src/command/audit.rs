@@ -309,10 +309,10 @@ fn last_of(dir: &Utf8Path) -> Result<(Option<Entry>, Option<u64>), AuditError> {
         .map_or(0, |at| at + 1);
     let cut = (whole < bytes.len()).then_some(whole as u64);
     let mut last: Option<Entry> = None;
-    let lines = bytes[..whole]
+    let mut lines = bytes[..whole]
         .split(|&byte| byte == b'\n')
         .filter(|line| !line.is_empty());
-    if let Some(line) = lines.last() {
+    if let Some(line) = lines.next_back() {
         let entry = serde_json::from_slice(line);
         last = Some(entry.map_err(|_| AuditError::Changed {
             path: path.clone(),

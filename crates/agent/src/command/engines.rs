@@ -13,11 +13,14 @@ use crate::host::Host;
 use crate::runtime::{Client, Endpoint, Engine, discover};
 use crate::update;
 
+/// Where an engine listens, and who speaks to it.
+type Reached = (Endpoint, Arc<dyn Engine>);
+
 /// The engines that there seemed to be when somebody last looked.
 pub(super) struct Known {
     host: Host,
     settings: Containers,
-    found: Mutex<BTreeMap<ResourceKey, (Endpoint, Arc<dyn Engine>)>>,
+    found: Mutex<BTreeMap<ResourceKey, Reached>>,
 }
 
 impl Known {

@@ -478,6 +478,7 @@ impl Inner {
     }
 
     /// Writes down that it is begun, if it still may be.
+    #[expect(clippy::result_large_err, reason = "an outcome is made once for each command")]
     fn start(&self, order: &Order, came: Came) -> Result<CancellationToken, Outcome> {
         let mut state = self.lock();
         self.in_time(&state, order, came)?;

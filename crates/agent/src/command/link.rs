@@ -111,7 +111,6 @@ impl std::fmt::Debug for ToExecutor {
 
 impl Link {
     /// Starts the executor, now or when it is needed, and the task that keeps it until `shutdown`.
-    #[must_use]
     pub fn start(launch: Launch, shutdown: CancellationToken) -> (Self, AbortOnDropHandle<Result<(), Lost>>) {
         let (to_tx, to_rx) = mpsc::channel(WAITING_MAX);
         let (counter_tx, counter) = watch::channel(None);

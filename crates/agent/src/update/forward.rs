@@ -42,10 +42,12 @@ impl Stop {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "what an error is mapped by")]
     pub(super) fn engine(reason: &'static str, error: EngineError) -> Self {
         Self::new(reason, ErrorChain(&error).to_string())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "what an error is mapped by")]
     pub(super) fn journal(error: std::io::Error) -> Self {
         Self::new(
             "journal",

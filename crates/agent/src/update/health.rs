@@ -141,6 +141,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls are shorter with it")]
     fn seen(state: Value, restarts: u64) -> Value {
         json!({"State": state, "RestartCount": restarts})
     }

@@ -36,7 +36,7 @@ fn what_cannot_be_used_ends_with_2_and_says_what_there_is() {
     for (args, expected) in [
         (
             &["parse", "nonsense", "/dev/null"][..],
-            "there are btrfs-device-stats, btrfs-scrub, diskstats, lsblk, ",
+            "there are btrfs-device-stats, btrfs-scrub, diskstats, docker-inspect, lsblk, ",
         ),
         (
             &["parse", "mounts", "/nonexistent"],

@@ -152,7 +152,11 @@ async fn a_call_that_hangs_ends_with_exactly_one_running() {
     };
     let faults = |number: usize| {
         let all = vec![Fault::Hang { after: false }, Fault::Hang { after: true }];
-        if number % step == 0 { all } else { Vec::new() }
+        if number.is_multiple_of(step) {
+            all
+        } else {
+            Vec::new()
+        }
     };
     let count = every(faults, async |number, fault, because| {
         let bench = Bench::new(Behaviour::Runs);

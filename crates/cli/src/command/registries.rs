@@ -120,6 +120,7 @@ impl Fields {
 }
 
 impl Registries {
+    #[expect(clippy::too_many_lines, reason = "a command after the other")]
     pub(crate) async fn run(self) -> Result<(), ClientError> {
         let (client, output) = (self.common.connect()?, self.common.output);
         let shown = match self.command {

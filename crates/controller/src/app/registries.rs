@@ -191,7 +191,7 @@ impl App {
             created_ms: now_ms,
             changed_ms: now_ms,
         };
-        let mut row = self.with_fields(blank, fields)?;
+        let mut row = self.with_fields(&blank, fields)?;
         row.id = kept(self.store.add_registry(&row, REGISTRIES_MAX).await?, 0)?;
         tracing::info!(registry = row.id, host = row.host, "registry made");
         Ok(row.into())
@@ -209,7 +209,7 @@ impl App {
         let old = self.store.registry(id).await?;
         let old = old.ok_or(RegistryUseError::NotFound(id))?;
         let changed_ms = self.clock.now_ms().max(old.changed_ms + 1);
-        let mut row = self.with_fields(old, fields)?;
+        let mut row = self.with_fields(&old, fields)?;
         // Tokens of before are told apart by this.
         row.changed_ms = changed_ms;
         kept(self.store.change_registry(&row).await?, id)?;
@@ -229,7 +229,11 @@ impl App {
         Ok(())
     }
 
-    fn with_fields(&self, old: RegistryRow, fields: RegistryFields) -> Result<RegistryRow, RegistryUseError> {
+    fn with_fields(
+        &self,
+        old: &RegistryRow,
+        fields: RegistryFields,
+    ) -> Result<RegistryRow, RegistryUseError> {
         let mut row = old.clone();
         let mut problems = Vec::new();
         if let Some(allow_http) = fields.allow_http {

@@ -5,6 +5,7 @@
 
 mod follow;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_base::ErrorChain;
@@ -101,9 +102,8 @@ impl Updates {
         approval: &Approval,
     ) -> Result<Explanation, UpdateError> {
         let server = seen.server();
-        if !basis.grounds.contains_key(&server) {
-            let ground = self.ground(server).await?;
-            basis.grounds.insert(server, ground);
+        if let Entry::Vacant(place) = basis.grounds.entry(server) {
+            place.insert(self.ground(server).await?);
         }
         let mut holds = basis
             .grounds

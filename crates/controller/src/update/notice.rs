@@ -52,6 +52,7 @@ impl Event {
 
 impl Updates {
     /// Writes a notice and hands it to the channels, if the policy wants people to be told.
+    #[expect(clippy::too_many_lines, reason = "a notice, its row and its news")]
     pub(super) async fn notify(
         &self,
         event: Event,

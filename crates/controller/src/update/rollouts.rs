@@ -111,6 +111,7 @@ impl Updates {
     ///
     /// # Errors
     /// [`UpdateError::Invalid`], [`UpdateError::TooMany`], or a failure of the database.
+    #[expect(clippy::too_many_lines, reason = "a check after the other")]
     pub async fn create_rollout(&self, body: RolloutBody, by: &str) -> Result<KeptRollout, UpdateError> {
         let invalid = |field: &str, message: String| {
             UpdateError::Invalid(vec![FieldProblem {

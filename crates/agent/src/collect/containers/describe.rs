@@ -152,6 +152,7 @@ fn runtime_resource(engine: &Engine) -> Resource {
     resource
 }
 
+#[expect(clippy::too_many_lines, reason = "an attribute after the other")]
 fn container_resource(
     draft: &mut Draft,
     engine: &Engine,

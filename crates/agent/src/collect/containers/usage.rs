@@ -348,6 +348,10 @@ struct Transfers {
     writes: f64,
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "two generations of files for the same numbers"
+)]
 fn input_output(folder: &Folder<'_>, usage: &mut Usage) {
     let mut devices: Vec<(String, Transfers)> = Vec::new();
     let mut at = |device: &str, change: &mut dyn FnMut(&mut Transfers)| {

@@ -545,6 +545,7 @@ async fn a_command_is_done_once_however_often_and_where_it_is_replayed() {
 }
 
 /// S9: validly signed, and not for this agent, not of its controller, not in time, not known.
+#[expect(clippy::too_many_lines, reason = "a case after the other")]
 #[tokio::test]
 async fn validly_signed_commands_that_are_not_for_here_or_now_are_refused() {
     let Some(mut estate) = Estate::new(&Estate::all_allowed()) else {

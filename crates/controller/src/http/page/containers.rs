@@ -35,7 +35,7 @@ pub(super) async fn taken(state: &HttpState, server: ServerId, now_ms: i64) -> R
     let query = RangeQuery {
         matchers: vec![
             Matcher::new(NAME_LABEL, MatchOp::Re, TAKEN).expect("names joined by | are an expression"),
-            Matcher::equal("server_id", &server.to_string()),
+            Matcher::equal("server_id", server.to_string()),
         ],
         resource: None,
         start_ms: now_ms - NOW_MS,

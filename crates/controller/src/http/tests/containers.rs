@@ -49,7 +49,8 @@ fn container(name: &str, image: &str, depends_on: &[&str]) -> Resource {
 /// A server that is heard of, with a runtime and these containers.
 async fn furnish(app: &TestApp, name: &str, containers: Vec<Resource>) -> ServerId {
     let server = app.server(name).await;
-    app.report(server, 1, |report| {
+    // The positions of reports rise over all servers.
+    app.report(server, server.0, |report| {
         report.resources = vec![runtime()];
         report.resources.extend(containers);
         let keys = report
@@ -248,6 +249,7 @@ async fn an_image_that_had_to_be_rolled_back_is_begun_nowhere_else() {
     app.state.updates.refresh().await.unwrap();
     let list = app.get("/api/containers/updates").await.json();
     let (first, second) = (list["items"][0]["id"].clone(), list["items"][1]["id"].clone());
+    assert!(second.is_i64(), "{list}");
     let begun = app
         .call("POST", &format!("/api/containers/updates/{first}/execute"))
         .await;

@@ -250,7 +250,9 @@ async fn every_route_that_changes_something_is_written_to_the_audit_log() {
         // A dry run is posted because it has a body.
         let is_dry_run = declared.path.contains("/alert-rules/") && declared.path.ends_with("/test");
         let is_get = declared.method == Method::GET || declared.method == Method::HEAD;
-        let is_read = is_get || is_call || is_dry_run;
+        // Reading a log is asked of an agent, by a command.
+        let is_command = declared.path == "/api/containers/{id}/logs";
+        let is_read = is_get && !is_command || is_call || is_dry_run;
         if is_read || declared.access == Access::Public {
             assert_eq!(declared.action, None, "{} {}", declared.method, declared.path);
             continue;

@@ -112,7 +112,7 @@ fn a_tag_that_is_rebuilt_daily_is_followed_at_the_minimum_age() {
         world.see(&format!("day {}", hour / 24));
         if let Decision::Update(offer) = world.decide() {
             let age_ms = world.now_ms - offer.first_seen_ms;
-            assert!(3 * DAY <= age_ms && age_ms < 4 * DAY, "{age_ms}");
+            assert!((3 * DAY..4 * DAY).contains(&age_ms), "{age_ms}");
             assert!(world.since(&world.running) < world.since(offer.digest.as_str()));
             world.running = offer.digest.to_string();
             updates += 1;
