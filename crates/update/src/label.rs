@@ -134,7 +134,7 @@ mod tests {
             ("muster.update.exclude", "maybe"),
             ("muster.update.min-age", "soon"),
             ("muster.update.min-age", "999999d"),
-            ("muster.update.exlude", "true"),
+            ("muster.update.excluding", "true"),
         ] {
             assert_eq!(read(&[wrong]).not_understood.len(), 1, "{wrong:?}");
         }

@@ -13,7 +13,7 @@ const SKEW_SHOWN_MS: u64 = 5_000;
 /// How long a slow answer counts at least, ms.
 const SLOW_MS: i64 = 10 * 60_000;
 /// An answer that takes so much longer than the fastest of late waited for a packet to be sent again, ms: TCP does so
-/// after 200 ms at the earliest (Linux, `TCP_RTO_MIN`).
+/// after 200 ms at the earliest (tcp(7), its least time-out).
 const SENT_AGAIN_MS: i64 = 150;
 /// One who comes back within this was hard to reach meanwhile, ms; after longer it was away.
 const HARD_TO_REACH_MS: i64 = 90_000;
