@@ -6,7 +6,7 @@
 //! changed ([`audit`]), and what was under way when the process ended is looked at before anything new is taken.
 //!
 //! [`executor`] owns a command from its first byte to the controller's word that it knows the end; [`policy`] decides,
-//! [`verbs`] does, [`link`] is the way between the two processes.
+//! `verbs` does, [`link`] is the way between the two processes.
 
 pub mod audit;
 pub mod child;

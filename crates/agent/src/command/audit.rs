@@ -1,9 +1,9 @@
 //! The agent's own log of what it was asked and what it did, in a chain that shows when somebody changed it.
 //!
 //! JSON lines; each holds the hash of the one before and its own. The head goes to the controller with each word of a
-//! command, where whoever cuts this file off cannot take it back. Beyond [`FILE_BYTES_MAX`] the file becomes `audit.1`
+//! command, where whoever cuts this file off cannot take it back. Beyond `FILE_BYTES_MAX` the file becomes `audit.1`
 //! and another begins, which goes on with the chain; the one before that is gone. Refusals of what was not signed cost
-//! their maker nothing, so only [`UNSIGNED_PER_MIN`] a minute get an entry and the rest is counted.
+//! their maker nothing, so only `UNSIGNED_PER_MIN` a minute get an entry and the rest is counted.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};

@@ -5,7 +5,7 @@
 //! that it is begun, do it, write down how it ended, tell it until the controller has written it down too. When one of
 //! these writes fails, nothing after it happens.
 //!
-//! Bounds: [`RUNNING_MAX`] at once, one on a container, and as many open ones as the journal takes.
+//! Bounds: `RUNNING_MAX` at once, one on a container, and as many open ones as the journal takes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

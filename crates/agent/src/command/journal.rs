@@ -5,9 +5,9 @@
 //! done any more, because nobody knows what was done already.
 //!
 //! Bounds: [`OPEN_MAX`] commands that are not over, or whose end the controller does not know yet; more are refused
-//! until it does. Ids of commands that are over are kept for [`IDS_KEPT_MS`], [`IDS_MAX`] of them; an older one is still
+//! until it does. Ids of commands that are over are kept for `IDS_KEPT_MS`, `IDS_MAX` of them; an older one is still
 //! refused by its counter, which is kept for ever. The file is written anew, with what counts alone, at each start and
-//! beyond [`FILE_BYTES_MAX`].
+//! beyond `FILE_BYTES_MAX`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
