@@ -45,11 +45,10 @@ impl Stage {
         let config = world.dir().join("agent.toml");
         let agent = world.start_agent("agent", &["--config", config.to_str().context("UTF-8")?])?;
         let api = world.api().await?;
-        let mut body = json!({"name": "lab", "registry_url": registry.address().to_string(), "allow_http": true});
+        let mut body =
+            json!({"name": "lab", "registry_url": registry.address().to_string(), "allow_http": true});
         body["username"] = Value::Null;
-        let (status, answer) = api
-            .ask("POST", "/api/containers/registries", Some(body))
-            .await?;
+        let (status, answer) = api.ask("POST", "/api/containers/registries", Some(body)).await?;
         ensure!(status == StatusCode::CREATED, "{status}: {answer}");
         Ok(Self {
             world,
@@ -150,11 +149,7 @@ impl Stage {
         let policy = policy.to_str().context("UTF-8")?;
         let words = ["allow", verb, "--container", "web", "--policy", policy];
         let told = run_to_end("muster-agent", &words)?;
-        ensure!(
-            told.status.success(),
-            "{}",
-            String::from_utf8_lossy(&told.stderr)
-        );
+        ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
         Ok(())
     }
 
@@ -201,10 +196,7 @@ async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_wha
     // Nobody said on the server that this may be done.
     let refused = stage.execute(&update).await?;
     ensure!(refused["status"] != "completed", "{refused}");
-    ensure!(
-        stage.running_version()? == "1",
-        "the policy was passed over"
-    );
+    ensure!(stage.running_version()? == "1", "the policy was passed over");
     let commands = stage.api.items("/api/commands").await?;
     ensure!(
         commands.iter().any(|command| command["state"] == "refused"),
@@ -227,13 +219,7 @@ async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_wha
         "{}",
         now["Config"]["Env"]
     );
-    ensure!(
-        stage
-            .docker
-            .cli(&["exec", "web", "cat", "/data/file"])?
-            .trim()
-            == "precious"
-    );
+    ensure!(stage.docker.cli(&["exec", "web", "cat", "/data/file"])?.trim() == "precious");
     stage
         .container(|web| web["image_id"] == two.image_id.as_str() && web["status"] == "running")
         .await?;
@@ -248,13 +234,7 @@ async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_wha
         "{failed:#}"
     );
     ensure!(stage.running_version()? == "2", "the old one runs again");
-    ensure!(
-        stage
-            .docker
-            .cli(&["exec", "web", "cat", "/data/file"])?
-            .trim()
-            == "precious"
-    );
+    ensure!(stage.docker.cli(&["exec", "web", "cat", "/data/file"])?.trim() == "precious");
     let bad = stage.api.get("/api/containers/bad-digests").await?;
     ensure!(bad.to_string().contains(&three.digest), "{bad}");
     stage.agent.stop(Duration::from_secs(30))?;

@@ -112,8 +112,8 @@ async fn a_dead_and_a_frozen_host_are_told_of_within_half_a_minute_and_a_living_
     Ok(())
 }
 
-/// D13: hosts whose link loses three of ten packets, and those that come back after a restart of the controller, are not
-/// accused. Many hosts for a while are as long as one for a day: the long form is 25 hours of them, each on the bad link
+/// D13: of hosts whose link loses three of ten packets, and of those that come back after a restart of the controller,
+/// nobody is told; a tenth of them may be doubted for a moment. Many hosts for a while are as long as one for a day: the long form is 25 hours of them, each on the bad link
 /// for a quarter of an hour.
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()> {
