@@ -20,7 +20,6 @@ use crate::app::audit::Verdict;
 use crate::config::{Config, ConfigError, DEFAULT_DATA_DIR, Legacy, Overrides};
 use crate::run;
 
-mod arenas;
 mod backup;
 mod local;
 mod trust;
@@ -156,9 +155,6 @@ pub fn main() -> ExitCode {
     // Whatever is made holds secrets or facts about servers: for the own account alone.
     umask(Mode::from_bits_truncate(0o077));
     let cli = Cli::parse();
-    if matches!(cli.command, Some(Command::Run(_))) {
-        arenas::limit();
-    }
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {

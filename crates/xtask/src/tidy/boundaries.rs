@@ -114,8 +114,6 @@ const BOUNDARIES: &[Boundary] = &[
             // The agent starts itself.
             "crates/agent/src/privileged/parent.rs",
             "crates/agent/src/command/link.rs",
-            // The controller begins anew, as the same process.
-            "crates/controller/src/cli/arenas.rs",
             "crates/cli/src/up",
             "crates/xtask/src/process.rs",
         ],
