@@ -1,8 +1,9 @@
 //! Many servers lost at once are one alert.
 //!
-//! The loss of a server waits a little before it is told. If by then others are lost too, all of them are named in one
-//! alert of their own, which is over when the last of them is back; further ones that are lost soon after join it
-//! quietly. One that is lost long after does not: it is told by itself.
+//! The loss of a server waits a little before it is told, counted from when it began: what its rule waits for is part of
+//! it. If by then others are lost too, or may be, all of them are named in one alert of their own, which is over when the
+//! last of them is back; further ones that are lost soon after join it quietly. One that is lost long after does not: it
+//! is told by itself.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +57,7 @@ impl Engine {
             self.targets
                 .get(*slot)
                 .and_then(|target| target.open.as_deref())
-                .is_some_and(|open| self.settings.group_wait_ms <= t - open.active_t)
+                .is_some_and(|open| self.settings.group_wait_ms <= t - open.since_t)
         });
         if !is_due {
             return;
@@ -68,7 +69,7 @@ impl Engine {
             .map(|(id, _)| *id);
         match joined {
             Some(group) => self.join(group, &untold, changes),
-            None if self.settings.group_min <= untold.len() => {
+            None if self.settings.group_min <= untold.len() + self.losses_pending(rule) => {
                 if let Some(group) = self.make_group(rule, &untold) {
                     self.join(group, &untold, changes);
                     self.announce(group, NotificationKind::Firing, changes);
@@ -86,6 +87,20 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// How many servers may be lost but have not been silent for as long as the rule wants.
+    fn losses_pending(&self, rule: RuleId) -> usize {
+        let is_pending = |slot: &&u32| {
+            self.targets.get(**slot).is_some_and(|target| {
+                target.key.rule == rule
+                    && target
+                        .open
+                        .as_deref()
+                        .is_some_and(|open| open.alert.state == AlertState::Pending)
+            })
+        };
+        self.busy.iter().filter(is_pending).count()
     }
 
     fn is_loss_to_tell(&self, slot: u32, rule: RuleId) -> bool {

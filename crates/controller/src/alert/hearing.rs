@@ -12,8 +12,8 @@ use muster_base::id::ServerId;
 
 use crate::app::presence::Live;
 
-/// Silence after which a server is lost, ms. With the time that losses wait for each other (8 s), and two looks, it is
-/// told before 30 s are over.
+/// Silence after which a server is lost, ms. With the time that losses wait for each other (8 s, of which the rule wants
+/// 6 before it is an alert), and two looks, it is told before 30 s are over.
 const LOST_MS: i64 = 18_000;
 /// Answers within this are as fast as any, ms.
 const FAST_MS: i64 = 1_000;

@@ -113,8 +113,8 @@ async fn a_dead_and_a_frozen_host_are_told_of_within_half_a_minute_and_a_living_
 }
 
 /// D13: of hosts whose link loses three of ten packets, and of those that come back after a restart of the controller,
-/// nobody is told; a tenth of them may be doubted for a moment. Many hosts for a while are as long as one for a day: the long form is 25 hours of them, each on the bad link
-/// for a quarter of an hour.
+/// nobody is told, and none is in the list of alerts. Many hosts for a while are as long as one for a day: the long form
+/// is 25 hours of them, each on the bad link for a quarter of an hour.
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()> {
     const LOST: f64 = 0.3;
@@ -152,7 +152,7 @@ async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()>
     let accused_after = losses(&api).await?;
     let hours = f64::from(agents) * seconds as f64 / 3_600.0;
     println!(
-        "{hours:.2} hours of hosts, {} of {} packets lost: {} told of, and {} doubted for a moment, {} after a restart",
+        "{hours:.2} hours of hosts, {} of {} packets lost: {} told of, {} accused, {} after a restart",
         packets.lost,
         packets.sent,
         pages(&sink)?.len(),
@@ -160,11 +160,7 @@ async fn hosts_on_a_bad_link_and_after_a_restart_are_not_accused() -> Result<()>
         accused_after.len() - accused.len()
     );
     ensure!(pages(&sink)?.is_empty(), "{:?}", pages(&sink)?);
-    // One whose link has just become bad may be doubted before that is known, and is heard again before it is told.
-    ensure!(
-        accused_after.len() * 10 <= agents as usize,
-        "{accused:?} {accused_after:?}"
-    );
+    ensure!(accused_after.is_empty(), "{accused:?} {accused_after:?}");
     Ok(())
 }
 
