@@ -6,6 +6,7 @@
 mod logs;
 mod names;
 mod pull;
+mod read;
 mod wire;
 
 use std::time::Duration;

@@ -1,22 +1,20 @@
-//! Reads an engine: Docker with bollard, Podman with podman-api and, where both say the same, with bollard too.
+//! Reads an engine: over the API that is Docker's, and where Podman's own says more over that, with podman-api.
 //!
 //! Podman's own API tells of pods and of the command that made a container; its API that is Docker's costs it less to
-//! answer, as it does not measure what a container has written. What was read is handed on as JSON: what is made of it
-//! is the same for a recording.
+//! answer, as it does not measure what a container has written. What is inspected stays the JSON it is: what is made of
+//! it is the same for a recording, and models of all that an engine could say would be a fifth of the agent's memory.
 
-use bollard::Docker;
-use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, StatsOptionsBuilder,
-};
-use futures::TryStreamExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
 use podman_api::Podman;
 use podman_api::opts::ContainerListOpts;
 use serde_json::Value;
 
-use super::{Endpoint, EngineKind};
+use super::{Client, Endpoint, Engine as _, EngineError, EngineKind, Limits};
 
-/// How long a single answer may take, in seconds.
-const ANSWER_MAX_S: u64 = 6;
+/// How long a single answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(6);
 
 /// A container in the engine's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +40,10 @@ pub(crate) struct About {
 /// An engine that has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
-    docker: Docker,
+    docker: Arc<Client>,
     podman: Option<Podman>,
+    /// What it said of its version when it was connected to.
+    said: Arc<Value>,
 }
 
 /// Why a question was not answered.
@@ -55,11 +55,11 @@ pub(crate) enum Unanswered {
     Failed(String),
 }
 
-impl From<bollard::errors::Error> for Unanswered {
-    fn from(error: bollard::errors::Error) -> Self {
+impl From<EngineError> for Unanswered {
+    fn from(error: EngineError) -> Self {
         match error {
-            bollard::errors::Error::DockerResponseServerError { status_code: 404, .. } => Self::Gone,
-            error => Self::Failed(format!("{}", muster_base::ErrorChain(&error))),
+            EngineError::NotFound { .. } => Self::Gone,
+            error => Self::Failed(muster_base::ErrorChain(&error).to_string()),
         }
     }
 }
@@ -70,21 +70,15 @@ impl From<podman_api::Error> for Unanswered {
     }
 }
 
-impl From<serde_json::Error> for Unanswered {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
 impl Reader {
     /// Connects, and agrees on a version of the API.
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, Unanswered> {
-        let docker = Docker::connect_with_unix(
-            endpoint.socket.as_str(),
-            ANSWER_MAX_S,
-            bollard::API_DEFAULT_VERSION,
-        )?;
-        let docker = docker.negotiate_version().await?;
+        let limits = Limits {
+            read: ANSWER_MAX,
+            ..Limits::default()
+        };
+        let docker = Client::with_limits(endpoint, limits);
+        let said = docker.version().await?;
         let podman = match endpoint.kind {
             EngineKind::Docker => None,
             EngineKind::Podman => {
@@ -93,25 +87,36 @@ impl Reader {
                 Some(podman)
             }
         };
-        Ok(Self { docker, podman })
+        Ok(Self {
+            docker: Arc::new(docker),
+            podman,
+            said: Arc::new(said),
+        })
     }
 
-    /// The client that speaks Docker's API.
-    pub(crate) fn docker(&self) -> &Docker {
-        &self.docker
+    /// The version of Docker's API that is spoken with it.
+    pub(crate) async fn spoken(&self) -> Result<(usize, usize), Unanswered> {
+        Ok(self.docker.spoken().await?)
     }
 
     /// What the engine says of itself.
     pub(crate) async fn about(&self) -> Result<About, Unanswered> {
-        let version = self.docker.version().await?;
+        let said = self.docker.version().await?;
         let info = self.docker.info().await?;
-        let options = info.security_options.unwrap_or_default();
+        let text = |value: &Value, name: &str| Some(value.get(name)?.as_str()?.to_owned());
+        let options = info.get("SecurityOptions").and_then(Value::as_array);
+        let is_rootless = options.is_some_and(|options| {
+            options
+                .iter()
+                .filter_map(Value::as_str)
+                .any(|option| option.contains("rootless"))
+        });
         Ok(About {
-            version: version.version,
-            api_version: version.api_version,
-            storage_driver: info.driver,
-            root_dir: info.docker_root_dir,
-            is_rootless: Some(options.iter().any(|option| option.contains("rootless"))),
+            version: text(&said, "Version"),
+            api_version: text(&said, "ApiVersion"),
+            storage_driver: text(&info, "Driver"),
+            root_dir: text(&info, "DockerRootDir"),
+            is_rootless: Some(is_rootless),
         })
     }
 
@@ -130,70 +135,56 @@ impl Reader {
             });
             return Ok(rows.collect());
         }
-        let all = ListContainersOptionsBuilder::default().all(true).build();
-        let listed = self.docker.list_containers(Some(all)).await?;
-        let rows = listed.into_iter().filter_map(|listed| {
-            // `Up 3 minutes (healthy)`: only what is in brackets changes by itself and means something.
-            let status = listed.status.unwrap_or_default();
-            let remark = status.split_once('(').map_or("", |(_, remark)| remark);
-            Some(Row {
-                id: listed.id?,
-                marker: format!(
-                    "{:?} {:?} {}",
-                    listed.state,
-                    listed.names,
-                    remark.split(')').next().unwrap_or_default()
-                ),
-                pod: None,
-            })
-        });
-        Ok(rows.collect())
+        let listed = self.docker.containers().await?;
+        Ok(listed.iter().filter_map(row).collect())
     }
 
     /// A container.
     pub(crate) async fn inspect(&self, id: &str) -> Result<Value, Unanswered> {
-        let found = self
-            .docker
-            .inspect_container(id, None::<InspectContainerOptions>)
-            .await?;
-        Ok(serde_json::to_value(found)?)
+        Ok(self.docker.inspect(id).await?)
     }
 
     /// The command that made a container, which only Podman keeps.
     pub(crate) async fn create_command(&self, id: &str) -> Result<Vec<String>, Unanswered> {
-        let Some(podman) = &self.podman else {
+        if self.podman.is_none() {
             return Ok(Vec::new());
-        };
-        let found = podman.containers().get(id).inspect().await?;
-        Ok(found
-            .config
-            .and_then(|config| config.create_command)
-            .unwrap_or_default())
+        }
+        let found = self.docker.inspect_by_podman(id, &self.said).await?;
+        let command = found.pointer("/Config/CreateCommand").and_then(Value::as_array);
+        let words = command.into_iter().flatten().filter_map(Value::as_str);
+        Ok(words.map(str::to_owned).collect())
     }
 
     /// All images.
     pub(crate) async fn images(&self) -> Result<Vec<Value>, Unanswered> {
         // Both tell digests without being asked for them; asked, Podman 4.3 breaks off.
-        let listed = self.docker.list_images(None::<ListImagesOptions>).await?;
-        Ok(listed
-            .into_iter()
-            .map(serde_json::to_value)
-            .collect::<Result<_, _>>()?)
+        Ok(self.docker.images().await?)
     }
 
     /// An image.
     pub(crate) async fn inspect_image(&self, id: &str) -> Result<Value, Unanswered> {
-        Ok(serde_json::to_value(self.docker.inspect_image(id).await?)?)
+        Ok(self.docker.inspect_image(id).await?)
     }
 
     /// What a container uses, as the engine measures it, once.
     pub(crate) async fn stats(&self, id: &str) -> Result<Option<Value>, Unanswered> {
-        let once = StatsOptionsBuilder::default()
-            .stream(false)
-            .one_shot(true)
-            .build();
-        let mut stream = std::pin::pin!(self.docker.stats(id, Some(once)));
-        let first = stream.try_next().await?;
-        Ok(first.map(serde_json::to_value).transpose()?)
+        Ok(self.docker.stats(id).await?)
     }
+}
+
+/// A container in Docker's list.
+fn row(listed: &Value) -> Option<Row> {
+    // `Up 3 minutes (healthy)`: only what is in brackets changes by itself and means something.
+    let status = listed.get("Status").and_then(Value::as_str).unwrap_or_default();
+    let remark = status.split_once('(').map_or("", |(_, remark)| remark);
+    Some(Row {
+        id: listed.get("Id")?.as_str()?.to_owned(),
+        marker: format!(
+            "{} {} {}",
+            listed.get("State").unwrap_or(&Value::Null),
+            listed.get("Names").unwrap_or(&Value::Null),
+            remark.split(')').next().unwrap_or_default()
+        ),
+        pod: None,
+    })
 }

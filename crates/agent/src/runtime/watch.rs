@@ -50,10 +50,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to follow; `collector` is told of changes.
+    /// Begins to follow, over the version of the API that is spoken; `collector` is told of changes.
     pub(crate) fn start(
         endpoint: &Endpoint,
-        version: bollard::ClientVersion,
+        spoken: (usize, usize),
         due: Due,
         collector: &'static str,
     ) -> Self {
@@ -61,6 +61,10 @@ impl Watch {
         let socket = endpoint.socket.clone();
         let shared = Arc::clone(&state);
         let follow = async move {
+            let version = bollard::ClientVersion {
+                major_version: spoken.0,
+                minor_version: spoken.1,
+            };
             loop {
                 let connected = Docker::connect_with_unix(socket.as_str(), BEGIN_MAX_S, &version);
                 let ended = match connected {

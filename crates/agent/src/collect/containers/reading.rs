@@ -100,10 +100,10 @@ impl Known {
             Some(reader) => reader.clone(),
             None => Reader::connect(&self.endpoint).await?,
         };
-        let watch = self.watch.get_or_insert_with(|| {
-            let version = reader.docker().client_version();
-            Watch::start(&self.endpoint, version, due.clone(), DESCRIPTOR.name)
-        });
+        let spoken = reader.spoken().await?;
+        let watch = self
+            .watch
+            .get_or_insert_with(|| Watch::start(&self.endpoint, spoken, due.clone(), DESCRIPTOR.name));
         let mut changed = watch.take();
         if self.reader.is_none() {
             changed.everything = true;
