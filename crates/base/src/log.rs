@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,19 +31,21 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// Starts logging; a second call changes nothing. A filter that does not parse is replaced by `info`, and said so.
+/// Starts logging; a second call changes nothing. A filter is a level, or levels by module (`info,muster_agent=debug`); one
+/// that does not parse is replaced by `info`, and said so.
 pub fn init(format: Format, filter: Option<&str>) {
     let wanted = filter.unwrap_or("info");
-    let (env_filter, problem) = match EnvFilter::try_new(wanted) {
+    let (targets, problem) = match wanted.parse::<Targets>() {
         Ok(parsed) => (parsed, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(env_filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(targets);
     let started = match format {
-        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().try_init(),
+        Format::Text => registry
+            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .try_init(),
+        Format::Json => registry.with(lines.json()).try_init(),
     };
     if let (Ok(()), Some(error)) = (started, problem) {
         tracing::warn!(filter = wanted, error = %error, "log filter does not parse, using info");
