@@ -14,6 +14,7 @@ mod clip;
 mod codec;
 mod cursor;
 mod envelope;
+mod epochs;
 mod error;
 mod exchange;
 mod feed;
@@ -33,6 +34,7 @@ use muster_base::id::AgentId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub use codec::{encode_report, message_of_report};
+pub(crate) use epochs::PerEpoch;
 pub use error::{IntakeError, WriteError};
 pub use exchange::{Accepted, Answer, EpochCursor, IncomingDefinitions, IncomingReport, RecordKind, ReplyTo};
 pub use feed::Feed;

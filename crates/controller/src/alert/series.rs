@@ -1,18 +1,15 @@
 //! From (agent, epoch, series id) to the engine's slots, and from key to resource.
 //!
-//! Bounded in epochs; what is forgotten is looked up again.
+//! Bounded in epochs ([`PerEpoch`]); what is forgotten is looked up again.
 
 use std::collections::HashMap;
 
 use muster_alert::{Engine, SeriesInfo, SeriesSlot};
-use muster_base::id::{AgentId, ServerId};
+use muster_base::id::ServerId;
 use muster_model::{ResourceKey, ResourceKind};
 
-use crate::intake::{Accepted, Intake, IntakeError};
+use crate::intake::{Accepted, Intake, IntakeError, PerEpoch};
 use crate::store::EstateRow;
-
-/// Most epochs remembered.
-const EPOCHS_MAX: usize = 20_000;
 
 /// What is known of the resources of a server.
 #[derive(Debug, Default)]
@@ -50,13 +47,11 @@ impl Known {
 
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    epochs: HashMap<(AgentId, u64), Epoch>,
-    uses: u64,
+    epochs: PerEpoch<Epoch>,
 }
 
 #[derive(Debug, Default)]
 struct Epoch {
-    used: u64,
     generation: u64,
     version: u64,
     /// By id, from 1.
@@ -73,14 +68,8 @@ impl Slots {
         record: &Accepted,
     ) -> Result<&[Option<SeriesSlot>], IntakeError> {
         let key = (record.agent, record.report.epoch);
-        self.uses += 1;
-        if EPOCHS_MAX < self.epochs.len() {
-            let recent = self.uses.saturating_sub(EPOCHS_MAX as u64 / 2);
-            self.epochs.retain(|_, epoch| recent <= epoch.used);
-        }
         let generation = engine.generation(record.server.0);
-        let epoch = self.epochs.entry(key).or_default();
-        epoch.used = self.uses;
+        let epoch = self.epochs.entry(key.0, key.1);
         if epoch.generation != generation || epoch.version != known.version {
             epoch.slots.clear();
             epoch.generation = generation;

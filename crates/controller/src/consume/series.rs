@@ -1,13 +1,13 @@
 //! From (agent, epoch, series id) to the sample store's own number.
 //!
 //! An agent sends the same lists of series tick after tick, so what is remembered is whole lists. Bounded in epochs
-//! and in lists an epoch; what is forgotten is looked up again.
+//! ([`PerEpoch`]) and in lists an epoch; what is forgotten is looked up again.
 //!
 //! A series belongs to a resource, and which one must not depend on when a report is applied: applied again, its
 //! samples would be stored once more elsewhere. A resource that nobody has described yet is therefore held by its key
 //! ([`Store::hold_resources`]), and described later under the same id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,11 +19,9 @@ use super::renamed::{self, Ended};
 use super::samples::Columns;
 use super::state::classify;
 use super::{ConsumeError, ConsumerMetrics};
-use crate::intake::{Accepted, Intake};
+use crate::intake::{Accepted, Intake, PerEpoch};
 use crate::store::Store;
 
-/// Most epochs remembered.
-const EPOCHS_MAX: usize = 20_000;
 /// Most lists remembered of one epoch; a collector has a few.
 const LISTS_MAX: usize = 128;
 
@@ -32,14 +30,11 @@ pub(super) struct SeriesCache {
     store: Store,
     samples: Arc<muster_samples::Store>,
     metrics: Arc<ConsumerMetrics>,
-    epochs: HashMap<(AgentId, u64), Epoch>,
-    /// Counts uses, to tell which epochs were used lately.
-    uses: u64,
+    epochs: PerEpoch<Epoch>,
 }
 
 #[derive(Default)]
 struct Epoch {
-    used: u64,
     /// By id, from 1; `None` where the store takes no samples of it.
     series: Vec<Option<SeriesRef>>,
     lists: Vec<(Box<[u32]>, Arc<Columns>)>,
@@ -57,8 +52,7 @@ impl SeriesCache {
             store,
             samples,
             metrics,
-            epochs: HashMap::new(),
-            uses: 0,
+            epochs: PerEpoch::default(),
         }
     }
 
@@ -73,12 +67,7 @@ impl SeriesCache {
         record: &Accepted,
     ) -> Result<(Vec<Arc<Columns>>, bool), ConsumeError> {
         let key = (record.agent, record.report.epoch);
-        self.uses += 1;
-        if EPOCHS_MAX < self.epochs.len() {
-            self.let_go();
-        }
-        let epoch = self.epochs.entry(key).or_default();
-        epoch.used = self.uses;
+        let epoch = self.epochs.entry(key.0, key.1);
         let highest = record
             .report
             .blocks
@@ -88,7 +77,7 @@ impl SeriesCache {
             .copied()
             .unwrap_or(0);
         let may_contradict = epoch.series.len() < highest as usize && self.learn(key, record).await?;
-        let epoch = self.epochs.entry(key).or_default();
+        let epoch = self.epochs.entry(key.0, key.1);
         let blocks = record.report.blocks.iter();
         let blocks = blocks.map(|block| epoch.columns(block.series())).collect();
         Ok((blocks, may_contradict))
@@ -101,7 +90,7 @@ impl SeriesCache {
             return Ok(Ended::new());
         };
         let key = (record.agent, record.report.epoch);
-        let known = self.epochs.get(&key).map(|epoch| &epoch.series);
+        let known = self.epochs.get(key.0, key.1).map(|epoch| &epoch.series);
         let current: HashSet<SeriesRef> = known.into_iter().flatten().flatten().copied().collect();
         let (samples, server) = (Arc::clone(&self.samples), record.server);
         // Files may be read.
@@ -123,7 +112,7 @@ impl SeriesCache {
     /// earlier epoch.
     async fn learn(&mut self, key: (AgentId, u64), record: &Accepted) -> Result<bool, ConsumeError> {
         let server = record.server;
-        let known = self.epochs.get(&key).map_or(0, |epoch| epoch.series.len());
+        let known = self.epochs.get(key.0, key.1).map_or(0, |epoch| epoch.series.len());
         let from_id = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1);
         let definitions = self.intake.definitions(key.0, key.1, from_id).await?;
         let keys = definitions
@@ -168,15 +157,8 @@ impl SeriesCache {
         self.metrics
             .series_without_resource
             .fetch_add(strays, Ordering::Relaxed);
-        let epoch = self.epochs.entry(key).or_default();
-        epoch.series.extend(series);
+        self.epochs.entry(key.0, key.1).series.extend(series);
         Ok(may_contradict)
-    }
-
-    /// Makes room: epochs not used lately go.
-    fn let_go(&mut self) {
-        let recent = self.uses.saturating_sub(EPOCHS_MAX as u64 / 2);
-        self.epochs.retain(|_, epoch| recent <= epoch.used);
     }
 }
 

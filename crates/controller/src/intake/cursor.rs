@@ -15,6 +15,8 @@ use super::schema;
 
 /// Most cursors held in memory; beyond it those not used lately are let go.
 const CACHED_MAX: usize = 50_000;
+/// Cursors that so many batches have not used are read again when they are: of epochs that are over.
+const UNUSED_BATCHES: u64 = 4_096;
 
 /// Which epoch of which agent.
 pub(super) type Key = (AgentId, u64);
@@ -98,6 +100,10 @@ impl Cursors {
             }
         }
         self.batch += 1;
+        if self.batch.is_multiple_of(UNUSED_BATCHES) {
+            let oldest_kept = self.batch - UNUSED_BATCHES;
+            self.cached.retain(|_, cursor| oldest_kept <= cursor.used);
+        }
         if CACHED_MAX < self.cached.len() {
             let oldest_kept = self.batch.saturating_sub(100);
             self.cached.retain(|_, cursor| oldest_kept <= cursor.used);
