@@ -68,6 +68,10 @@ pub(crate) use updates::{
 const READERS: u32 = 4;
 /// Rows of one statement; SQLite takes 32,766 values a statement, the widest table has 16 columns.
 const ROWS_PER_STATEMENT: usize = 500;
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 48;
+/// Page cache of a connection, in KiB: the system caches the file as well.
+const CACHE_KIB: u32 = 1_024;
 /// Milliseconds that a statement waits for another process that holds the database, such as `sqlite3` at a prompt.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -297,6 +301,8 @@ fn options(path: &Utf8Path, connections: u32, access: Access) -> ConnectOptions 
             }
             sqlite
                 .foreign_keys(true)
+                .statement_cache_capacity(STATEMENTS_KEPT)
+                .pragma("cache_size", format!("-{CACHE_KIB}"))
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", "FULL")
                 .pragma("query_only", if access == Access::Read { "ON" } else { "OFF" })

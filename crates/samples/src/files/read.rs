@@ -209,7 +209,8 @@ impl Files {
             let transaction = connection.unchecked_transaction()?;
             read(&transaction)
         };
-        if !file.is_removed() {
+        // The system caches the file too; pages kept by each connection that rests would be memory for nothing.
+        if !file.is_removed() && connection.execute_batch("PRAGMA shrink_memory;").is_ok() {
             let mut idle = self.idle.lock();
             idle.push_back((file.name, connection));
             if IDLE_MAX < idle.len() {
