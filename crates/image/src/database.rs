@@ -14,6 +14,8 @@ pub struct Database {
     rule: Rule,
     /// `registry/path` without Docker Hub's name and `library`.
     images: &'static [&'static str],
+    /// Last parts of the names that mirrors and builders give it.
+    names: &'static [&'static str],
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +60,7 @@ pub const ALL: &[Database] = &[
             "supabase/postgres",
             "kartoza/postgis",
         ],
+        names: &["postgres", "postgresql", "postgis", "spilo", "supabase-postgres"],
     },
     Database {
         name: "PostgreSQL with extensions",
@@ -75,6 +78,7 @@ pub const ALL: &[Database] = &[
             "citusdata/citus",
             "paradedb/paradedb",
         ],
+        names: &["timescaledb", "timescaledb-ha", "pgvector"],
     },
     Database {
         name: "MySQL",
@@ -92,6 +96,7 @@ pub const ALL: &[Database] = &[
             "cimg/mysql",
             "public.ecr.aws/docker/library/mysql",
         ],
+        names: &["mysql", "mysql-server", "percona", "percona-server"],
     },
     Database {
         name: "MariaDB",
@@ -109,6 +114,7 @@ pub const ALL: &[Database] = &[
             "yobasystems/alpine-mariadb",
             "public.ecr.aws/docker/library/mariadb",
         ],
+        names: &["mariadb", "mariadb-galera"],
     },
     Database {
         name: "MongoDB",
@@ -123,6 +129,7 @@ pub const ALL: &[Database] = &[
             "percona/percona-server-mongodb",
             "public.ecr.aws/docker/library/mongo",
         ],
+        names: &["mongo", "mongodb"],
     },
     Database {
         name: "Redis",
@@ -136,12 +143,14 @@ pub const ALL: &[Database] = &[
             "bitnamilegacy/redis",
             "public.ecr.aws/docker/library/redis",
         ],
+        names: &["redis"],
     },
     Database {
         name: "Valkey",
         environment: Some("VALKEY_VERSION"),
         rule: Rule::Numbers(1),
         images: &["valkey/valkey", "bitnami/valkey", "ghcr.io/valkey-io/valkey"],
+        names: &["valkey"],
     },
     Database {
         name: "Elasticsearch",
@@ -153,66 +162,77 @@ pub const ALL: &[Database] = &[
             "docker.elastic.co/elasticsearch/elasticsearch",
             "bitnami/elasticsearch",
         ],
+        names: &["elasticsearch"],
     },
     Database {
         name: "OpenSearch",
         environment: None,
         rule: Rule::Numbers(1),
         images: &["opensearchproject/opensearch", "bitnami/opensearch"],
+        names: &["opensearch"],
     },
     Database {
         name: "InfluxDB",
         environment: Some("INFLUXDB_VERSION"),
         rule: Rule::Numbers(1),
         images: &["influxdb", "quay.io/influxdb/influxdb", "bitnami/influxdb"],
+        names: &["influxdb"],
     },
     Database {
         name: "ClickHouse",
         environment: None,
         rule: Rule::Numbers(1),
         images: &["clickhouse", "clickhouse/clickhouse-server", "bitnami/clickhouse"],
+        names: &["clickhouse", "clickhouse-server"],
     },
     Database {
         name: "Cassandra",
         environment: Some("CASSANDRA_VERSION"),
         rule: Rule::Numbers(2),
         images: &["cassandra", "bitnami/cassandra", "scylladb/scylla"],
+        names: &["cassandra"],
     },
     Database {
         name: "CouchDB",
         environment: None,
         rule: Rule::Numbers(1),
         images: &["couchdb", "apache/couchdb", "bitnami/couchdb"],
+        names: &["couchdb"],
     },
     Database {
         name: "Couchbase",
         environment: None,
         rule: Rule::Numbers(1),
         images: &["couchbase", "couchbase/server"],
+        names: &["couchbase"],
     },
     Database {
         name: "CockroachDB",
         environment: None,
         rule: Rule::Numbers(2),
         images: &["cockroachdb/cockroach"],
+        names: &["cockroach"],
     },
     Database {
         name: "Neo4j",
         environment: None,
         rule: Rule::Numbers(1),
         images: &["neo4j", "bitnami/neo4j"],
+        names: &["neo4j"],
     },
     Database {
         name: "ArangoDB",
         environment: Some("ARANGO_VERSION"),
         rule: Rule::Numbers(2),
         images: &["arangodb", "arangodb/arangodb"],
+        names: &["arangodb"],
     },
     Database {
         name: "Microsoft SQL Server",
         environment: None,
         rule: Rule::Numbers(1),
         images: &["mcr.microsoft.com/mssql/server"],
+        names: &[],
     },
     Database {
         name: "etcd",
@@ -223,16 +243,50 @@ pub const ALL: &[Database] = &[
             "gcr.io/etcd-development/etcd",
             "bitnami/etcd",
         ],
+        names: &["etcd"],
+    },
+    Database {
+        name: "MinIO",
+        environment: None,
+        // Tags are dates of releases.
+        rule: Rule::Numbers(2),
+        images: &["minio/minio", "quay.io/minio/minio", "bitnami/minio"],
+        names: &["minio"],
     },
 ];
 
-/// The database an image is, if it is a known one.
+/// What is built around a database and named after it, such as `postgres-ha`: its versions may be its own.
+static DERIVED: Database = Database {
+    name: "built around a database",
+    environment: None,
+    rule: Rule::Numbers(1),
+    images: &[],
+    names: &[],
+};
+
+/// The database an image is: one of the usual images, or else one that has its name, as those of mirrors and builders
+/// have. Rather a tool that is named after a database is taken for one than a database for none.
 #[must_use]
 pub fn of(image: &Reference) -> Option<&'static Database> {
     let name = image.name();
     let name = name.strip_prefix("docker.io/").unwrap_or(&name);
     let name = name.strip_prefix("library/").unwrap_or(name);
-    ALL.iter().find(|database| database.images.contains(&name))
+    let usual = ALL.iter().find(|database| database.images.contains(&name));
+    usual.or_else(|| by_name(name.rsplit('/').next().unwrap_or(name)))
+}
+
+fn by_name(last: &str) -> Option<&'static Database> {
+    // `mysql8`, `postgres-16`.
+    let stem =
+        last.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == '-');
+    let same = ALL
+        .iter()
+        .find(|database| database.names.contains(&last) || database.names.contains(&stem));
+    let mut names = ALL.iter().flat_map(|database| database.names);
+    same.or_else(|| {
+        let is_derived = names.any(|name| last.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')));
+        is_derived.then_some(&DERIVED)
+    })
 }
 
 impl Database {
@@ -286,7 +340,15 @@ mod tests {
             ("lscr.io/linuxserver/mariadb:10", Some("MariaDB")),
             ("bitnami/mongodb", Some("MongoDB")),
             ("nginx", None),
-            ("example.org/postgres", None),
+            ("example.org/mirror/postgres", Some("PostgreSQL")),
+            ("localhost:5000/team/mysql8:8.0", Some("MySQL")),
+            ("pgvector/pgvector:pg16", Some("PostgreSQL with extensions")),
+            ("quay.io/minio/minio", Some("MinIO")),
+            ("ghcr.io/x/postgres-backup", Some("built around a database")),
+            ("postgrest/postgrest:v12", None),
+            ("localhost:5000/nginx", None),
+            ("adminer", None),
+            ("redisinsight", None),
         ] {
             let found = of(&image.parse().unwrap()).map(|database| database.name);
             assert_eq!(found, name, "{image}");
@@ -315,6 +377,15 @@ mod tests {
             ("timescale/timescaledb", "2.15.0-pg15", "2.15.0-pg16", Jump::Major),
             ("timescale/timescaledb", "latest-pg16", "16", Jump::Same),
             ("pgvector/pgvector", "0.7.0", "0.8.0", Jump::Unknown),
+            ("example.org/mirror/mariadb", "10.6", "10.11", Jump::Major),
+            ("ghcr.io/x/postgres-backup", "1.2", "1.3", Jump::Same),
+            ("ghcr.io/x/postgres-backup", "1.2", "2.0", Jump::Major),
+            (
+                "minio/minio",
+                "RELEASE.2024-10-02",
+                "RELEASE.2025-01-20",
+                Jump::Unknown,
+            ),
         ] {
             let database = of(&image.parse().unwrap()).unwrap();
             assert_eq!(database.jump(from, to), jump, "{image} {from} {to}");

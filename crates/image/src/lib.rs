@@ -6,6 +6,7 @@
 
 pub mod database;
 mod digest;
+mod expression;
 pub mod manifest;
 mod platform;
 mod reference;
@@ -14,6 +15,7 @@ mod track;
 mod version;
 
 pub use digest::{Digest, DigestError};
+pub use expression::{ExpressionError, matches_wildcard, whole};
 pub use platform::{Platform, PlatformError};
 pub use reference::{DEFAULT_REGISTRY, DEFAULT_TAG, Reference, ReferenceError};
 pub use requirement::{Requirement, RequirementError};

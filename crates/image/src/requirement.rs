@@ -1,4 +1,4 @@
-//! What people write to allow or to exclude versions.
+//! Which versions people want.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,16 @@ use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::expression::{ExpressionError, whole};
 use crate::version::TagVersion;
 
 /// Most characters.
 const CHARS_MAX: usize = 512;
-/// Most bytes that a compiled expression takes.
-const EXPRESSION_BYTES_MAX: usize = 256 * 1_024;
 
-/// Judges tags: `1.2.3` is that version in every family, `>=1.2, <2` and `1.*` are ranges as Cargo reads them,
-/// `/^nightly/` is a regular expression on the tag.
+/// Judges tags: `>=1.2, <2`, `1.27.*`, `^1` and `~1.2` are ranges as Cargo reads them, `1.27` is that version and every
+/// one that begins with it, and `/(stable|nightly)-.*/` is a regular expression that the whole tag matches.
+///
+/// A tag that says no version, or an unfinished one, is in no range.
 ///
 /// ```
 /// let wanted: muster_image::Requirement = ">=1.2, <2".parse()?;
@@ -32,7 +33,6 @@ pub struct Requirement {
 
 #[derive(Debug, Clone)]
 enum Judge {
-    Exact,
     Range(VersionReq),
     Expression(Regex),
 }
@@ -43,12 +43,12 @@ pub enum RequirementError {
     /// It is empty or too long.
     #[error("1 to {CHARS_MAX} characters are needed")]
     Length,
-    /// It looks like a range and is none.
-    #[error("it is no range of versions such as \">=1.2, <2\"")]
+    /// It is no range of versions.
+    #[error("is no requirement such as >=1.2, <2, 1.27.* or a regular expression between slashes")]
     Range(#[source] semver::Error),
     /// What is between the slashes is no regular expression.
-    #[error("it is no regular expression")]
-    Expression(#[source] regex::Error),
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
 }
 
 impl Requirement {
@@ -56,13 +56,6 @@ impl Requirement {
     #[must_use]
     pub fn matches(&self, tag: &str) -> bool {
         match &self.judge {
-            Judge::Exact if tag == self.text => true,
-            Judge::Exact => match (TagVersion::parse(&self.text), TagVersion::parse(tag)) {
-                (Some(meant), Some(version)) => {
-                    meant.numbers() == version.numbers() && meant.suffix().is_empty()
-                }
-                _ => false,
-            },
             Judge::Range(range) => {
                 TagVersion::parse(tag).is_some_and(|version| range.matches(&version.to_semver()))
             }
@@ -77,11 +70,18 @@ impl Requirement {
     }
 }
 
-/// Compiles what a person wrote, bounded.
-pub(crate) fn compile(expression: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(expression)
-        .size_limit(EXPRESSION_BYTES_MAX)
-        .build()
+/// Reads a range. Cargo would read a bare `1.27` as `^1.27`; people who name a version of an image mean that version.
+fn range(text: &str) -> Result<VersionReq, semver::Error> {
+    let parts = text.split(',').map(str::trim).map(|part| {
+        let is_bare = part.starts_with(|letter: char| letter.is_ascii_digit());
+        let sign = if is_bare && !part.contains(['*', 'x', 'X']) {
+            "="
+        } else {
+            ""
+        };
+        format!("{sign}{part}")
+    });
+    VersionReq::parse(&parts.collect::<Vec<_>>().join(","))
 }
 
 impl FromStr for Requirement {
@@ -89,19 +89,13 @@ impl FromStr for Requirement {
 
     fn from_str(text: &str) -> Result<Self, RequirementError> {
         let text = text.trim();
-        if text.is_empty() || CHARS_MAX < text.len() {
+        if text.is_empty() || CHARS_MAX < text.chars().count() {
             return Err(RequirementError::Length);
         }
-        let expression = text
-            .strip_prefix('/')
-            .and_then(|text| text.strip_suffix('/'))
-            .filter(|expression| !expression.is_empty());
-        let judge = if let Some(expression) = expression {
-            Judge::Expression(compile(expression).map_err(RequirementError::Expression)?)
-        } else if text.contains(['<', '>', '=', '^', '~', '*', ',']) {
-            Judge::Range(text.parse().map_err(RequirementError::Range)?)
-        } else {
-            Judge::Exact
+        let expression = text.strip_prefix('/').and_then(|text| text.strip_suffix('/'));
+        let judge = match expression {
+            Some(expression) => Judge::Expression(whole(expression)?),
+            None => Judge::Range(range(text).map_err(RequirementError::Range)?),
         };
         Ok(Self {
             text: text.to_owned(),
@@ -141,22 +135,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_ranges_and_expressions_are_told_apart() {
-        for (text, matching, other) in [
-            ("1.2.3", "v1.2.3-alpine", "1.2.4"),
-            ("nightly", "nightly", "nightly-2"),
-            (">=16, <18", "17.2-bookworm", "18"),
-            ("1.*", "1.27-alpine", "2.0"),
-            ("~1.2", "1.2.9", "1.3.0"),
-            ("/^stable-/", "stable-2", "unstable-2"),
+    fn requirements_take_what_they_say() {
+        for (text, taken, refused) in [
+            (
+                ">=1.2, <2",
+                &["1.2", "1.9.9", "v1.2.0", "1.9-alpine"][..],
+                &["1.1", "2", "2.0.1", "latest", "1.9-rc1", "7f3a2b1"][..],
+            ),
+            (
+                "1.27.*",
+                &["1.27", "1.27.3", "1.27.3-alpine"],
+                &["1.28", "1.2", "1.270"],
+            ),
+            ("1.27", &["1.27", "v1.27.3-alpine"], &["1.28", "1.2"]),
+            ("=1.27.1", &["1.27.1", "1.27.1.4"], &["1.27.2"]),
+            ("1.x", &["1.27"], &["2.0"]),
+            ("^1.2", &["1.2", "1.9"], &["1.1", "2.0"]),
+            ("~1.2", &["1.2", "1.2.9"], &["1.3", "2"]),
+            (">=16, <18", &["17.2-bookworm"], &["18"]),
+            (
+                "/1\\.27-alpine/",
+                &["1.27-alpine"],
+                &["1.27-alpine3", "x1.27-alpine"],
+            ),
         ] {
             let requirement: Requirement = text.parse().unwrap();
-            assert!(requirement.matches(matching), "{text} {matching}");
-            assert!(!requirement.matches(other), "{text} {other}");
+            for tag in taken {
+                assert!(requirement.matches(tag), "{text} takes {tag}");
+            }
+            for tag in refused {
+                assert!(!requirement.matches(tag), "{text} does not take {tag}");
+            }
         }
-        assert!("".parse::<Requirement>().is_err());
-        assert!(">=x".parse::<Requirement>().is_err());
-        assert!("/(/".parse::<Requirement>().is_err());
-        assert!("/(a{1000}){1000}/".parse::<Requirement>().is_err());
+    }
+
+    #[test]
+    fn what_is_no_requirement_is_refused() {
+        for text in [
+            "",
+            "latest",
+            "new ones",
+            ">= x",
+            ">=x",
+            "/(/",
+            "//",
+            "1,",
+            ",",
+            "1.2.3.4",
+            "/(a{1000}){1000}/",
+        ] {
+            assert!(text.parse::<Requirement>().is_err(), "{text}");
+        }
     }
 }

@@ -8,13 +8,11 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::requirement::compile;
+use crate::expression::{self, ExpressionError};
 use crate::version::{Step, TagVersion, natural};
 
 /// Most tags that are offered, the best of all.
 const CANDIDATES_MAX: usize = 64;
-/// Most characters of a pattern.
-const PATTERN_CHARS_MAX: usize = 512;
 
 /// Which tags are followed: `digest`, `pattern:<regular expression>`, `semver:patch`, `semver:minor`, `semver:major`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,8 +56,8 @@ pub enum TrackError {
     #[error("a track is digest, semver:patch, semver:minor, semver:major or pattern:<regular expression>")]
     Word,
     /// The pattern is no regular expression.
-    #[error("the pattern is no regular expression of at most {PATTERN_CHARS_MAX} characters: {0}")]
-    Pattern(String),
+    #[error("the pattern {0}")]
+    Pattern(ExpressionError),
     /// The tag in use says no version, so there is no next one.
     #[error("the tag {0} says no version")]
     NoVersion(String),
@@ -176,18 +174,9 @@ impl FromStr for Track {
             "semver:major" => Ok(Self::Semver(Limit::Major)),
             _ => {
                 let pattern = text.strip_prefix("pattern:").ok_or(TrackError::Word)?;
-                if pattern.is_empty() || PATTERN_CHARS_MAX < pattern.len() {
-                    return Err(TrackError::Pattern(format!(
-                        "it has {} characters",
-                        pattern.len()
-                    )));
-                }
-                // The whole tag is meant: `1\.2` is not to find `11.2-rc1`.
-                let whole = format!("^(?:{pattern})$");
-                let compiled = compile(pattern).and_then(|_| compile(&whole));
-                compiled
+                expression::whole(pattern)
                     .map(Self::Pattern)
-                    .map_err(|error| TrackError::Pattern(error.to_string()))
+                    .map_err(TrackError::Pattern)
             }
         }
     }
@@ -214,13 +203,7 @@ impl fmt::Display for Track {
             Self::Semver(Limit::Patch) => formatter.write_str("semver:patch"),
             Self::Semver(Limit::Minor) => formatter.write_str("semver:minor"),
             Self::Semver(Limit::Major) => formatter.write_str("semver:major"),
-            Self::Pattern(pattern) => {
-                let whole = pattern.as_str();
-                let inner = whole
-                    .strip_prefix("^(?:")
-                    .and_then(|text| text.strip_suffix(")$"));
-                write!(formatter, "pattern:{}", inner.unwrap_or(whole))
-            }
+            Self::Pattern(pattern) => write!(formatter, "pattern:{}", expression::source(pattern)),
         }
     }
 }

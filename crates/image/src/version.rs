@@ -65,7 +65,7 @@ pub enum Step {
     Minor,
     /// The first number.
     Major,
-    /// One of the two says no version, or they are of different families.
+    /// It cannot be told: one of the two says no version, or they are of different families.
     Unknown,
 }
 
@@ -91,6 +91,16 @@ impl Step {
         match (TagVersion::parse(from), TagVersion::parse(to)) {
             (Some(from), Some(to)) => from.step_to(&to),
             _ => Self::Unknown,
+        }
+    }
+
+    /// How far an update goes. One that goes back to an older version is [`Step::Unknown`]: whoever permits small steps
+    /// has not permitted that.
+    #[must_use]
+    pub fn forward(from: &str, to: &str) -> Self {
+        match (TagVersion::parse(from), TagVersion::parse(to)) {
+            (Some(from), Some(to)) if to.compare(&from).is_lt() => Self::Unknown,
+            _ => Self::between(from, to),
         }
     }
 }
@@ -361,6 +371,10 @@ mod tests {
             ("latest", "1.2", Step::Unknown),
         ] {
             assert_eq!(Step::between(from, to), step, "{from} {to}");
+            assert_eq!(Step::forward(from, to), step, "{from} {to}");
+        }
+        for (from, to) in [("1.28", "1.27"), ("1.2.3", "1.2.3-rc1"), ("15.2-ls2", "15.2-ls1")] {
+            assert_eq!(Step::forward(from, to), Step::Unknown, "{from} {to}");
         }
     }
 

@@ -3,11 +3,13 @@
 //! All rules are asked, also after one has said no, so that whoever mends the first does not meet the second tomorrow.
 //! What follows is the strictest of what they said: [`Decision`] is ordered by that.
 
+use muster_image::Reference;
+use muster_image::database::{self, Jump};
 use serde::Serialize;
 
-use crate::database::is_database;
 use crate::label::Labels;
 use crate::policy::Scope;
+use crate::subject::reference;
 use crate::{Candidate, Change, Container, Hold, HoldKind, LabelPower, Limit, Mode, Offer, Policy, Window};
 
 /// What is decided.
@@ -422,14 +424,14 @@ impl Asked<'_> {
         let (Some(policy), Some(tag)) = (self.policy, offer.tag()) else {
             return;
         };
-        if let Some(entry) = policy.excludes(tag) {
+        if let Some(entry) = policy.excludes(&tag) {
             self.block(
                 "exclude_versions",
                 format!("the policy excludes {entry}, and the tag is {tag}"),
             );
         }
         match &policy.versions {
-            Some(wanted) if !wanted.takes(tag) => self.block(
+            Some(wanted) if !wanted.matches(&tag) => self.block(
                 "allowed_versions",
                 format!(
                     "the policy wants {}, and the tag is {tag}",
@@ -442,34 +444,42 @@ impl Asked<'_> {
     }
 
     fn database(&mut self, offer: &Offer) {
-        if !is_database(&self.container.image) && !is_database(&offer.image) {
+        let (from, to) = (reference(&self.container.image), reference(&offer.image));
+        let images = [from.as_ref(), to.as_ref()];
+        let Some(database) = images.into_iter().flatten().find_map(database::of) else {
             return;
-        }
+        };
+        let tags = images.map(|image| image.and_then(Reference::effective_tag));
+        let jump = match tags {
+            [Some(from), Some(to)] => database.jump(from, to),
+            _ => Jump::Unknown,
+        };
         let is_allowed = self
             .policy
             .is_some_and(|policy| policy.body.allow_major_databases);
-        match offer.change_from(&self.container.image) {
-            Change::Major | Change::Unknown if !is_allowed => self.block(
-                "database",
-                "it is a database, and another major version may not read its data: dump and restore it, or set \
-                 allow_major_databases in its policy"
-                    .to_owned(),
-            ),
-            Change::Major | Change::Unknown => self.step(
+        let what = database.name;
+        match jump {
+            Jump::Same => self.pass("database", "it is a database, and its major version stays"),
+            Jump::Major | Jump::Unknown if is_allowed => self.step(
                 "database",
                 Outcome::Note,
-                "it is a database going to another major version, which the policy allows".to_owned(),
+                format!("it is a database ({what}) that may go to another major version, which the policy allows"),
             ),
             // A tag such as latest may be another major version each time it is built.
-            Change::Digest if !names_version(offer) && !is_allowed => self.block(
+            Jump::Unknown if tags[0] == tags[1] => self.block(
                 "database",
-                "it is a database on a tag that names no version, so another major version may be behind it: name one, \
-                 such as postgres:16, or set allow_major_databases in its policy"
-                    .to_owned(),
+                format!(
+                    "it is a database ({what}) on a tag that does not name all of its major version, so another one may \
+                     be behind it: name one, such as postgres:16 or mysql:8.4, or set allow_major_databases in its policy"
+                ),
             ),
-            Change::Digest | Change::Patch | Change::Minor => {
-                self.pass("database", "it is a database, and its major version stays");
-            }
+            Jump::Major | Jump::Unknown => self.block(
+                "database",
+                format!(
+                    "it is a database ({what}), and another major version may not read its data: dump and restore it, \
+                     or set allow_major_databases in its policy"
+                ),
+            ),
         }
     }
 
@@ -616,13 +626,6 @@ impl Asked<'_> {
             );
         }
     }
-}
-
-fn names_version(offer: &Offer) -> bool {
-    offer.tag().is_some_and(|tag| {
-        let tag = tag.strip_prefix("pg").unwrap_or(tag);
-        crate::Version::parse(tag).is_some()
-    })
 }
 
 fn short(digest: &str) -> String {

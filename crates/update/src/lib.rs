@@ -7,25 +7,25 @@
 //! narrow what an administrator's policy permits unless that policy says otherwise; holds, the freeze switch and
 //! digests known to be bad hold for everybody.
 
-mod database;
 mod explain;
 mod field;
 mod label;
+mod limit;
 mod policy;
 mod rollout;
 mod subject;
-mod version;
 mod window;
 
-pub use database::is_database;
 pub use explain::{Approval, Circumstances, Decision, Explanation, Outcome, Step, explain, select};
 pub use field::FieldProblem;
 pub use label::{Labels, names as label_names};
+pub use limit::Limit;
+/// How far an update goes.
+pub use muster_image::Step as Change;
 pub use policy::{LabelPower, Mode, Policy, PolicyBody, Scope};
 pub use rollout::{
     Action, Gate, Member, MemberState, Rollout, RolloutBody, RolloutState, SOAK_MS_DEFAULT, WAVES_DEFAULT,
     Wave, step,
 };
 pub use subject::{Candidate, Container, Hold, HoldKind, Offer, Owner};
-pub use version::{Change, Limit, Requirement, Version, change};
 pub use window::{Window, WindowBody};

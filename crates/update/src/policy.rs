@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use muster_alert::Schedule;
 use muster_alert::mute::Cron;
+use muster_image::{Requirement, RequirementError, matches_wildcard, whole};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::field::Problems;
 use crate::label::age_ms;
-use crate::version::{glob, whole};
-use crate::{Container, FieldProblem, Limit, Requirement};
+use crate::{Container, FieldProblem, Limit};
 
 /// How long an `update_schedule` lets updates begin, ms.
 const SCHEDULE_OPEN_MS: i64 = 3_600_000;
@@ -202,12 +202,12 @@ impl Policy {
         }
         let pattern = body.image_pattern.as_deref().and_then(|text| {
             whole(text)
-                .map_err(|message| problems.note("image_pattern", message))
+                .map_err(|error| problems.note("image_pattern", error.to_string()))
                 .ok()
         });
         let versions = body.allowed_versions.as_deref().and_then(|text| {
-            Requirement::parse(text)
-                .map_err(|message| problems.note("allowed_versions", message))
+            text.parse()
+                .map_err(|error: RequirementError| problems.note("allowed_versions", error.to_string()))
                 .ok()
         });
         let min_age_ms = body.min_age.as_deref().and_then(|text| {
@@ -285,7 +285,7 @@ impl Policy {
         let of_labels = body.label_selector.as_ref().is_none_or(|wanted| {
             wanted.iter().all(|(name, wanted)| {
                 let found = container.labels.get(name);
-                found.is_some_and(|found| glob(wanted, found))
+                found.is_some_and(|found| matches_wildcard(wanted, found))
             })
         });
         self.is_enabled() && of_server && of_container && of_image && of_labels
@@ -294,7 +294,9 @@ impl Policy {
     /// Whether a tag is excluded, and by which entry.
     pub(crate) fn excludes(&self, tag: &str) -> Option<&str> {
         let mut entries = self.body.exclude_versions.iter();
-        entries.find(|entry| glob(entry, tag)).map(String::as_str)
+        entries
+            .find(|entry| matches_wildcard(entry, tag))
+            .map(String::as_str)
     }
 }
 

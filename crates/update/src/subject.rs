@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use muster_image::Reference;
 use serde::{Deserialize, Serialize};
 
-use crate::database::tag;
-use crate::{Change, change};
+use crate::Change;
 
 /// Who made a container, and has to be asked when it is to be made anew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,15 +102,30 @@ pub struct Offer {
 impl Offer {
     /// The tag.
     #[must_use]
-    pub fn tag(&self) -> Option<&str> {
-        tag(&self.image)
+    pub fn tag(&self) -> Option<String> {
+        tag_of(&reference(&self.image)?)
     }
 
     /// How far it is from the image that a container is configured with.
     #[must_use]
     pub fn change_from(&self, image: &str) -> Change {
-        change(tag(image), self.tag())
+        let (Some(from), Some(to)) = (reference(image), reference(&self.image)) else {
+            return Change::Unknown;
+        };
+        match (tag_of(&from), tag_of(&to)) {
+            (Some(tag), Some(offered)) if from.name() == to.name() => Change::forward(&tag, &offered),
+            _ => Change::Unknown,
+        }
     }
+}
+
+/// A name as people write it; `None` if it names no image.
+pub(crate) fn reference(image: &str) -> Option<Reference> {
+    image.parse().ok()
+}
+
+fn tag_of(reference: &Reference) -> Option<String> {
+    reference.effective_tag().map(str::to_owned)
 }
 
 /// What the registry said.

@@ -159,6 +159,15 @@ fn databases_go_to_another_major_version_only_when_that_is_said() {
         ("postgres:latest", "postgres:latest", "blocked"),
         ("postgres", "postgres", "blocked"),
         ("postgres:15-alpine", "postgres:16-bookworm", "blocked"),
+        // MySQL and MariaDB do not go back from 8.4 to 8.0, nor from 10.11 to 10.6.
+        ("mysql:8.0.36", "mysql:8.4.0", "blocked"),
+        ("mysql:8.0.36", "mysql:8.0.40", "ready"),
+        ("mysql:8", "mysql:8", "blocked"),
+        (
+            "example.org/mirror/mariadb:10.6",
+            "example.org/mirror/mariadb:10.11",
+            "blocked",
+        ),
         ("nginx:1.27", "nginx:2.0", "ready"),
     ] {
         assert_eq!(
@@ -207,6 +216,36 @@ fn limits_and_versions_block_what_goes_further() {
             narrow.decides(&container("app:1.2"), &offer(tag)),
             expected,
             "{tag}"
+        );
+    }
+}
+
+#[test]
+fn what_engines_registries_and_builders_write_in_their_own_way_is_the_same_image() {
+    let world = World::with(vec![policy(1, |body| body.limit = Some(Limit::Patch))]);
+    for (from, to, expected) in [
+        // No tag is latest, and no registry is Docker Hub.
+        ("nginx", "docker.io/library/nginx:latest", "ready"),
+        ("nginx:1.27.1", "docker.io/library/nginx:1.27.2", "ready"),
+        // The number of a build is less than a patch.
+        (
+            "linuxserver/code-server:4.9.1-ls12",
+            "linuxserver/code-server:4.9.1-ls13",
+            "ready",
+        ),
+        (
+            "linuxserver/code-server:4.9.1-ls12",
+            "linuxserver/code-server:4.9.1-ls11",
+            "blocked",
+        ),
+        ("nginx:1.27.1", "example.org/nginx:1.27.2", "blocked"),
+        ("nginx:1.27.2", "nginx:1.27.1", "blocked"),
+        ("nginx:1.27-alpine", "nginx:1.27", "blocked"),
+    ] {
+        assert_eq!(
+            world.decides(&container(from), &offer(to)),
+            expected,
+            "{from} to {to}"
         );
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use muster_image::{Digest, Platform, Reference, Requirement, Step, Track};
+use muster_image::{Digest, Platform, Reference, Requirement, Step, Track, matches_wildcard};
 
 use super::{Details, ImageCheck};
 use crate::store::{CheckRow, DigestRow};
@@ -34,8 +34,8 @@ pub struct Wanted<'a> {
     pub min_age: Duration,
     /// Only tags that match one of these; any if there are none.
     pub allowed: &'a [Requirement],
-    /// No tag that matches one of these.
-    pub excluded: &'a [Requirement],
+    /// No tag that matches one of these, with `*` for anything.
+    pub excluded: &'a [String],
     /// Digests that are known to be bad: of tags or of platforms.
     pub bad: &'a [Digest],
     /// Unix ms.
@@ -181,7 +181,7 @@ fn is_too_new(wanted: &Wanted<'_>, rows: &[DigestRow], running: &Running<'_>, ch
 
 fn is_wanted(wanted: &Wanted<'_>, tag: &str) -> bool {
     let is_allowed = wanted.allowed.is_empty() || wanted.allowed.iter().any(|one| one.matches(tag));
-    is_allowed && !wanted.excluded.iter().any(|one| one.matches(tag))
+    is_allowed && !wanted.excluded.iter().any(|one| matches_wildcard(one, tag))
 }
 
 /// What a container runs.

@@ -43,7 +43,6 @@ struct Question {
     platform: Platform,
     track: Track,
     allowed: Vec<Requirement>,
-    excluded: Vec<Requirement>,
 }
 
 impl Question {
@@ -54,14 +53,13 @@ impl Question {
         let platform = platform
             .parse()
             .map_err(|_| format!("{platform:?} is no platform"))?;
-        // What a policy takes was judged when it was written; here a text that is none leaves nothing out.
-        let requirement = |text: &String| text.parse::<Requirement>().ok();
+        let allowed: Result<Vec<Requirement>, _> =
+            asked.allowed_versions.iter().map(|text| text.parse()).collect();
         Ok(Self {
             reference: reference(&asked.image)?,
             platform,
             track: track(asked.limit),
-            allowed: asked.allowed_versions.iter().filter_map(requirement).collect(),
-            excluded: asked.excluded_versions.iter().filter_map(requirement).collect(),
+            allowed: allowed.map_err(|error| format!("the versions that are allowed: {error}"))?,
         })
     }
 
@@ -75,7 +73,7 @@ impl Question {
             track: &self.track,
             min_age: Duration::from_millis(u64::try_from(asked.min_age_ms).unwrap_or(0)),
             allowed: &self.allowed,
-            excluded: &self.excluded,
+            excluded: &asked.excluded_versions,
             // One that did harm is offered too: whoever decides says so.
             bad: &[],
             now_ms,

@@ -70,7 +70,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("muster-recreate", &[]),
     ("muster-samples", &["muster-base", "muster-model"]),
     ("muster-simulation", &[]),
-    ("muster-update", &["muster-alert"]),
+    ("muster-update", &["muster-alert", "muster-image"]),
     ("smartmontools-parse", &[]),
     ("xtask", &[]),
 ];

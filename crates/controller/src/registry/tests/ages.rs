@@ -184,6 +184,62 @@ fn a_digest_that_is_too_young_is_told_with_the_time_it_takes() {
     );
 }
 
+#[test]
+fn a_tag_that_is_excluded_is_passed_over_for_the_next_best() {
+    let row = |name: &str| {
+        let mut world = World::new(0);
+        world.see(name);
+        DigestRow {
+            tag: name.to_owned(),
+            ..world.rows.remove(0)
+        }
+    };
+    let check = CheckRow {
+        reference: "docker.io/library/app:1.0.0".to_owned(),
+        platform: "linux/amd64".to_owned(),
+        digest: Some(digest("1.0.0")),
+        checked_ms: Some(START),
+        tried_ms: START,
+        error: None,
+        failures: 0,
+    };
+    let tags = ["1.0.0", "1.1.0", "1.2.0"];
+    let rows = tags.map(row);
+    let tags = tags.map(str::to_owned);
+    for (allowed, excluded, expected) in [
+        (None, vec![], Some("1.2.0")),
+        (None, vec!["*.2.*".to_owned()], Some("1.1.0")),
+        (Some("<1.2"), vec![], Some("1.1.0")),
+        (None, vec!["*".to_owned()], None),
+    ] {
+        let allowed: Vec<_> = allowed.iter().map(|text: &&str| text.parse().unwrap()).collect();
+        let wanted = Wanted {
+            reference: &"app:1.0.0".parse().unwrap(),
+            platform: &"linux/amd64".parse().unwrap(),
+            repo_digests: &[format!("app@{}", digest("1.0.0"))],
+            image_id: None,
+            created_ms: Some(START - DAY),
+            track: &"semver:minor".parse().unwrap(),
+            min_age: Duration::ZERO,
+            allowed: &allowed,
+            excluded: &excluded,
+            bad: &[],
+            now_ms: START,
+        };
+        let known = Known {
+            check: Some(&check),
+            digests: &rows,
+            tags: Some(&tags),
+        };
+        let decision = decide(&wanted, &known);
+        let offered = match &decision {
+            Decision::Update(offer) => Some(offer.tag.as_str()),
+            _ => None,
+        };
+        assert_eq!(offered, expected, "{allowed:?} {excluded:?}: {decision:?}");
+    }
+}
+
 proptest! {
     /// Whatever tags do: nothing younger than the minimum age is offered, nothing that was under the tag before what
     /// runs, and whenever something newer is old enough, something is offered.
