@@ -39,7 +39,7 @@ pub use self::model::{
 };
 pub use self::person::{HistoryFilter, UpdateFilter};
 pub use self::rollouts::{KeptRollout, RolloutDeed};
-pub use self::seam::{Asked, Candidates, Issue, IssueError, NoCandidates, NoIssue, Order};
+pub use self::seam::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
 use crate::app::{App, AppError};
 use crate::store::StoreError;
 

@@ -88,6 +88,8 @@ pub struct IssueOptions {
     pub ttl: Option<Duration>,
     /// What the agent shows the registry. Never written down.
     pub credential: Option<RegistryCredential>,
+    /// Its id, a UUIDv7 that no other command ever has; one is made if not given.
+    pub id: Option<Uuid>,
 }
 
 impl std::fmt::Debug for IssueOptions {
@@ -96,6 +98,7 @@ impl std::fmt::Debug for IssueOptions {
         f.debug_struct("IssueOptions")
             .field("ttl", &self.ttl)
             .field("has_credential", &self.credential.is_some())
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
@@ -215,7 +218,7 @@ impl Commands {
         let now_ms = self.inner.clock.now_ms();
         let ttl = options.ttl.unwrap_or(TTL_DEFAULT).clamp(TTL_MIN, TTL_MAX);
         let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-        let id = new_id(now_ms);
+        let id = options.id.unwrap_or_else(|| new_id(now_ms));
         let draft = Draft {
             id,
             server,

@@ -200,7 +200,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let options = IssueOptions {
         ttl: body.ttl_s.map(Duration::from_secs),
-        credential: None,
+        ..IssueOptions::default()
     };
     let verb = body.verb()?;
     let issuer = Issuer::of(&caller.principal);

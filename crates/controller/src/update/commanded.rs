@@ -7,17 +7,12 @@ use muster_image::Reference;
 use muster_model::{CommandStatus, Verb};
 use uuid::Uuid;
 
-use super::seam::{Issue, IssueError, Order};
-use crate::app::commands::{
-    self, CommandQuery, CommandRow, Commands, IssueOptions, Issuer, RegistryCredential,
-};
-use crate::app::{AppError, PAGE_LIMIT_MAX, PageRequest};
+use super::seam::{Issue, IssueError, Order, OrderReference};
+use crate::app::commands::{self, CommandRow, Commands, IssueOptions, Issuer, RegistryCredential};
 use crate::registry::Registries;
 
 /// How long an update may wait for its agent: it is judged again afterwards, by what is then.
 const TTL: Duration = Duration::from_secs(300);
-/// Most pages that are read to find a command again.
-const PAGES_MAX: usize = 10;
 
 /// Commands, issued in the name of whoever wants an update.
 pub struct ByCommand {
@@ -48,7 +43,7 @@ impl ByCommand {
     /// Who asks, with what it is for.
     fn issuer(order: &Order) -> Issuer {
         match &order.reference {
-            Some(reference) => Issuer::task(&format!("{reference} for {}", order.by)),
+            Some(reference) => Issuer::task(&format!("{} for {}", reference.name, order.by)),
             None => Issuer::task(&format!("containers for {}", order.by)),
         }
     }
@@ -83,6 +78,7 @@ impl Issue for ByCommand {
         let options = IssueOptions {
             ttl: Some(TTL),
             credential: self.credential(&order.verb).await?,
+            id: order.reference.as_ref().map(OrderReference::command_id),
         };
         let row = self
             .commands
@@ -91,40 +87,64 @@ impl Issue for ByCommand {
         Ok(row.id)
     }
 
-    async fn find(&self, reference: &str) -> Result<Option<Uuid>, IssueError> {
-        let (way, _) = reference.split_once(':').unwrap_or((reference, ""));
-        let query = CommandQuery {
-            verb: Some(format!("container.{way}")),
-            ..CommandQuery::default()
-        };
-        // A reference ends before the blank: update:1:1 is not found as update:1:11.
-        let wanted = format!("task {reference} for ");
-        let mut cursor = None;
-        for _ in 0..PAGES_MAX {
-            let page = PageRequest {
-                limit: Some(PAGE_LIMIT_MAX),
-                cursor,
-            };
-            let found = self
-                .commands
-                .list(query.clone(), page)
-                .await
-                .map_err(|error| match error {
-                    AppError::Store(error) => IssueError::Store(error),
-                    other => IssueError::Unavailable(other.to_string()),
-                })?;
-            if let Some(row) = found.items.iter().find(|row| row.issuer.starts_with(&wanted)) {
-                return Ok(Some(row.id));
-            }
-            cursor = found.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        Ok(None)
+    async fn find(&self, reference: &OrderReference) -> Result<Option<Uuid>, IssueError> {
+        let found = self.commands.get(reference.command_id()).await?;
+        Ok(found.map(|row| row.id))
     }
 
     async fn status(&self, id: Uuid) -> Result<Option<CommandStatus>, IssueError> {
         Ok(self.commands.get(id).await?.map(status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::{ContainerTarget, ResourceKey};
+
+    use super::*;
+    use crate::app::tests::TestApp;
+
+    #[tokio::test]
+    async fn a_command_is_found_again_by_what_it_is_for_and_by_nothing_else() {
+        let test = TestApp::new().await;
+        let (server, _) = test.with_agent("web-1").await;
+        let way = ByCommand {
+            commands: test.app.commands().clone(),
+            registries: None,
+        };
+        let reference = |name: &str, begun_ms| OrderReference {
+            name: name.to_owned(),
+            begun_ms,
+        };
+        let order = |reference| Order {
+            server,
+            verb: Verb::ContainerStart {
+                target: ContainerTarget {
+                    runtime: ResourceKey::new("runtime:docker"),
+                    name: "web".to_owned(),
+                    container_id: None,
+                },
+            },
+            by: "anna".to_owned(),
+            reference,
+        };
+        let first = reference("update:1:1", 1_800_000_000_000);
+        assert_eq!(way.find(&first).await.unwrap(), None);
+        let once = way.issue(order(None)).await.unwrap();
+        let id = way.issue(order(Some(first.clone()))).await.unwrap();
+        assert_ne!(id, once);
+        assert_eq!(way.find(&first).await.unwrap(), Some(id));
+        for other in [
+            reference("update:1:11", first.begun_ms),
+            reference("rollback:1:1", first.begun_ms),
+            // The same number again, in a state that was restored.
+            reference("update:1:1", first.begun_ms + 1),
+        ] {
+            assert_eq!(way.find(&other).await.unwrap(), None, "{other:?}");
+        }
+        // A second one for the same is never sent.
+        assert!(way.issue(order(Some(first.clone()))).await.is_err());
+        assert_eq!(way.status(id).await.unwrap().unwrap().id, id);
+        assert_eq!(id.get_version_num(), 7);
     }
 }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::seam::OrderReference;
 use crate::store::{HistoryRow, NoticeRow, StoreError, UpdateRow};
 
 /// How far an update is.
@@ -133,13 +134,16 @@ pub struct Update {
 
 impl Update {
     /// Under what the command of its current attempt is found again.
-    pub(super) fn reference(&self) -> String {
+    pub(super) fn reference(&self) -> OrderReference {
         let way = if self.body.is_rollback {
             "rollback"
         } else {
             "update"
         };
-        format!("{way}:{}:{}", self.id, self.body.attempts)
+        OrderReference {
+            name: format!("{way}:{}:{}", self.id, self.body.attempts),
+            begun_ms: self.body.begun_ms.unwrap_or(self.created_ms),
+        }
     }
 
     pub(super) fn row(&self) -> Result<UpdateRow, StoreError> {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use muster_base::id::ServerId;
 use muster_model::{CommandStatus, Verb};
 use muster_update::{Candidate, Limit};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -56,9 +57,29 @@ pub struct Order {
     pub verb: Verb,
     /// Who wants it: the name of an account, or `policy` or `rollout` with a number.
     pub by: String,
-    /// What it is for, never used for anything else: a command with it is found again by it. `None` for what people
-    /// want once.
-    pub reference: Option<String>,
+    /// What it is for; `None` for what people want once.
+    pub reference: Option<OrderReference>,
+}
+
+/// What an order is for, never used for anything else: its command is found again by it, whoever ended meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderReference {
+    /// What is done, of which update, in which attempt.
+    pub name: String,
+    /// When that began, Unix ms.
+    pub begun_ms: i64,
+}
+
+impl OrderReference {
+    /// The id of the command that is issued for this: the same each time, and in the order of times as every other.
+    #[must_use]
+    pub fn command_id(&self) -> Uuid {
+        let digest = Sha256::digest(self.name.as_bytes());
+        let mut rest = [0; 10];
+        rest.copy_from_slice(&digest[..10]);
+        let begun_ms = u64::try_from(self.begun_ms).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(begun_ms, &rest).into_uuid()
+    }
 }
 
 /// Why an agent was not told.
@@ -91,45 +112,11 @@ pub trait Issue: Send + Sync {
     ///
     /// # Errors
     /// A failure of the database.
-    async fn find(&self, reference: &str) -> Result<Option<Uuid>, IssueError>;
+    async fn find(&self, reference: &OrderReference) -> Result<Option<Uuid>, IssueError>;
 
     /// How far a command is; `None` if there is none of that id.
     ///
     /// # Errors
     /// A failure of the database.
     async fn status(&self, id: Uuid) -> Result<Option<CommandStatus>, IssueError>;
-}
-
-/// Registries that nobody asks: whether there is something new is not known.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoCandidates;
-
-#[async_trait]
-impl Candidates for NoCandidates {
-    async fn candidate(&self, _asked: &Asked) -> Candidate {
-        Candidate::Unknown("this controller asks no registries".to_owned())
-    }
-
-    async fn check(&self, _asked: &[Asked]) -> Result<(), String> {
-        Err("this controller asks no registries".to_owned())
-    }
-}
-
-/// No way to agents: everything is refused.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoIssue;
-
-#[async_trait]
-impl Issue for NoIssue {
-    async fn issue(&self, _order: Order) -> Result<Uuid, IssueError> {
-        Err(IssueError::Unavailable("it has no way to agents".to_owned()))
-    }
-
-    async fn find(&self, _reference: &str) -> Result<Option<Uuid>, IssueError> {
-        Ok(None)
-    }
-
-    async fn status(&self, _id: Uuid) -> Result<Option<CommandStatus>, IssueError> {
-        Ok(None)
-    }
 }

@@ -249,6 +249,7 @@ async fn a_credential_is_sent_and_never_stored() {
     let options = IssueOptions {
         ttl: None,
         credential: Some(credential),
+        ..IssueOptions::default()
     };
     assert!(!format!("{options:?}").contains("canary"));
     let issuer = Issuer::task("test");

@@ -4,16 +4,19 @@ mod storage;
 
 use std::net::SocketAddr;
 
-use muster_model::Labels;
+use async_trait::async_trait;
+use muster_model::{CommandStatus, Labels};
 use muster_proto::v1;
 use muster_proto::v1::control_client::ControlClient;
 use muster_proto::v1::watch_response::Event;
 use muster_samples::{Batch, SeriesSpec};
+use muster_update::Candidate;
 use serde_json::json;
 use tokio::sync::watch;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
+use uuid::Uuid;
 
 use super::*;
 use crate::alert::Alerts;
@@ -22,6 +25,7 @@ use crate::app::servers::{NewServer, ServerPatch};
 use crate::app::tokens::{Scope, WantedToken};
 use crate::http;
 use crate::store::AlertWrite;
+use crate::update::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
 
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +41,35 @@ struct Served {
 }
 
 type Client = ControlClient<InterceptedService<Channel, Bearer>>;
+
+/// Registries that know nothing, and no way to agents.
+struct Nobody;
+
+#[async_trait]
+impl Candidates for Nobody {
+    async fn candidate(&self, _asked: &Asked) -> Candidate {
+        Candidate::Unknown("nobody is asked".to_owned())
+    }
+
+    async fn check(&self, _asked: &[Asked]) -> Result<(), String> {
+        Err("nobody is asked".to_owned())
+    }
+}
+
+#[async_trait]
+impl Issue for Nobody {
+    async fn issue(&self, _order: Order) -> Result<Uuid, IssueError> {
+        Err(IssueError::Unavailable("nobody is told".to_owned()))
+    }
+
+    async fn find(&self, _reference: &OrderReference) -> Result<Option<Uuid>, IssueError> {
+        Ok(None)
+    }
+
+    async fn status(&self, _id: Uuid) -> Result<Option<CommandStatus>, IssueError> {
+        Ok(None)
+    }
+}
 
 /// Shows a token with each call.
 struct Bearer(MetadataValue<Ascii>);
@@ -66,11 +99,7 @@ impl Served {
         let (alerts, _judging) = Alerts::start(Arc::clone(&app), intake.clone(), stopped)
             .await
             .unwrap();
-        let updates = crate::update::Updates::new(
-            Arc::clone(&app),
-            Arc::new(crate::update::NoCandidates),
-            Arc::new(crate::update::NoIssue),
-        );
+        let updates = crate::update::Updates::new(Arc::clone(&app), Arc::new(Nobody), Arc::new(Nobody));
         let router = http::router(http::Parts {
             alerts,
             registries: crate::registry::tests::unreachable(&app),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::harness::NOW;
-use crate::update::{Asked, Candidates, Issue, IssueError, Order};
+use crate::update::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
 
 /// What registries know, by image reference.
 #[derive(Default)]
@@ -111,11 +111,11 @@ impl Issue for FakeAgents {
         Ok(id)
     }
 
-    async fn find(&self, reference: &str) -> Result<Option<Uuid>, IssueError> {
+    async fn find(&self, reference: &OrderReference) -> Result<Option<Uuid>, IssueError> {
         let told = self.0.lock().unwrap();
         let found = told
             .iter()
-            .find(|told| told.order.reference.as_deref() == Some(reference));
+            .find(|told| told.order.reference.as_ref() == Some(reference));
         Ok(found.map(|told| told.id))
     }
 
