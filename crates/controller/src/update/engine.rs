@@ -312,7 +312,11 @@ impl Updates {
                 of_server.push((seen.clone(), update, explanation));
             }
         }
-        for (_, of_server) in ready.into_iter().take(AT_ONCE_MAX) {
+        let mut begun = 0;
+        for of_server in ready.into_values() {
+            if begun == AT_ONCE_MAX {
+                break;
+            }
             let first = first_in_order(&of_server);
             let Some((seen, update, explanation)) = of_server.into_iter().nth(first) else {
                 continue;
@@ -327,6 +331,7 @@ impl Updates {
                 (None, Some(policy)) => format!("policy {policy}"),
                 (None, None) => "nobody".to_owned(),
             };
+            begun += 1;
             if let Err(error) = self.begin(&seen, update, &explanation, &by, None).await {
                 tracing::warn!(error = %ErrorChain(&error), container = seen.container.id, "an update was not begun");
             }
@@ -380,6 +385,8 @@ impl Updates {
     ) -> Result<(), UpdateError> {
         update.body.attempts += 1;
         update.body.command_id = None;
+        // Known after the first write; an end before the second leaves the record that is open.
+        update.body.history_id = None;
         update.body.refused = None;
         update.body.begun_by = Some(by.to_owned());
         update.body.begun_ms = Some(now_ms);

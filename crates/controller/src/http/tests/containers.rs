@@ -9,6 +9,7 @@ use muster_update::Candidate;
 use serde_json::{Value, json};
 
 use super::harness::{NOW, TestApp};
+use crate::store::UpdateWrite;
 use crate::update::Updates;
 
 const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -484,4 +485,52 @@ async fn policies_and_windows_are_made_changed_and_deleted_and_name_what_is_wron
         StatusCode::NO_CONTENT
     );
     assert_eq!(app.get(&path).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn servers_whose_registry_is_silent_do_not_keep_others_from_their_turn() {
+    let app = TestApp::start().await;
+    let images: Vec<String> = (0..8).map(|n| format!("app{n}:1")).collect();
+    let mut last = ServerId(0);
+    for image in &images {
+        let name = image.replace(':', "-");
+        last = furnish(&app, &name, vec![container(&name, image, &[])]).await;
+        app.fakes.registry.offers(image, image, 'a');
+    }
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    // More than begin at once, and of the lower numbers.
+    for image in &images[..7] {
+        let silent = Candidate::Unknown("the registry does not answer".to_owned());
+        app.fakes.registry.says(image, silent);
+    }
+    tick(&app).await;
+    let told = app.fakes.agents.told();
+    let servers: Vec<ServerId> = told.iter().map(|told| told.order.server).collect();
+    assert_eq!(servers, [last]);
+}
+
+#[tokio::test]
+async fn a_record_is_closed_also_when_the_end_came_before_the_update_could_name_it() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    tick(&app).await;
+    let id = only_update(&app).await["id"].as_i64().unwrap();
+    // As it is on disk after the first of the writes that begin it.
+    let store = app.state.app.store();
+    let mut row = store.update(id).await.unwrap().unwrap();
+    row.body["history_id"] = Value::Null;
+    row.body["command_id"] = Value::Null;
+    store.write_updates(&[UpdateWrite::Update(row)]).await.unwrap();
+    app.fakes.agents.0.lock().unwrap().clear();
+    app.with_json("PUT", "/api/containers/freeze", &json!({"frozen": true}))
+        .await;
+    tick(&app).await;
+    assert_eq!(only_update(&app).await["state"], "pending");
+    let history = app.get("/api/containers/updates/history").await.json();
+    assert_eq!(history["total"], 1, "{history}");
+    assert_eq!(history["items"][0]["status"], "failed", "{history}");
 }

@@ -9,15 +9,17 @@ use super::LOST_AFTER_MS;
 use crate::store::{BadDigestRow, UpdateQuery, UpdateWrite};
 
 impl Updates {
+    /// The record of the attempt: the one that it names, or, if the end came before it could, the one that is open.
     pub(super) async fn history_of(&self, update: &Update) -> Result<Option<History>, UpdateError> {
         let query = crate::store::HistoryQuery {
             update: Some(update.id),
             ..crate::store::HistoryQuery::default()
         };
         let (rows, _) = self.app().store().update_history(&query, None, 100).await?;
-        let row = rows
-            .into_iter()
-            .find(|row| Some(row.id) == update.body.history_id);
+        let row = rows.into_iter().find(|row| match update.body.history_id {
+            Some(id) => row.id == id,
+            None => row.completed_ms.is_none(),
+        });
         Ok(row.map(History::try_from).transpose()?)
     }
 
