@@ -52,7 +52,6 @@ impl Event {
 
 impl Updates {
     /// Writes a notice and hands it to the channels, if the policy wants people to be told.
-    #[expect(clippy::too_many_lines, reason = "a notice, its row and its news")]
     pub(super) async fn notify(
         &self,
         event: Event,
@@ -66,78 +65,21 @@ impl Updates {
         };
         let names = self.app().server_names().await?;
         let server = names.get(&muster_base::id::ServerId(update.server_id));
-        let hostname = server.map_or("", |server| server.hostname.as_str());
-        let name = &update.body.container_name;
-        let title = match event {
-            Event::Available => format!("{name} on {hostname} can be updated to {}", update.body.to_image),
-            Event::Start => format!(
-                "{name} on {hostname} is being updated to {}",
-                update.body.to_image
-            ),
-            Event::Success => format!("{name} on {hostname} was updated to {}", update.body.to_image),
-            Event::Failure => format!(
-                "{name} on {hostname} could not be updated to {}",
-                update.body.to_image
-            ),
-        };
-        let title: String = title
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(TITLE_CHARS_MAX)
-            .collect();
-        let text: String = message.chars().take(TEXT_CHARS_MAX).collect();
+        let server = server.map(|server| ServerRef {
+            id: update.server_id,
+            name: server.hostname.clone(),
+            tags: server.tags.clone(),
+        });
         let now_ms = self.now_ms();
-        let delivery = format!("update-{}-{}-{}", update.id, update.body.attempts, event.as_str());
+        let notification = news(event, update, server, policy, message, now_ms);
         let body = NoticeBody {
             notification_type: event.as_str().to_owned(),
-            title: title.clone(),
-            message: text.clone(),
+            title: notification.title.clone(),
+            message: notification.text.clone(),
             severity: event.severity().as_str().to_owned(),
             channels: policy.body.notification_channels.clone(),
             status: "sent".to_owned(),
-            delivery: delivery.clone(),
-        };
-        let notification = Notification {
-            id: delivery,
-            kind: event.kind(),
-            rule: RuleRef {
-                id: 0,
-                name: policy.body.name.clone(),
-            },
-            alert: AlertRef {
-                id: 0,
-                key: format!("update-{}", update.id),
-            },
-            server: server.map(|server| ServerRef {
-                id: update.server_id,
-                name: server.hostname.clone(),
-                tags: server.tags.clone(),
-            }),
-            resource: Some(ResourceRef {
-                id: update.container_id,
-                kind: ResourceKind::Container,
-                name: name.clone(),
-            }),
-            severity: event.severity(),
-            title,
-            text,
-            metric: "muster_container_update_available".to_owned(),
-            value: None,
-            threshold: None,
-            condition: String::new(),
-            unit: String::new(),
-            started_ms: update.body.begun_ms.unwrap_or(update.created_ms),
-            ended_ms: (event == Event::Success).then_some(now_ms),
-            at_ms: now_ms,
-            is_late: false,
-            by: update.body.begun_by.clone(),
-            note: update.body.note.clone(),
-            affected: Vec::new(),
-            affected_more: 0,
-            runbook: update.body.release_notes.clone(),
-            template: None,
-            labels: BTreeMap::new(),
-            links: Vec::new(),
+            delivery: notification.id.clone(),
         };
         let store = self.app().store();
         // Handed over first: a notice that says it was sent is.
@@ -153,5 +95,71 @@ impl Updates {
         };
         store.write_updates(&[UpdateWrite::Notice(row)]).await?;
         Ok(())
+    }
+}
+
+fn title(event: Event, update: &Update, hostname: &str) -> String {
+    let name = &update.body.container_name;
+    let what = match event {
+        Event::Available => "can be updated",
+        Event::Start => "is being updated",
+        Event::Success => "was updated",
+        Event::Failure => "could not be updated",
+    };
+    let title = format!("{name} on {hostname} {what} to {}", update.body.to_image);
+    title
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(TITLE_CHARS_MAX)
+        .collect()
+}
+
+/// What channels are told.
+fn news(
+    event: Event,
+    update: &Update,
+    server: Option<ServerRef>,
+    policy: &Policy,
+    message: &str,
+    now_ms: i64,
+) -> Notification {
+    let hostname = server.as_ref().map_or("", |server| server.name.as_str());
+    Notification {
+        id: format!("update-{}-{}-{}", update.id, update.body.attempts, event.as_str()),
+        kind: event.kind(),
+        rule: RuleRef {
+            id: 0,
+            name: policy.body.name.clone(),
+        },
+        alert: AlertRef {
+            id: 0,
+            key: format!("update-{}", update.id),
+        },
+        title: title(event, update, hostname),
+        server,
+        resource: Some(ResourceRef {
+            id: update.container_id,
+            kind: ResourceKind::Container,
+            name: update.body.container_name.clone(),
+        }),
+        severity: event.severity(),
+        text: message.chars().take(TEXT_CHARS_MAX).collect(),
+        metric: "muster_container_update_available".to_owned(),
+        value: None,
+        threshold: None,
+        condition: String::new(),
+        unit: String::new(),
+        started_ms: update.body.begun_ms.unwrap_or(update.created_ms),
+        ended_ms: (event == Event::Success).then_some(now_ms),
+        at_ms: now_ms,
+        is_late: false,
+        by: update.body.begun_by.clone(),
+        note: update.body.note.clone(),
+        affected: Vec::new(),
+        affected_more: 0,
+        runbook: update.body.release_notes.clone(),
+        template: None,
+        labels: BTreeMap::new(),
+        links: Vec::new(),
     }
 }

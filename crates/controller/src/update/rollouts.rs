@@ -1,9 +1,10 @@
 //! Roll-outs: kept, looked at, and taken a step further.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use muster_base::ErrorChain;
 use muster_base::id::ServerId;
+use muster_image::whole;
 use muster_update::{
     Action, Approval, Candidate, Decision, Gate, MemberState, Rollout, RolloutBody, RolloutState, step,
 };
@@ -111,24 +112,9 @@ impl Updates {
     ///
     /// # Errors
     /// [`UpdateError::Invalid`], [`UpdateError::TooMany`], or a failure of the database.
-    #[expect(clippy::too_many_lines, reason = "a check after the other")]
     pub async fn create_rollout(&self, body: RolloutBody, by: &str) -> Result<KeptRollout, UpdateError> {
-        let invalid = |field: &str, message: String| {
-            UpdateError::Invalid(vec![FieldProblem {
-                field: field.to_owned(),
-                message,
-            }])
-        };
-        let pattern = match &body.image_pattern {
-            Some(text) if 500 < text.len() => {
-                return Err(invalid("image_pattern", "at most 500 bytes are taken".to_owned()));
-            }
-            Some(text) => Some(
-                Regex::new(&format!("^(?:{text})$"))
-                    .map_err(|_| invalid("image_pattern", "is no regular expression".to_owned()))?,
-            ),
-            None => None,
-        };
+        let pattern = body.image_pattern.as_deref().map(whole).transpose();
+        let pattern = pattern.map_err(|error| invalid("image_pattern", error.to_string()))?;
         if pattern.is_none() && body.update_ids.is_none() {
             let message = "is required, or update_ids: of which updates is not said".to_owned();
             return Err(invalid("image_pattern", message));
@@ -138,38 +124,9 @@ impl Updates {
         if OPEN_MAX as usize <= open.len() {
             return Err(UpdateError::TooMany(OPEN_MAX as usize));
         }
-        let taken: Vec<i64> = open
-            .iter()
-            .flat_map(|kept| kept.rollout.members.iter().map(|member| member.update_id))
-            .collect();
-        let query = UpdateQuery {
-            states: vec!["pending", "approved"],
-            ..UpdateQuery::default()
-        };
-        let updates = self.updates_of(&query).await?;
-        if let Some(ids) = &body.update_ids {
-            let is_there = |id: &&i64| updates.iter().any(|update| update.id == **id) && !taken.contains(*id);
-            if let Some(missing) = ids.iter().find(|id| !is_there(id)) {
-                let message = format!("{missing} is no open update that no other roll-out has");
-                return Err(invalid("update_ids", message));
-            }
-        }
-        let wanted: Vec<(i64, i64, i64)> = updates
-            .iter()
-            .filter(|update| !taken.contains(&update.id))
-            .filter(|update| {
-                body.update_ids
-                    .as_ref()
-                    .is_none_or(|ids| ids.contains(&update.id))
-            })
-            .filter(|update| {
-                pattern
-                    .as_ref()
-                    .is_none_or(|pattern| pattern.is_match(&update.body.from_image))
-            })
-            .map(|update| (update.id, update.container_id, update.server_id))
-            .collect();
-        let rollout = Rollout::plan(&body, &wanted).map_err(UpdateError::Invalid)?;
+        let members = self.free_updates(&open).await?;
+        let members = chosen(&members, body.update_ids.as_deref(), pattern.as_ref())?;
+        let rollout = Rollout::plan(&body, &members).map_err(UpdateError::Invalid)?;
         let now_ms = self.now_ms();
         let mut kept = KeptRollout {
             id: 0,
@@ -187,6 +144,21 @@ impl Updates {
         );
         self.tell_rollout(&kept);
         Ok(kept)
+    }
+
+    /// Updates that wait and that no open roll-out has.
+    async fn free_updates(&self, open: &[KeptRollout]) -> Result<Vec<Update>, UpdateError> {
+        let taken: HashSet<i64> = open
+            .iter()
+            .flat_map(|kept| kept.rollout.members.iter().map(|member| member.update_id))
+            .collect();
+        let query = UpdateQuery {
+            states: vec!["pending", "approved"],
+            ..UpdateQuery::default()
+        };
+        let mut updates = self.updates_of(&query).await?;
+        updates.retain(|update| !taken.contains(&update.id));
+        Ok(updates)
     }
 
     /// Stops, resumes or ends a roll-out.
@@ -359,4 +331,32 @@ impl Updates {
         }
         Ok(())
     }
+}
+
+fn invalid(field: &str, message: String) -> UpdateError {
+    UpdateError::Invalid(vec![FieldProblem {
+        field: field.to_owned(),
+        message,
+    }])
+}
+
+/// Update, container and server of those that are named or whose image matches, both where both are said.
+fn chosen(
+    updates: &[Update],
+    ids: Option<&[i64]>,
+    pattern: Option<&Regex>,
+) -> Result<Vec<(i64, i64, i64)>, UpdateError> {
+    let free: HashSet<i64> = updates.iter().map(|update| update.id).collect();
+    if let Some(missing) = ids.and_then(|ids| ids.iter().find(|id| !free.contains(id))) {
+        let message = format!("{missing} is no open update that no other roll-out has");
+        return Err(invalid("update_ids", message));
+    }
+    let is_chosen = |update: &&Update| {
+        ids.is_none_or(|ids| ids.contains(&update.id))
+            && pattern.is_none_or(|pattern| pattern.is_match(&update.body.from_image))
+    };
+    let chosen = updates.iter().filter(is_chosen);
+    Ok(chosen
+        .map(|update| (update.id, update.container_id, update.server_id))
+        .collect())
 }
