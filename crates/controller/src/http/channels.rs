@@ -13,16 +13,8 @@ use utoipa::ToSchema;
 use super::HttpState;
 use super::access::Told;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Created, Json, List, Path, Query, id_or, page_request, rfc3339};
+use super::extract::{Created, Json, List, PartQuery, Path, Query, id_or, page_request, rfc3339};
 use crate::app::channels::{ChannelPatch, ChannelView, DeliveryFilter, DeliveryView, NewChannel};
-
-/// Which part of the list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
 
 /// Which deliveries.
 #[derive(Debug, Deserialize)]
@@ -191,10 +183,9 @@ impl From<DeliveryView> for DeliveryBody {
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
-    Query(query): Query<ListQuery>,
+    Query(part): Query<PartQuery>,
 ) -> Result<Json<List<ChannelBody>>, Problem> {
-    let request = page_request(query.limit.as_deref(), query.cursor.as_deref())?;
-    let page = state.app.channels(request).await?;
+    let page = state.app.channels(part.request()?).await?;
     Ok(Json(List::of(page, ChannelBody::from)))
 }
 

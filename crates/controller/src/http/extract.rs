@@ -3,12 +3,15 @@
 //! The framework's extractors do the work; here their rejections become rows of the one error table, so that a
 //! caller never sees a plain-text refusal.
 
+use axum::body::Bytes;
 use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Extension, FromRequest, FromRequestParts};
+use axum::extract::{Extension, FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use muster_model::Health;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::access::Told;
@@ -19,6 +22,36 @@ use crate::app::{PAGE_LIMIT_MAX, Page, PageRequest};
 #[derive(Debug, FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
 pub(super) struct Json<T>(pub(super) T);
+
+/// A JSON object that may be absent, whatever type it says it is of.
+#[derive(Debug)]
+pub(super) struct Optional<T>(pub(super) T);
+
+/// An object without fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NoFields {}
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Optional<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Problem::of_status(rejection.status()))?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let read: Value = axum::Json::from_bytes(&body)?.0;
+        // A list would be read as an object whose fields have no names.
+        if !read.is_object() {
+            return Err(Problem::new(Code::InvalidBody, "an object is expected"));
+        }
+        serde_json::from_value(read)
+            .map(Self)
+            .map_err(|error| Problem::new(Code::InvalidBody, error.to_string()))
+    }
+}
 
 /// The parameters of the path.
 #[derive(Debug, FromRequestParts)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,20 +11,12 @@ use utoipa::ToSchema;
 use super::HttpState;
 use super::access::Told;
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, id_or, page_request, rfc3339};
+use super::extract::{Created, Json, List, PartQuery, Path, Query, id_or, rfc3339};
 use crate::app::registries::{RegistryFields, RegistryUseError, RegistryView};
 use crate::registry::{ImageCheck, RateLimit};
 
 /// Images of one answer unless less are wanted.
 const IMAGES_DEFAULT: usize = 100;
-
-/// Which part of the list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
 
 /// A registry.
 #[derive(Debug, Serialize, ToSchema)]
@@ -245,9 +237,9 @@ pub(super) struct ImagesBody {
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
-    Query(query): Query<ListQuery>,
+    Query(part): Query<PartQuery>,
 ) -> Result<Json<List<RegistryBody>>, Problem> {
-    let request = page_request(query.limit.as_deref(), query.cursor.as_deref())?;
+    let request = part.request()?;
     let page = state.app.registries(request).await?;
     let limits = state.registries.limits();
     Ok(Json(List::of(page, |view| RegistryBody::of(view, &limits))))
@@ -265,16 +257,14 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<HttpState>,
     Json(body): Json<RegistryFieldsBody>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<RegistryBody>, Problem> {
     let view = state.app.create_registry(body.into()).await?;
     let made = RegistryBody::of(view, &state.registries.limits());
-    let location = format!("/api/containers/registries/{}", made.id);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(Told(told(&made))),
-        Json(made),
-    ))
+    Ok(Created {
+        location: format!("/api/containers/registries/{}", made.id),
+        told: told(&made),
+        body: made,
+    })
 }
 
 /// One registry.
@@ -368,9 +358,9 @@ pub(super) async fn validate(
 )]
 pub(super) async fn images(
     State(state): State<HttpState>,
-    Query(query): Query<ListQuery>,
+    Query(part): Query<PartQuery>,
 ) -> Result<Json<ImagesBody>, Problem> {
-    let request = page_request(query.limit.as_deref(), query.cursor.as_deref())?;
+    let request = part.request()?;
     let skip = match request.cursor.as_deref().map(str::parse::<usize>) {
         None => 0,
         Some(Ok(skip)) => skip,

@@ -1,12 +1,10 @@
 //! What is done with containers: starting, stopping, looking at logs. Each is a command to the agent, whose own policy
 //! has the last word.
 
-use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use muster_model::LogRange;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -14,7 +12,7 @@ use super::body;
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
 use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::extract::{Json, Path, Query, id_or, time_ms};
+use crate::http::extract::{Json, NoFields, Optional, Path, Query, id_or, time_ms};
 use crate::update::{Deed, LogLines};
 
 /// Lines of a log unless somebody says otherwise.
@@ -24,19 +22,6 @@ const TAIL_MAX: u32 = 10_000;
 
 /// A command that was issued.
 pub(super) type Issued = (StatusCode, Extension<Told>, Json<Value>);
-
-/// Reads a body that may be absent.
-pub(super) fn optional<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    let read: Value = axum::Json::from_bytes(body).map_err(Problem::from)?.0;
-    // A list would be read as an object whose fields have no names.
-    if !read.is_object() {
-        return Err(Problem::new(Code::InvalidBody, "an object is expected"));
-    }
-    serde_json::from_value(read).map_err(|error| Problem::new(Code::InvalidBody, error.to_string()))
-}
 
 pub(super) fn issued(container: i64, id: Uuid) -> Issued {
     let body = json!({"container_id": container, "command_id": id, "state": "pending"});
@@ -61,10 +46,12 @@ pub(in crate::http) struct RemoveBody {
     force: bool,
 }
 
-/// Nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::http) struct NoBody {}
+/// Tells the agent.
+async fn act(state: &HttpState, caller: &Caller, id: &str, deed: Deed) -> Result<Issued, Problem> {
+    let id = id_or(id, Code::ContainerNotFound)?;
+    let command = state.updates.act(id, deed, &caller.principal.username).await?;
+    Ok(issued(id, command))
+}
 
 /// Starts a container.
 #[utoipa::path(
@@ -80,15 +67,9 @@ pub(in crate::http) async fn start(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Issued, Problem> {
-    let id = id_or(&id, Code::ContainerNotFound)?;
-    let _read: NoBody = optional(&body)?;
-    let command = state
-        .updates
-        .act(id, Deed::Start, &caller.principal.username)
-        .await?;
-    Ok(issued(id, command))
+    act(&state, &caller, &id, Deed::Start).await
 }
 
 /// Stops a container; it is killed after `timeout_s` seconds, or after as many as it is configured with.
@@ -105,15 +86,9 @@ pub(in crate::http) async fn stop(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    Optional(body): Optional<StopBody>,
 ) -> Result<Issued, Problem> {
-    let id = id_or(&id, Code::ContainerNotFound)?;
-    let read: StopBody = optional(&body)?;
-    let command = state
-        .updates
-        .act(id, Deed::Stop(read.timeout_s), &caller.principal.username)
-        .await?;
-    Ok(issued(id, command))
+    act(&state, &caller, &id, Deed::Stop(body.timeout_s)).await
 }
 
 /// Stops and starts a container.
@@ -130,15 +105,9 @@ pub(in crate::http) async fn restart(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    Optional(body): Optional<StopBody>,
 ) -> Result<Issued, Problem> {
-    let id = id_or(&id, Code::ContainerNotFound)?;
-    let read: StopBody = optional(&body)?;
-    let command = state
-        .updates
-        .act(id, Deed::Restart(read.timeout_s), &caller.principal.username)
-        .await?;
-    Ok(issued(id, command))
+    act(&state, &caller, &id, Deed::Restart(body.timeout_s)).await
 }
 
 /// Freezes the processes of a container.
@@ -155,15 +124,9 @@ pub(in crate::http) async fn pause(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Issued, Problem> {
-    let id = id_or(&id, Code::ContainerNotFound)?;
-    let _read: NoBody = optional(&body)?;
-    let command = state
-        .updates
-        .act(id, Deed::Pause, &caller.principal.username)
-        .await?;
-    Ok(issued(id, command))
+    act(&state, &caller, &id, Deed::Pause).await
 }
 
 /// Lets the processes of a container go on.
@@ -180,15 +143,9 @@ pub(in crate::http) async fn unpause(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Issued, Problem> {
-    let id = id_or(&id, Code::ContainerNotFound)?;
-    let _read: NoBody = optional(&body)?;
-    let command = state
-        .updates
-        .act(id, Deed::Unpause, &caller.principal.username)
-        .await?;
-    Ok(issued(id, command))
+    act(&state, &caller, &id, Deed::Unpause).await
 }
 
 /// Removes a container that does not run, and never its volumes; with `force` also one that runs.
@@ -205,15 +162,9 @@ pub(in crate::http) async fn remove(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    Optional(body): Optional<RemoveBody>,
 ) -> Result<Issued, Problem> {
-    let id = id_or(&id, Code::ContainerNotFound)?;
-    let read: RemoveBody = optional(&body)?;
-    let command = state
-        .updates
-        .act(id, Deed::Remove(read.force), &caller.principal.username)
-        .await?;
-    Ok(issued(id, command))
+    act(&state, &caller, &id, Deed::Remove(body.force)).await
 }
 
 /// Which lines are wanted.

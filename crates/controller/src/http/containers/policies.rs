@@ -1,8 +1,7 @@
 //! Update policies, the windows they wait for, the freeze switch, and digests that did harm.
 
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use muster_update::{PolicyBody, WindowBody};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use super::body;
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
 use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::extract::{Json, List, Path, Query, flag, id_or, rfc3339};
+use crate::http::extract::{Created, Json, List, Path, Query, flag, id_or, rfc3339};
 
 /// Which ones are wanted.
 #[derive(Debug, Deserialize)]
@@ -28,16 +27,12 @@ fn all(items: Vec<Value>) -> Json<List<Value>> {
     })
 }
 
-fn created(path: &str, body: Value) -> Response {
-    let location = format!("/api/containers/{path}/{}", body["id"]);
-    let told = Told(body["name"].as_str().unwrap_or_default().to_owned());
-    (
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(body),
-    )
-        .into_response()
+fn created(path: &str, body: Value) -> Created<Value> {
+    Created {
+        location: format!("/api/containers/{path}/{}", body["id"]),
+        told: body["name"].as_str().unwrap_or_default().to_owned(),
+        body,
+    }
 }
 
 /// Every update policy.
@@ -74,7 +69,7 @@ pub(in crate::http) async fn create_policy(
     State(state): State<HttpState>,
     caller: Caller,
     Json(body): Json<PolicyBody>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Value>, Problem> {
     let kept = state
         .updates
         .put_policy(None, body, &caller.principal.username)
@@ -183,7 +178,7 @@ pub(in crate::http) async fn create_window(
     State(state): State<HttpState>,
     caller: Caller,
     Json(body): Json<WindowBody>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Value>, Problem> {
     let kept = state
         .updates
         .put_window(None, body, &caller.principal.username)

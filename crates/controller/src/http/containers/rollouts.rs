@@ -1,18 +1,14 @@
 //! Roll-outs: one first, then more and more, and a stop as soon as it does harm.
 
-use axum::body::Bytes;
-use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use muster_update::RolloutBody;
 use serde_json::Value;
 
-use super::acts::{NoBody, optional};
 use super::body;
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::extract::{Json, List, PartQuery, Path, Query, id_or};
+use crate::http::extract::{Created, Json, List, NoFields, Optional, PartQuery, Path, Query, id_or};
 use crate::update::RolloutDeed;
 
 /// Roll-outs, the newest first, without their containers.
@@ -45,21 +41,16 @@ pub(in crate::http) async fn create(
     State(state): State<HttpState>,
     caller: Caller,
     Json(read): Json<RolloutBody>,
-) -> Result<Response, Problem> {
+) -> Result<Created<Value>, Problem> {
     let kept = state
         .updates
         .create_rollout(read, &caller.principal.username)
         .await?;
-    let location = format!("/api/containers/rollouts/{}", kept.id);
-    let told = Told(kept.rollout.name.clone());
-    let body = body::rollout(&kept, true);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Extension(told),
-        Json(body),
-    )
-        .into_response())
+    Ok(Created {
+        location: format!("/api/containers/rollouts/{}", kept.id),
+        body: body::rollout(&kept, true),
+        told: kept.rollout.name,
+    })
 }
 
 /// One roll-out with its containers.
@@ -79,6 +70,18 @@ pub(in crate::http) async fn get(
     Ok(Json(body::rollout(&state.updates.rollout(id).await?, true)))
 }
 
+async fn change(
+    state: &HttpState,
+    caller: &Caller,
+    id: &str,
+    deed: RolloutDeed,
+) -> Result<Json<Value>, Problem> {
+    let id = id_or(id, Code::RolloutNotFound)?;
+    let by = &caller.principal.username;
+    let kept = state.updates.change_rollout(id, deed, by).await?;
+    Ok(Json(body::rollout(&kept, true)))
+}
+
 /// Stops a roll-out for a while; what was begun goes on to its own end.
 #[utoipa::path(
     post, path = "/api/containers/rollouts/{id}/pause", tag = "updates",
@@ -93,15 +96,9 @@ pub(in crate::http) async fn pause(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Json<Value>, Problem> {
-    let id = id_or(&id, Code::RolloutNotFound)?;
-    let _nothing: NoBody = optional(&body)?;
-    let kept = state
-        .updates
-        .change_rollout(id, RolloutDeed::Pause, &caller.principal.username)
-        .await?;
-    Ok(Json(body::rollout(&kept, true)))
+    change(&state, &caller, &id, RolloutDeed::Pause).await
 }
 
 /// Lets a roll-out go on that was paused, or that stopped because it did harm.
@@ -118,15 +115,9 @@ pub(in crate::http) async fn resume(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Json<Value>, Problem> {
-    let id = id_or(&id, Code::RolloutNotFound)?;
-    let _nothing: NoBody = optional(&body)?;
-    let kept = state
-        .updates
-        .change_rollout(id, RolloutDeed::Resume, &caller.principal.username)
-        .await?;
-    Ok(Json(body::rollout(&kept, true)))
+    change(&state, &caller, &id, RolloutDeed::Resume).await
 }
 
 /// Ends a roll-out; what was begun goes on to its own end.
@@ -143,13 +134,7 @@ pub(in crate::http) async fn abort(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Json<Value>, Problem> {
-    let id = id_or(&id, Code::RolloutNotFound)?;
-    let _nothing: NoBody = optional(&body)?;
-    let kept = state
-        .updates
-        .change_rollout(id, RolloutDeed::Abort, &caller.principal.username)
-        .await?;
-    Ok(Json(body::rollout(&kept, true)))
+    change(&state, &caller, &id, RolloutDeed::Abort).await
 }

@@ -1,19 +1,18 @@
 //! What containers could be updated to, what people make of it, and what became of it.
 
-use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
+use muster_base::id::ServerId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::acts::{Issued, NoBody, issued, optional};
+use super::acts::{Issued, issued};
 use super::body;
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
 use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::extract::{Json, List, Path, Query, flag, id_or, page_request};
+use crate::http::extract::{Json, List, NoFields, Optional, Path, Query, flag, id_or, page_request};
 use crate::update::{HistoryFilter, UpdateFilter, UpdateState};
-use muster_base::id::ServerId;
 
 /// Which updates are wanted.
 #[derive(Debug, Deserialize)]
@@ -94,9 +93,8 @@ pub(in crate::http) struct CheckBody {
 )]
 pub(in crate::http) async fn check(
     State(state): State<HttpState>,
-    body: Bytes,
+    Optional(read): Optional<CheckBody>,
 ) -> Result<Json<Value>, Problem> {
-    let read: CheckBody = optional(&body)?;
     let checked = state
         .updates
         .check(read.server_id.map(ServerId), read.container_id)
@@ -126,10 +124,9 @@ pub(in crate::http) async fn execute(
     caller: Caller,
     Path(id): Path<String>,
     Query(query): Query<ExecuteQuery>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Issued, Problem> {
     let id = id_or(&id, Code::UpdateNotFound)?;
-    let _nothing: NoBody = optional(&body)?;
     let by = &caller.principal.username;
     if flag("dry_run", query.dry_run.as_deref())? == Some(true) {
         let update = state.updates.update(id).await?;
@@ -169,10 +166,9 @@ pub(in crate::http) async fn approve(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    Optional(read): Optional<NoteBody>,
 ) -> Result<Json<Value>, Problem> {
     let id = id_or(&id, Code::UpdateNotFound)?;
-    let read: NoteBody = optional(&body)?;
     let update = state
         .updates
         .approve(id, read.note, &caller.principal.username)
@@ -194,10 +190,9 @@ pub(in crate::http) async fn reject(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    Optional(read): Optional<NoteBody>,
 ) -> Result<Json<Value>, Problem> {
     let id = id_or(&id, Code::UpdateNotFound)?;
-    let read: NoteBody = optional(&body)?;
     let update = state
         .updates
         .reject(id, read.note, &caller.principal.username)
@@ -219,10 +214,9 @@ pub(in crate::http) async fn rollback(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
-    body: Bytes,
+    _nothing: Optional<NoFields>,
 ) -> Result<Issued, Problem> {
     let id = id_or(&id, Code::UpdateNotFound)?;
-    let _nothing: NoBody = optional(&body)?;
     Ok(begun(
         &state.updates.roll_back(id, &caller.principal.username).await?,
     ))
