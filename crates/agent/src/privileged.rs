@@ -10,13 +10,12 @@
 //! `docs/adr/0011-collectors-with-rights-run-in-a-child-process.md`.
 
 pub mod child;
-pub(crate) mod confine;
 mod facts;
-pub(crate) mod frame;
 mod message;
 mod parent;
 mod rights;
 
+pub use crate::part::Lost;
 pub use message::Setup;
-pub use parent::{Launch, Lost, Privileged, PrivilegedError};
+pub use parent::{Launch, Privileged, PrivilegedError};
 pub use rights::{RightsError, User};

@@ -63,12 +63,9 @@ pub enum RunError {
     /// The rights could not be given up.
     #[error(transparent)]
     Rights(#[from] RightsError),
-    /// The part with rights is gone for good.
+    /// A part with rights is gone for good.
     #[error(transparent)]
-    Privileged(#[from] privileged::Lost),
-    /// The executor of commands is gone for good.
-    #[error(transparent)]
-    Executor(#[from] link::Lost),
+    Part(#[from] privileged::Lost),
     /// A part ended that should not; the agent has a defect.
     #[error("the {part} ended unexpectedly")]
     PartEnded {
@@ -149,10 +146,10 @@ struct Split {
     context: Context,
     warden: Option<Warden>,
     commands: Option<Link>,
-    executor: Option<AbortOnDropHandle<Result<(), link::Lost>>>,
+    executor: Option<Warden>,
 }
 
-/// The task that keeps the process with rights.
+/// The task that keeps a part in a process of its own.
 type Warden = AbortOnDropHandle<Result<(), privileged::Lost>>;
 
 /// Runs the agent until `shutdown`.
@@ -200,11 +197,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     Ok(executor.await.map_err(|_| RunError::PartEnded { part })??)
 }
 
-/// Ends the agent in order when the process with rights is lost for good; its service manager starts both again.
-async fn end_with<E>(
-    warden: Option<AbortOnDropHandle<Result<(), E>>>,
-    shutdown: CancellationToken,
-) -> Result<(), E> {
+/// Ends the agent in order when a part is lost for good; its service manager starts both again.
+async fn end_with(warden: Option<Warden>, shutdown: CancellationToken) -> Result<(), privileged::Lost> {
     let Some(warden) = warden else {
         return Ok(());
     };

@@ -1,9 +1,9 @@
 //! The executor's process: rights, no network, no arguments from outside, one thread.
 //!
-//! It ends when its socket ends, and with its parent whatever happens; what was under way then is in the journal. Without
-//! a usable journal or audit log it stays, and refuses every command with the reason.
+//! What is under way when it ends is in the journal. Without a usable journal or audit log it stays, and refuses every
+//! command with the reason.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,28 +15,21 @@ use muster_model::{CommandRefusal, CommandState, CommandStatus};
 use muster_proto::convert::{CommandReport, command_state_from_wire};
 use muster_proto::v1;
 use thiserror::Error;
-use tokio::io::BufReader;
-use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use super::engines::Known;
 use super::executor::{Executor, Parts};
+use super::link::KIND;
 use super::message::{FromExecutor, Setup, ToExecutor, decoded};
 use super::pinned::claimed_id;
 use crate::clocks::ClockReader;
 use crate::host::{Host, HostError};
-use crate::privileged::confine::{ConfineError, Confined, confine};
-use crate::privileged::frame::{self, FROM_CHILD_BYTES_MAX, FrameError, TO_CHILD_BYTES_MAX};
+use crate::part::{self, FROM_PART_BYTES_MAX, Parent, PartError};
 use crate::update::{self, HostGround, Patience, Transactions, Updater};
 
-/// How long the settings may take to come.
-const SETUP_MAX: Duration = Duration::from_secs(10);
-/// How long the end waits for file work that may hang.
-const END_MAX: Duration = Duration::from_millis(200);
 /// How often what updates have left is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Words of refusals that wait for the socket, where there is no executor.
@@ -46,76 +39,29 @@ const REFUSALS_MAX: usize = 64;
 #[derive(Debug, Error)]
 enum ChildError {
     #[error(transparent)]
-    Confine(#[from] ConfineError),
-    #[error("start the executor")]
-    Start(#[from] io::Error),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error("parse a message between the agent's processes")]
-    Message(#[from] serde_json::Error),
+    Part(#[from] PartError),
     #[error(transparent)]
     Host(#[from] HostError),
-    #[error("no settings came within {} s", SETUP_MAX.as_secs())]
-    NoSetup,
-    #[error("settings came twice or not first")]
-    Setup,
 }
 
 /// Runs the executor of process `parent` until its socket ends.
 #[must_use]
 pub fn main(parent: i32) -> ExitCode {
-    match run(parent) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Logging may not have begun.
-            let _ = writeln!(io::stderr(), "muster-agent executor: {}", ErrorChain(&error));
-            ExitCode::FAILURE
-        }
-    }
+    part::main(KIND, parent, serve)
 }
 
-fn run(parent: i32) -> Result<(), ChildError> {
-    let confined = confine(parent)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let result = runtime.block_on(serve(confined));
-    runtime.shutdown_timeout(END_MAX);
-    result
-}
-
-async fn serve(confined: Confined) -> Result<(), ChildError> {
-    // Taken and never looked at: the parent decides when this ends.
-    let _signals = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ]
-    .into_iter()
-    .map(signal)
-    .collect::<Result<Vec<_>, _>>()?;
-    confined.socket.set_nonblocking(true)?;
-    let (reading, writing) = UnixStream::from_std(confined.socket)?.into_split();
-    let mut reading = BufReader::with_capacity(frame::READ_BYTES, reading);
-    let first = tokio::time::timeout(SETUP_MAX, frame::read(&mut reading, TO_CHILD_BYTES_MAX));
-    let Some(first) = first.await.map_err(|_| ChildError::NoSetup)?? else {
-        return Ok(());
-    };
-    let ToExecutor::Setup(setup) = serde_json::from_slice(&first)? else {
-        return Err(ChildError::Setup);
+async fn serve(mut parent: Parent, writing: OwnedWriteHalf) -> Result<(), ChildError> {
+    let setup = match parent.first().await? {
+        None => return Ok(()),
+        Some(ToExecutor::Setup(setup)) => setup,
+        Some(_) => return Err(PartError::SetupMissing.into()),
     };
     log::init(setup.log_format, setup.log_filter.as_deref());
-    match confined.network {
-        None => debug!("executor has no network"),
-        Some(error) => info!(
-            error = %ErrorChain(&error),
-            "executor keeps the machine's network: it may not make one of its own"
-        ),
-    }
+    parent.log_network();
     let (refusal_tx, refusals) = mpsc::channel(REFUSALS_MAX);
     let serving = open(setup, refusal_tx).await?;
     let writer = tokio::spawn(tell(writing, serving.clone(), refusals));
-    let taken = take(&mut reading, &serving).await;
+    let taken = take(&mut parent, &serving).await;
     writer.abort();
     taken
 }
@@ -171,13 +117,10 @@ async fn open(setup: Setup, refusal_tx: mpsc::Sender<CommandReport>) -> Result<S
     })
 }
 
-async fn take(
-    reading: &mut BufReader<tokio::net::unix::OwnedReadHalf>,
-    serving: &Serving,
-) -> Result<(), ChildError> {
-    while let Some(message) = frame::read(reading, TO_CHILD_BYTES_MAX).await? {
-        match serde_json::from_slice(&message)? {
-            ToExecutor::Setup(_) => return Err(ChildError::Setup),
+async fn take(parent: &mut Parent, serving: &Serving) -> Result<(), ChildError> {
+    while let Some(message) = parent.next().await? {
+        match message {
+            ToExecutor::Setup(_) => return Err(PartError::SecondSetup.into()),
             ToExecutor::Envelope { bytes, controller_ms } => match decoded(&bytes) {
                 Some(envelope) => accept(serving, envelope, controller_ms).await,
                 None => warn!("an envelope cannot be read and is left out"),
@@ -252,7 +195,7 @@ async fn tell(mut writing: OwnedWriteHalf, serving: Serving, mut refusals: mpsc:
             }
         };
         let bytes = serde_json::to_vec(&next).unwrap_or_default();
-        if let Err(error) = frame::write(&mut writing, &bytes, FROM_CHILD_BYTES_MAX).await {
+        if let Err(error) = part::write(&mut writing, &bytes, FROM_PART_BYTES_MAX).await {
             debug!(error = %ErrorChain(&error), "what becomes of a command can't be told");
             return;
         }

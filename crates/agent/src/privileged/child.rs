@@ -1,12 +1,9 @@
 //! The process with rights: no network, no settings of its own, no arguments from outside; asked for a collector by
 //! name, it runs it and says what it found.
 //!
-//! One thread, and a task for each collector that was ever asked for; one run of each at a time. It ends when its
-//! socket ends, and with its parent whatever happens. Signals for the whole group (a terminal, a service manager) are
-//! the parent's business: the child waits for the socket.
+//! A task for each collector that was ever asked for; one run of each at a time.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,112 +12,55 @@ use camino::Utf8Path;
 use muster_base::{ErrorChain, log};
 use muster_model::RunOutcome;
 use thiserror::Error;
-use tokio::io::BufReader;
-use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use super::confine::{ConfineError, Confined, confine};
-use super::frame::{self, FROM_CHILD_BYTES_MAX, FrameError, TO_CHILD_BYTES_MAX};
-use super::message::{Answer, Answered, MessageError, Ran, Setup, ToChild, decode, encode};
+use super::message::{Answer, Answered, Ran, Setup, ToChild, encode};
+use super::parent::KIND;
 use crate::collect::due::Due;
 use crate::collect::runner::Runner;
 use crate::collect::{Context, Descriptor, Place, Tick};
 use crate::config::{Config, ConfigError};
 use crate::host::{Host, HostError};
+use crate::part::{self, FROM_PART_BYTES_MAX, FrameError, Parent, PartError};
 
-/// How long the settings may take to come.
-const SETUP_MAX: Duration = Duration::from_secs(10);
 /// Answers that wait for the socket; when full, collectors wait.
 const ANSWERS_MAX: usize = 4;
 /// Changes that wait to be passed on; one that finds no room comes with those.
 const DUE_MAX: usize = 1;
 /// How far apart changes are passed on.
 const DUE_APART: Duration = Duration::from_millis(250);
-/// How long the end waits for file work that may hang.
-const END_MAX: Duration = Duration::from_millis(200);
 
 /// Why the child ended before its socket did.
 #[derive(Debug, Error)]
 enum ChildError {
     #[error(transparent)]
-    Confine(#[from] ConfineError),
-    #[error("start the privileged process")]
-    Start(#[from] io::Error),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
-    Message(#[from] MessageError),
+    Part(#[from] PartError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Host(#[from] HostError),
-    #[error("no settings came within {} s", SETUP_MAX.as_secs())]
-    NoSetup,
-    #[error("settings came twice")]
-    SecondSetup,
-    #[error("a collection was asked for before the settings came")]
-    SetupMissing,
 }
 
 /// Runs the child of process `parent` until its socket ends.
 #[must_use]
 pub fn main(parent: i32) -> ExitCode {
-    match run(parent) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Logging may not have begun.
-            let _ = writeln!(io::stderr(), "muster-agent privileged: {}", ErrorChain(&error));
-            ExitCode::FAILURE
-        }
-    }
+    part::main(KIND, parent, serve)
 }
 
-fn run(parent: i32) -> Result<(), ChildError> {
-    let confined = confine(parent)?;
-    // One thread: it costs the least memory, and what blocks has threads that come and go.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let result = runtime.block_on(serve(confined));
-    runtime.shutdown_timeout(END_MAX);
-    result
-}
-
-async fn serve(confined: Confined) -> Result<(), ChildError> {
-    // Taken and never looked at.
-    let _signals = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ]
-    .into_iter()
-    .map(signal)
-    .collect::<Result<Vec<_>, _>>()?;
-    confined.socket.set_nonblocking(true)?;
-    let (reading, writing) = UnixStream::from_std(confined.socket)?.into_split();
-    let mut reading = BufReader::with_capacity(frame::READ_BYTES, reading);
-    let first = tokio::time::timeout(SETUP_MAX, frame::read(&mut reading, TO_CHILD_BYTES_MAX));
-    let Some(first) = first.await.map_err(|_| ChildError::NoSetup)?? else {
-        return Ok(());
-    };
-    let ToChild::Setup(setup) = decode(&first)? else {
-        return Err(ChildError::SetupMissing);
+async fn serve(mut parent: Parent, writing: OwnedWriteHalf) -> Result<(), ChildError> {
+    let setup = match parent.first().await? {
+        None => return Ok(()),
+        Some(ToChild::Setup(setup)) => setup,
+        Some(ToChild::Collect { .. }) => return Err(PartError::SetupMissing.into()),
     };
     let mut lanes = Lanes::new(&setup, writing)?;
-    match confined.network {
-        None => debug!("privileged process has no network"),
-        Some(error) => info!(
-            error = %ErrorChain(&error),
-            "privileged process keeps the machine's network: it may not make one of its own"
-        ),
-    }
-    while let Some(message) = frame::read(&mut reading, TO_CHILD_BYTES_MAX).await? {
-        match decode(&message)? {
-            ToChild::Setup(_) => return Err(ChildError::SecondSetup),
+    parent.log_network();
+    while let Some(message) = parent.next().await? {
+        match message {
+            ToChild::Setup(_) => return Err(PartError::SecondSetup.into()),
             ToChild::Collect { id, collector } => lanes.ask(id, &collector).await,
         }
     }
@@ -241,12 +181,12 @@ async fn write_answers(mut socket: OwnedWriteHalf, mut answers_rx: mpsc::Receive
                 )
                 .await
             }
-            bytes if FROM_CHILD_BYTES_MAX < bytes => {
+            bytes if FROM_PART_BYTES_MAX < bytes => {
                 let why =
-                    format!("what was found takes {bytes} bytes, more than {FROM_CHILD_BYTES_MAX} may be");
+                    format!("what was found takes {bytes} bytes, more than {FROM_PART_BYTES_MAX} may be");
                 write_failure(&mut socket, id, why).await
             }
-            _ => frame::write(&mut socket, &message, FROM_CHILD_BYTES_MAX).await,
+            _ => part::write(&mut socket, &message, FROM_PART_BYTES_MAX).await,
         };
         if let Err(error) = written {
             debug!(error = %ErrorChain(&error), "answer can't be given");
@@ -267,5 +207,5 @@ async fn write_failure(socket: &mut OwnedWriteHalf, id: u64, message: String) ->
         result: Answered::Ran(failed),
     };
     let message = encode(&answer).unwrap_or_default();
-    frame::write(socket, &message, FROM_CHILD_BYTES_MAX).await
+    part::write(socket, &message, FROM_PART_BYTES_MAX).await
 }

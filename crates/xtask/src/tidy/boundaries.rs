@@ -112,8 +112,7 @@ const BOUNDARIES: &[Boundary] = &[
         home: &[
             "crates/agent/src/host",
             // The agent starts itself.
-            "crates/agent/src/privileged/parent.rs",
-            "crates/agent/src/command/link.rs",
+            "crates/agent/src/part/parent.rs",
             "crates/cli/src/up",
             "crates/xtask/src/process.rs",
         ],

@@ -1,4 +1,4 @@
-//! What the child gives up before it does anything: its parent's files, new rights, the network.
+//! What a part gives up before it does anything: its parent's files, new rights, the network.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ use thiserror::Error;
 /// Standard input, output and error; only what is above is closed.
 const STANDARD_MAX: i32 = 2;
 
-/// Why the child does not start.
+/// Why a part does not start.
 #[derive(Debug, Error)]
 pub(crate) enum ConfineError {
     /// A person started it.
@@ -75,7 +75,7 @@ pub(crate) fn confine(parent: i32) -> Result<Confined, ConfineError> {
     })?;
     Ok(Confined {
         socket: taken,
-        // Refused without rights, or by a service manager; what is asked of the child stays the same then.
+        // Refused without rights, or by a service manager; what is asked of the part stays the same then.
         network: unshare(CloneFlags::CLONE_NEWNET).err(),
     })
 }

@@ -8,11 +8,11 @@ use std::io;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// Longest message to the child: its settings.
-pub(crate) const TO_CHILD_BYTES_MAX: usize = 1024 * 1024;
-/// Longest message from the child: the facts of one collection. Far above the largest there are: 100 drives with a
+/// Longest message to a part: its settings.
+pub(crate) const TO_PART_BYTES_MAX: usize = 1024 * 1024;
+/// Longest message from a part: the facts of one collection. Far above the largest there are: 100 drives with a
 /// document of 128 KiB each.
-pub(crate) const FROM_CHILD_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const FROM_PART_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages up to this length are written together with theirs.
 const TOGETHER_BYTES_MAX: usize = 4096;
 /// What is read at once of short messages.
