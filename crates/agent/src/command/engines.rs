@@ -52,6 +52,10 @@ impl Known {
 #[async_trait]
 impl Engines for Known {
     async fn engine(&self, key: &ResourceKey) -> Option<Arc<dyn Engine>> {
+        if let Some(engine) = update::Engines::find(self, key) {
+            return Some(engine);
+        }
+        // It may have come since somebody last looked.
         self.look().await;
         update::Engines::find(self, key)
     }

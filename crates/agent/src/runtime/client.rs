@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hyper::Method;
 use muster_model::{LogRange, ResourceKey};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use url::form_urlencoded;
 
 use super::{Endpoint, Engine, EngineError, EngineKind, ImageId, LogChunk, PullProgress, RegistryAuth};
@@ -80,13 +80,13 @@ impl Client {
 
     /// The version that is spoken, asking for it where that has not been done.
     async fn api(&self) -> Result<(usize, usize), EngineError> {
-        let mut api = self.api.lock().await;
-        if let Some(api) = *api {
+        let known = *self.api.lock();
+        if let Some(api) = known {
             return Ok(api);
         }
-        let said = self.ask_version().await?;
-        let spoken = negotiate(&said)?;
-        *api = Some(spoken);
+        // Nothing is held meanwhile: an engine that hangs costs every call its own time, not that of all before it.
+        let spoken = negotiate(&self.ask_version().await?)?;
+        *self.api.lock() = Some(spoken);
         Ok(spoken)
     }
 
@@ -129,7 +129,7 @@ impl Client {
             && message.contains("client version")
         {
             // The engine was replaced by another version: agree anew at the next call.
-            *self.api.lock().await = None;
+            *self.api.lock() = None;
         }
         answer
     }
@@ -247,7 +247,8 @@ impl Engine for Client {
 
     async fn version(&self) -> Result<Value, EngineError> {
         let said = self.ask_version().await?;
-        *self.api.lock().await = Some(negotiate(&said)?);
+        let spoken = negotiate(&said)?;
+        *self.api.lock() = Some(spoken);
         Ok(said)
     }
 
@@ -453,5 +454,27 @@ mod tests {
             let refused = negotiate(&said(new, old)).expect_err("spoken all the same");
             println!("{refused}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_hangs_costs_each_of_many_calls_its_own_time_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine.sock");
+        let _listening = tokio::net::UnixListener::bind(&socket).unwrap();
+        let client = Client::new(&Endpoint {
+            key: ResourceKey::new("runtime:docker"),
+            kind: EngineKind::Docker,
+            socket: camino::Utf8PathBuf::from_path_buf(socket).unwrap(),
+        });
+        let began = tokio::time::Instant::now();
+        let calls = (0..20).map(|_| client.containers());
+        for answer in futures::future::join_all(calls).await {
+            assert!(matches!(answer, Err(EngineError::TimedOut { .. })), "{answer:?}");
+        }
+        assert!(
+            began.elapsed() < 2 * Limits::default().read,
+            "{:?}",
+            began.elapsed()
+        );
     }
 }
