@@ -103,7 +103,7 @@ fn failed(error: &EngineError) -> Outcome {
             Outcome::ended(CommandState::Unknown, CommandRefusal::TimedOut, message)
         }
         EngineError::NotFound { .. } => Outcome::failed(CommandRefusal::NoSuchTarget, message),
-        EngineError::Unreadable { .. } => {
+        error if error.is_unanswered() => {
             Outcome::ended(CommandState::Unknown, CommandRefusal::Failed, message)
         }
         _ => Outcome::failed(CommandRefusal::Failed, message),
@@ -230,7 +230,7 @@ impl Tools {
     /// Whether a container is as the verb would leave it.
     async fn reached(&self, verb: &Verb, target: &ContainerTarget) -> Option<Outcome> {
         let engine = self.engines.engine(&target.runtime).await?;
-        let state = match engine.inspect(&target.name).await {
+        let container = match engine.inspect(&target.name).await {
             Ok(container) => Container(container),
             Err(EngineError::NotFound { .. }) if matches!(verb, Verb::ContainerRemove { .. }) => {
                 return Some(Outcome::done(
@@ -239,12 +239,13 @@ impl Tools {
             }
             Err(_) => return None,
         };
-        check_id(target, &state).ok()?;
+        check_id(target, &container).ok()?;
+        let is = |word, wanted| state(&container, word) == Some(wanted);
         let is_reached = match verb {
-            Verb::ContainerStart { .. } => is_running(&state),
-            Verb::ContainerStop { .. } => !is_running(&state),
-            Verb::ContainerPause { .. } => is_paused(&state),
-            Verb::ContainerUnpause { .. } => is_running(&state) && !is_paused(&state),
+            Verb::ContainerStart { .. } => is("Running", true),
+            Verb::ContainerStop { .. } => is("Running", false),
+            Verb::ContainerPause { .. } => is("Paused", true),
+            Verb::ContainerUnpause { .. } => is("Running", true) && is("Paused", false),
             _ => false,
         };
         is_reached.then(|| Outcome::done("it is so; the agent ended while it was being done"))
@@ -266,24 +267,22 @@ fn check_id(target: &ContainerTarget, container: &Container) -> Result<(), Refus
     Err(Refused::new(CommandRefusal::RealityChanged, message))
 }
 
-fn is_running(container: &Container) -> bool {
-    container.0["State"]["Running"].as_bool() == Some(true)
-}
-
-fn is_paused(container: &Container) -> bool {
-    container.0["State"]["Paused"].as_bool() == Some(true)
+/// What its state says of a word such as `Running`; `None` if nothing: then it is neither so nor not so.
+fn state(container: &Container, word: &str) -> Option<bool> {
+    container.0["State"][word].as_bool()
 }
 
 /// The verbs that are one call. The container is named by its id: whatever got its name meanwhile is another one.
 async fn simple(engine: &dyn Engine, verb: &Verb, container: &Container) -> Result<Outcome, EngineError> {
     let id = container.id();
+    let is = |word, wanted| state(container, word) == Some(wanted);
     Ok(match verb {
-        Verb::ContainerStart { .. } if is_running(container) => Outcome::done("it runs already"),
+        Verb::ContainerStart { .. } if is("Running", true) => Outcome::done("it runs already"),
         Verb::ContainerStart { .. } => {
             engine.start(id).await?;
             Outcome::done("started")
         }
-        Verb::ContainerStop { .. } if !is_running(container) => Outcome::done("it does not run"),
+        Verb::ContainerStop { .. } if is("Running", false) => Outcome::done("it does not run"),
         Verb::ContainerStop { timeout_s, .. } => {
             engine.stop(id, *timeout_s).await?;
             Outcome::done("stopped")
@@ -292,17 +291,17 @@ async fn simple(engine: &dyn Engine, verb: &Verb, container: &Container) -> Resu
             engine.restart(id, *timeout_s).await?;
             Outcome::done("restarted")
         }
-        Verb::ContainerPause { .. } if is_paused(container) => Outcome::done("it is paused already"),
+        Verb::ContainerPause { .. } if is("Paused", true) => Outcome::done("it is paused already"),
         Verb::ContainerPause { .. } => {
             engine.pause(id).await?;
             Outcome::done("paused")
         }
-        Verb::ContainerUnpause { .. } if !is_paused(container) => Outcome::done("it is not paused"),
+        Verb::ContainerUnpause { .. } if is("Paused", false) => Outcome::done("it is not paused"),
         Verb::ContainerUnpause { .. } => {
             engine.unpause(id).await?;
             Outcome::done("goes on")
         }
-        Verb::ContainerRemove { force, .. } if is_running(container) && !force => Outcome::failed(
+        Verb::ContainerRemove { force, .. } if !is("Running", false) && !force => Outcome::failed(
             CommandRefusal::RealityChanged,
             "it runs; stop it first, or ask with force",
         ),

@@ -62,7 +62,7 @@ pub struct LogChunk {
 /// Why an engine did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// Nobody answers on its socket.
+    /// Nobody answers on its socket; or the connection broke before the answer (`ConnectionReset`).
     #[error("{call}: the engine at {endpoint} can't be reached")]
     Unreachable {
         /// What was asked.
@@ -114,6 +114,18 @@ pub enum EngineError {
         /// What is wrong with it.
         message: String,
     },
+}
+
+impl EngineError {
+    /// Whether it was asked and its answer is not known: what was asked may have been done.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.kind() == std::io::ErrorKind::ConnectionReset,
+            Self::TimedOut { .. } | Self::Unreadable { .. } => true,
+            Self::NotFound { .. } | Self::Refused { .. } | Self::BadName { .. } => false,
+        }
+    }
 }
 
 /// One engine. Every call has a deadline of its own, and none is repeated by itself.
