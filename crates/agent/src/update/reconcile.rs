@@ -263,10 +263,14 @@ pub(super) async fn rollback(
     let dependents = super::dependents::of(engine, text(&current, "Id"), &record.name)
         .await
         .unwrap_or_default();
-    updater
-        .undo(engine, &mut record)
-        .await
-        .map_err(|message| TransactionError::Unknown { message })?;
+    // Unfinished from here on, in the same write that says so: whatever ends meanwhile, the next start goes on with it.
+    let outcome = record.outcome.take();
+    let undone = updater.undo(engine, &mut record).await;
+    if record.stage.is_final() {
+        record.outcome = outcome;
+        let _ = updater.save(&record);
+    }
+    undone.map_err(|message| TransactionError::Unknown { message })?;
     super::dependents::make_again(updater, &mut record, &dependents, tell).await;
     let _ = updater.save(&record);
     Ok(json!({"rolled_back": true, "update": update, "result": record.result()}))

@@ -10,7 +10,7 @@ use muster_fake_engine::{Behaviour, Fault};
 use muster_model::CommandState;
 use uuid::Uuid;
 
-use super::bench::{Bench, calls, state_of, update};
+use super::bench::{Bench, Deaf, NAME, calls, state_of, target, update};
 
 /// At once; each has an engine and a folder of its own.
 const AT_ONCE: usize = 12;
@@ -198,4 +198,57 @@ async fn an_agent_that_dies_while_putting_things_back_ends_with_the_old_one_runn
     let all = futures::stream::iter(all.map(|(number, after)| run(number, after)));
     let count = all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await.len();
     println!("{count} deaths while putting back: the old container ran after each");
+}
+
+/// The agent dies while it takes an update back that was done, at each call of that.
+#[tokio::test]
+async fn an_agent_that_dies_while_an_update_is_taken_back_ends_with_exactly_one_running() {
+    let all = (1..16).flat_map(|number| [false, true].map(|after| (number, after)));
+    let run = async |number: usize, after: bool| {
+        let bench = Bench::new(Behaviour::Runs);
+        let updater = bench.updater();
+        let command = Uuid::new_v4();
+        update(&updater, command).await.expect("an update");
+        let dead = CancellationToken::new();
+        let bell = dead.clone();
+        bench.engine.break_call(
+            number,
+            Fault::Do {
+                after,
+                act: Arc::new(move || bell.cancel()),
+            },
+        );
+        let (web, never) = (target(), CancellationToken::new());
+        tokio::select! {
+            biased;
+            () = dead.cancelled() => {}
+            _ = updater.rollback(Uuid::new_v4(), &web, command, &Deaf, &never) => {}
+        }
+        drop(updater);
+        bench.engine.heal();
+        let told = bench.updater().reconcile().await;
+        let stands = told.iter().find(|one| one.0 == command).map(|one| one.1);
+        let stands = stands.expect("it is in the journal");
+        // It was begun and is brought to its end, or was not, and the new one goes on.
+        let old_runs = bench
+            .engine
+            .inspect(NAME)
+            .is_some_and(|found| found["Id"] == bench.old_id.as_str());
+        let expected = if old_runs {
+            CommandState::Failed
+        } else {
+            assert_eq!(stands, CommandState::Succeeded, "call {number}, after: {after}");
+            CommandState::Succeeded
+        };
+        bench.check(expected, &format!("call {number}, after: {after}: {told:?}"));
+        old_runs
+    };
+    let all = futures::stream::iter(all.map(|(number, after)| run(number, after)));
+    let ends: Vec<bool> = all.buffer_unordered(AT_ONCE).collect().await;
+    let back = ends.iter().filter(|old_runs| **old_runs).count();
+    println!(
+        "{} deaths: {back} times the old container ran afterwards, else the new one",
+        ends.len()
+    );
+    assert!(0 < back && back < ends.len(), "{back}");
 }
