@@ -152,7 +152,6 @@ fn runtime_resource(engine: &Engine) -> Resource {
     resource
 }
 
-#[expect(clippy::too_many_lines, reason = "an attribute after the other")]
 fn container_resource(
     draft: &mut Draft,
     engine: &Engine,
@@ -167,49 +166,9 @@ fn container_resource(
     };
     resource.health = Some(health);
     resource.health_reasons.extend(reason);
-    let image = container
-        .image_id
-        .as_deref()
-        .and_then(|id| engine.images.iter().find(|image| image.id == id));
-    let reference = container.image.as_deref();
-    let digests = image.map(|image| image.repo_digests.clone()).unwrap_or_default();
-    let digest = reference.and_then(|reference| reference::own_digest(reference, &digests));
-    let owner = owner(container);
-    let (project, service) = compose(container);
-    resource
-        .set("container_id", Some(container.id.as_str()))
-        .set("runtime", Some(engine.key().as_str()))
-        .set("runtime_type", Some(engine.kind))
-        .set("image", reference)
-        .set("image_id", container.image_id.clone())
-        .set("current_tag", reference.and_then(reference::tag))
-        .set("current_digest", digest)
-        .set("platform", image.and_then(|image| image.platform.clone()))
-        .set(
-            "status",
-            Some(match &engine.silence {
-                Some(_) => "unknown",
-                None => container.status.as_str(),
-            }),
-        )
-        .set("exit_code", container.exit_code)
-        .set("oom_killed", container.is_oom_killed)
-        .set("restart_count", container.restart_count)
-        .set("restart_policy", container.restart_policy.clone())
-        .set("container_health", container.health.clone())
-        .set("created_at", container.created_at.clone())
-        .set("started_at", container.started_at.clone())
-        .set("finished_at", container.finished_at.clone())
-        .set("owner", Some(owner))
-        .set("compose_project", project)
-        .set("compose_service", service)
-        .set(
-            "systemd_unit",
-            container.labels.get("PODMAN_SYSTEMD_UNIT").cloned(),
-        )
-        .set("pod", container.pod.clone())
-        .set("auto_remove", container.auto_remove)
-        .set("memory_limit_bytes", container.memory_limit_bytes);
+    let digests = set_image(&mut resource, engine, container);
+    set_state(&mut resource, engine, container);
+    set_owner(&mut resource, container);
     let lists = [
         ("repo_digests", digests),
         ("ports", container.ports.clone()),
@@ -231,6 +190,59 @@ fn container_resource(
     let labels = bounded(draft, &container.name, "labels", labels.collect(), LABELS_MAX);
     resource.set("labels", Some(labels));
     resource
+}
+
+/// What it is made of; returns the digests of its image.
+fn set_image(resource: &mut Resource, engine: &Engine, container: &Container) -> Vec<String> {
+    let image = container
+        .image_id
+        .as_deref()
+        .and_then(|id| engine.images.iter().find(|image| image.id == id));
+    let reference = container.image.as_deref();
+    let digests = image.map(|image| image.repo_digests.clone()).unwrap_or_default();
+    let digest = reference.and_then(|reference| reference::own_digest(reference, &digests));
+    resource
+        .set("container_id", Some(container.id.as_str()))
+        .set("runtime", Some(engine.key().as_str()))
+        .set("runtime_type", Some(engine.kind))
+        .set("image", reference)
+        .set("image_id", container.image_id.clone())
+        .set("current_tag", reference.and_then(reference::tag))
+        .set("current_digest", digest)
+        .set("platform", image.and_then(|image| image.platform.clone()));
+    digests
+}
+
+/// How it is.
+fn set_state(resource: &mut Resource, engine: &Engine, container: &Container) {
+    let status = match &engine.silence {
+        Some(_) => "unknown",
+        None => container.status.as_str(),
+    };
+    resource
+        .set("status", Some(status))
+        .set("exit_code", container.exit_code)
+        .set("oom_killed", container.is_oom_killed)
+        .set("restart_count", container.restart_count)
+        .set("restart_policy", container.restart_policy.clone())
+        .set("container_health", container.health.clone())
+        .set("created_at", container.created_at.clone())
+        .set("started_at", container.started_at.clone())
+        .set("finished_at", container.finished_at.clone());
+}
+
+/// Who made it, and what it is part of.
+fn set_owner(resource: &mut Resource, container: &Container) {
+    let (project, service) = compose(container);
+    let unit = container.labels.get("PODMAN_SYSTEMD_UNIT").cloned();
+    resource
+        .set("owner", Some(owner(container)))
+        .set("compose_project", project)
+        .set("compose_service", service)
+        .set("systemd_unit", unit)
+        .set("pod", container.pod.clone())
+        .set("auto_remove", container.auto_remove)
+        .set("memory_limit_bytes", container.memory_limit_bytes);
 }
 
 /// A list within its bounds; what is cut is a problem.

@@ -348,31 +348,32 @@ struct Transfers {
     writes: f64,
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "two generations of files for the same numbers"
-)]
-fn input_output(folder: &Folder<'_>, usage: &mut Usage) {
-    let mut devices: Vec<(String, Transfers)> = Vec::new();
-    let mut at = |device: &str, change: &mut dyn FnMut(&mut Transfers)| {
-        let known = devices.iter().position(|(known, _)| known == device);
+/// Of each device by its numbers, at most [`PARTS_MAX`].
+#[derive(Default)]
+struct Devices(Vec<(String, Transfers)>);
+
+impl Devices {
+    fn at(&mut self, device: &str, change: impl FnOnce(&mut Transfers)) {
+        let known = self.0.iter().position(|(known, _)| known == device);
         let index = match known {
             Some(index) => index,
-            None if PARTS_MAX <= devices.len() => return,
+            None if PARTS_MAX <= self.0.len() => return,
             None => {
-                devices.push((device.to_owned(), Transfers::default()));
-                devices.len() - 1
+                self.0.push((device.to_owned(), Transfers::default()));
+                self.0.len() - 1
             }
         };
-        change(&mut devices[index].1);
-    };
-    if folder.is_second {
-        for line in folder.text("io.stat").unwrap_or_default().lines() {
+        change(&mut self.0[index].1);
+    }
+
+    /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 …`
+    fn read_second(&mut self, text: &str) {
+        for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let Some(device) = words.next() else { continue };
             for (name, value) in words.filter_map(|word| word.split_once('=')) {
                 let Ok(value) = value.parse::<u64>() else { continue };
-                at(device, &mut |found| match name {
+                self.at(device, |found| match name {
                     "rbytes" => found.read_bytes = value as f64,
                     "wbytes" => found.write_bytes = value as f64,
                     "rios" => found.reads = value as f64,
@@ -381,52 +382,65 @@ fn input_output(folder: &Folder<'_>, usage: &mut Usage) {
                 });
             }
         }
-    } else {
-        for (file, is_bytes) in [
-            ("blkio.throttle.io_service_bytes", true),
-            ("blkio.throttle.io_serviced", false),
-        ] {
-            for line in folder.text(file).unwrap_or_default().lines() {
-                let words: Vec<&str> = line.split_ascii_whitespace().collect();
-                let [device, operation, value] = words[..] else {
-                    continue;
-                };
-                let Ok(value) = value.parse::<u64>() else { continue };
-                at(device, &mut |found| match (operation, is_bytes) {
-                    ("Read", true) => found.read_bytes = value as f64,
-                    ("Write", true) => found.write_bytes = value as f64,
-                    ("Read", false) => found.reads = value as f64,
-                    ("Write", false) => found.writes = value as f64,
-                    _ => {}
-                });
-            }
+    }
+
+    /// `8:0 Read 1`
+    fn read_first(&mut self, text: &str, is_bytes: bool) {
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let [device, operation, value] = words[..] else {
+                continue;
+            };
+            let Ok(value) = value.parse::<u64>() else { continue };
+            self.at(device, |found| match (operation, is_bytes) {
+                ("Read", true) => found.read_bytes = value as f64,
+                ("Write", true) => found.write_bytes = value as f64,
+                ("Read", false) => found.reads = value as f64,
+                ("Write", false) => found.writes = value as f64,
+                _ => {}
+            });
         }
     }
-    for (numbers, found) in devices {
-        let Some((major, minor)) = numbers.split_once(':') else {
-            continue;
-        };
-        let link = folder.files.link(&format!("/sys/dev/block/{numbers}"));
-        let name = link.as_ref().and_then(|link| link.file_name());
-        let device = format!("/dev/{}", name.unwrap_or(&numbers));
-        let of_device = [("device", device.as_str())];
-        usage.add_with(CONTAINER_FS_READS_BYTES_TOTAL, &of_device, Some(found.read_bytes));
-        usage.add_with(
-            CONTAINER_FS_WRITES_BYTES_TOTAL,
-            &of_device,
-            Some(found.write_bytes),
-        );
-        usage.add_with(CONTAINER_FS_READS_TOTAL, &of_device, Some(found.reads));
-        usage.add_with(CONTAINER_FS_WRITES_TOTAL, &of_device, Some(found.writes));
-        for (operation, bytes) in [("Read", found.read_bytes), ("Write", found.write_bytes)] {
-            let labels = [
-                ("device", device.as_str()),
-                ("major", major),
-                ("minor", minor),
-                ("operation", operation),
-            ];
-            usage.add_with(CONTAINER_BLKIO_DEVICE_USAGE_TOTAL, &labels, Some(bytes));
-        }
+}
+
+fn input_output(folder: &Folder<'_>, usage: &mut Usage) {
+    let mut devices = Devices::default();
+    let text = |file| folder.text(file).unwrap_or_default();
+    if folder.is_second {
+        devices.read_second(&text("io.stat"));
+    } else {
+        devices.read_first(&text("blkio.throttle.io_service_bytes"), true);
+        devices.read_first(&text("blkio.throttle.io_serviced"), false);
+    }
+    for (numbers, found) in devices.0 {
+        transfers(folder, &numbers, found, usage);
+    }
+}
+
+fn transfers(folder: &Folder<'_>, numbers: &str, found: Transfers, usage: &mut Usage) {
+    let Some((major, minor)) = numbers.split_once(':') else {
+        return;
+    };
+    let link = folder.files.link(&format!("/sys/dev/block/{numbers}"));
+    let name = link.as_ref().and_then(|link| link.file_name());
+    let device = format!("/dev/{}", name.unwrap_or(numbers));
+    let of_device = [("device", device.as_str())];
+    for (metric, value) in [
+        (CONTAINER_FS_READS_BYTES_TOTAL, found.read_bytes),
+        (CONTAINER_FS_WRITES_BYTES_TOTAL, found.write_bytes),
+        (CONTAINER_FS_READS_TOTAL, found.reads),
+        (CONTAINER_FS_WRITES_TOTAL, found.writes),
+    ] {
+        usage.add_with(metric, &of_device, Some(value));
+    }
+    for (operation, bytes) in [("Read", found.read_bytes), ("Write", found.write_bytes)] {
+        let labels = [
+            ("device", device.as_str()),
+            ("major", major),
+            ("minor", minor),
+            ("operation", operation),
+        ];
+        usage.add_with(CONTAINER_BLKIO_DEVICE_USAGE_TOTAL, &labels, Some(bytes));
     }
 }
 
