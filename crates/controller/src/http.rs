@@ -22,6 +22,7 @@ mod error;
 mod exposition;
 mod extract;
 mod federate;
+mod follow;
 mod health;
 pub mod metrics;
 mod middleware;
@@ -109,8 +110,7 @@ struct HttpState {
     metrics: Arc<Metrics>,
     ready: watch::Receiver<Readiness>,
     requests: Arc<Semaphore>,
-    /// Places of those who follow alerts as they change.
-    followers: Arc<Semaphore>,
+    followers: follow::Followers,
     trusted_proxies: Arc<[Network]>,
     /// Set once all routes are known.
     openapi: Arc<OnceLock<String>>,
@@ -130,7 +130,7 @@ impl HttpState {
             ready: parts.ready,
             trusted_proxies: parts.trusted_proxies.into(),
             requests: Arc::new(Semaphore::new(middleware::REQUESTS_MAX)),
-            followers: Arc::new(Semaphore::new(alerts::events::AT_ONCE_MAX)),
+            followers: follow::Followers::default(),
             openapi: Arc::default(),
         }
     }

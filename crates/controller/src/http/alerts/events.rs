@@ -2,25 +2,19 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::{Stream, stream};
+use axum::response::sse::{Event, Sse};
+use futures::Stream;
 use muster_alert::Alert;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
-use tokio::time::Instant;
 
 use super::body;
 use crate::app::App;
-use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::{HttpState, Readiness};
-
-/// Most such answers at once.
-pub(in crate::http) const AT_ONCE_MAX: usize = 256;
-/// How long one lasts: whoever comes again is asked again who they are.
-const LONGEST: Duration = Duration::from_secs(3_600);
+use crate::http::HttpState;
+use crate::http::error::{Problem, ProblemBody};
+use crate::http::follow::{self, Follow, Stay, missed};
 
 /// Alerts as they change, as server-sent events: `alert` with an alert as JSON in its data, and `missed` when so many
 /// changed that some were left out, after which the list should be asked for again. Ends after an hour.
@@ -34,46 +28,27 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 pub(in crate::http) async fn events(
     State(state): State<HttpState>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let place = state.followers.try_acquire_owned().map_err(|_| {
-        Problem::new(
-            Code::LimitReached,
-            format!("{AT_ONCE_MAX} such answers are open already"),
-        )
-    })?;
     let following = Following {
         app: state.app,
         changed: state.alerts.changed(),
-        ready: state.ready,
-        until: Instant::now() + LONGEST,
-        _place: place,
+        stay: state.followers.alerts.take(state.ready)?,
     };
-    let events = stream::unfold(following, |mut following| async {
-        let event = following.next().await?;
-        Some((Ok(event), following))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(follow::answer(following))
 }
 
 struct Following {
     app: Arc<App>,
     changed: broadcast::Receiver<Arc<Alert>>,
-    ready: watch::Receiver<Readiness>,
-    until: Instant,
-    _place: OwnedSemaphorePermit,
+    stay: Stay,
 }
 
-impl Following {
-    /// The next event; `None` at the end.
+impl Follow for Following {
     async fn next(&mut self) -> Option<Event> {
-        let ends = self.ready.wait_for(Readiness::is_ending);
         let alert = tokio::select! {
-            _ = ends => return None,
-            () = tokio::time::sleep_until(self.until) => return None,
+            () = self.stay.over() => return None,
             changed = self.changed.recv() => match changed {
                 Ok(alert) => alert,
-                Err(RecvError::Lagged(missed)) => {
-                    return Some(Event::default().event("missed").data(missed.to_string()));
-                }
+                Err(RecvError::Lagged(count)) => return Some(missed(count)),
                 Err(RecvError::Closed) => return None,
             },
         };
@@ -87,6 +62,6 @@ impl Following {
                 .ok()
         });
         // One that cannot be shown now was missed, which the list mends.
-        Some(event.unwrap_or_else(|| Event::default().event("missed").data("1")))
+        Some(event.unwrap_or_else(|| missed(1)))
     }
 }

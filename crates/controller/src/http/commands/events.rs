@@ -1,28 +1,19 @@
 //! Commands as they change, as server-sent events (WHATWG HTML, section 9.2).
 
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::{Stream, stream};
-
+use axum::response::sse::{Event, Sse};
+use futures::Stream;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
-use tokio::time::Instant;
 
 use super::CommandBody;
 use crate::app::commands::CommandRow;
-use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::{HttpState, Readiness};
-
-/// Most such answers at once.
-const AT_ONCE_MAX: usize = 256;
-/// How long one lasts: whoever comes again is asked again who they are.
-const LONGEST: Duration = Duration::from_secs(3_600);
-
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE_MAX)));
+use crate::http::HttpState;
+use crate::http::error::{Problem, ProblemBody};
+use crate::http::follow::{self, Follow, Stay, missed};
 
 /// Commands as they change, as server-sent events: `command` with a command as JSON in its data, and `missed` when so many
 /// changed that some were left out, after which the list should be asked for again. Ends after an hour.
@@ -36,44 +27,25 @@ static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::n
 pub(in crate::http) async fn events(
     State(state): State<HttpState>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let place = Arc::clone(&PLACES).try_acquire_owned().map_err(|_| {
-        Problem::new(
-            Code::LimitReached,
-            format!("{AT_ONCE_MAX} such answers are open already"),
-        )
-    })?;
     let following = Following {
         changed: state.app.commands().watch(),
-        ready: state.ready,
-        until: Instant::now() + LONGEST,
-        _place: place,
+        stay: state.followers.commands.take(state.ready)?,
     };
-    let events = stream::unfold(following, |mut following| async {
-        let event = following.next().await?;
-        Some((Ok(event), following))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(follow::answer(following))
 }
 
 struct Following {
     changed: broadcast::Receiver<Arc<CommandRow>>,
-    ready: watch::Receiver<Readiness>,
-    until: Instant,
-    _place: OwnedSemaphorePermit,
+    stay: Stay,
 }
 
-impl Following {
-    /// The next event; `None` at the end.
+impl Follow for Following {
     async fn next(&mut self) -> Option<Event> {
-        let ends = self.ready.wait_for(Readiness::is_ending);
         let row = tokio::select! {
-            _ = ends => return None,
-            () = tokio::time::sleep_until(self.until) => return None,
+            () = self.stay.over() => return None,
             changed = self.changed.recv() => match changed {
                 Ok(row) => row,
-                Err(RecvError::Lagged(missed)) => {
-                    return Some(Event::default().event("missed").data(missed.to_string()));
-                }
+                Err(RecvError::Lagged(count)) => return Some(missed(count)),
                 Err(RecvError::Closed) => return None,
             },
         };
@@ -81,6 +53,6 @@ impl Following {
         let body = CommandBody::from((*row).clone());
         let event = Event::default().event("command").id(id).json_data(body);
         // One that cannot be shown was missed, which the list mends.
-        Some(event.unwrap_or_else(|_| Event::default().event("missed").data("1")))
+        Some(event.unwrap_or_else(|_| missed(1)))
     }
 }

@@ -2,30 +2,25 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::{Stream, stream};
+use axum::response::sse::{Event, Sse};
+use futures::Stream;
 use serde_json::json;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::body;
-use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::{HttpState, Readiness};
+use crate::http::HttpState;
+use crate::http::error::{Problem, ProblemBody};
+use crate::http::follow::{self, Follow, Stay, missed};
 use crate::update::{Changed, Seen, Updates};
 
-/// Most such answers at once.
-const AT_ONCE_MAX: usize = 64;
-/// How long one lasts: whoever comes again is asked again who they are.
-const LONGEST: Duration = Duration::from_secs(3_600);
 /// How often it is looked how containers are.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE_MAX)));
 
 /// What changes, as server-sent events with JSON as data: `container` (its number, name, status, image; or that it is
 /// gone), `update`, `rollout`, `freeze`, and `missed` when so much changed that some was left out. Ends after an hour.
@@ -39,29 +34,17 @@ static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::n
 pub(in crate::http) async fn events(
     State(state): State<HttpState>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let place = Arc::clone(&PLACES).try_acquire_owned().map_err(|_| {
-        Problem::new(
-            Code::LimitReached,
-            format!("{AT_ONCE_MAX} such answers are open already"),
-        )
-    })?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let following = Following {
         changed: state.updates.changed(),
         updates: state.updates,
-        ready: state.ready,
         looks,
         known: None,
         waiting: Vec::new(),
-        until: Instant::now() + LONGEST,
-        _place: place,
+        stay: state.followers.containers.take(state.ready)?,
     };
-    let events = stream::unfold(following, |mut following| async {
-        let event = following.next().await?;
-        Some((Ok(event), following))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(follow::answer(following))
 }
 
 /// What of a container is told when it changes.
@@ -70,13 +53,11 @@ type Look = (String, String, String, Option<String>);
 struct Following {
     updates: Updates,
     changed: broadcast::Receiver<Arc<Changed>>,
-    ready: watch::Receiver<Readiness>,
     looks: Interval,
     /// How containers were when it was looked last; `None` before the first look.
     known: Option<HashMap<i64, Look>>,
     waiting: Vec<Event>,
-    until: Instant,
-    _place: OwnedSemaphorePermit,
+    stay: Stay,
 }
 
 fn event(name: &'static str, body: &serde_json::Value) -> Event {
@@ -92,20 +73,17 @@ fn look(seen: &Seen) -> Look {
     )
 }
 
-impl Following {
-    /// The next event; `None` at the end.
+impl Follow for Following {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop() {
                 return Some(event);
             }
-            let ends = self.ready.wait_for(Readiness::is_ending);
             tokio::select! {
-                _ = ends => return None,
-                () = tokio::time::sleep_until(self.until) => return None,
+                () = self.stay.over() => return None,
                 changed = self.changed.recv() => match changed {
                     Ok(changed) => return Some(event(changed.what, &changed.body)),
-                    Err(RecvError::Lagged(missed)) => return Some(event("missed", &json!(missed))),
+                    Err(RecvError::Lagged(count)) => return Some(missed(count)),
                     Err(RecvError::Closed) => return None,
                 },
                 _ = self.looks.tick() => {}
@@ -113,7 +91,9 @@ impl Following {
             self.look().await;
         }
     }
+}
 
+impl Following {
     async fn look(&mut self) {
         // What cannot be read now is seen by the next look.
         let Ok(containers) = self.updates.containers(None).await else {
