@@ -62,10 +62,11 @@ metrics! {
     MUSTER_CONTAINER_DOWN_UNEXPECTEDLY = Gauge "muster_container_down_unexpectedly" "" "Whether a container is down that nobody seems to have stopped: 1 if so";
     MUSTER_CONTAINER_EXIT_CODE = Gauge "muster_container_exit_code" "" "Exit code of a container that has ended";
     MUSTER_CONTAINER_MEMORY_USED_RATIO = Gauge "muster_container_memory_used_ratio" "" "Part of its memory limit that a container's working set takes; 1 is all; absent without a limit";
+    MUSTER_CONTAINER_MISSING = Gauge "muster_container_missing" "" "Whether a container that ran and is meant to stay has been gone from its engine for five minutes though Muster did not remove it: 1 if so, 0 while it is there; absent while that is not known";
     MUSTER_CONTAINER_OOM_KILLED = Gauge "muster_container_oom_killed" "" "Whether the engine says that a container ran out of memory: 1 if so";
     MUSTER_CONTAINER_RESTARTS_TOTAL = Counter "muster_container_restarts_total" "" "How often the engine has restarted a container by itself";
     MUSTER_CONTAINER_RUNNING = Gauge "muster_container_running" "" "Whether a container runs: 1 if so";
     MUSTER_CONTAINER_UNHEALTHY = Gauge "muster_container_unhealthy" "" "Whether a container runs and fails its health check: 1 if so";
-    MUSTER_CONTAINER_UPDATE_AVAILABLE = Gauge "muster_container_update_available" "" "Whether there is another image for a container than the one it runs: 1 if so; absent while that is not known";
+    MUSTER_CONTAINER_UPDATE_AVAILABLE = Gauge "muster_container_update_available" "" "Whether there is another image for a container than the one it runs: 1 if so, 0 if not; absent while that is not known";
     MUSTER_RUNTIME_UP = Gauge "muster_runtime_up" "" "Whether a container engine answers: 1 if so";
 }

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use muster_alert::engine::PersonError;
 use muster_alert::{Alert, FieldProblem, Rule, rule};
+use muster_base::id::{ResourceId, ServerId};
 use muster_base::shutdown::CancellationToken;
+use muster_model::{Labels, ResourceKind};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -92,6 +94,25 @@ pub struct KeptRule {
     pub updated_by: String,
 }
 
+/// A number that the controller itself knows, as rules see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The server it is of.
+    pub server: ServerId,
+    /// The resource it is of; the server's own number for what is the server's.
+    pub resource: ResourceId,
+    /// What that is.
+    pub kind: ResourceKind,
+    /// Name of the metric.
+    pub name: &'static str,
+    /// Its labels.
+    pub labels: Labels,
+    /// How often it is told, ms.
+    pub interval_ms: u32,
+    /// The number, or `STALE_NAN` when there is none any more.
+    pub value: f64,
+}
+
 /// What a person does to an alert.
 #[derive(Debug, Clone)]
 pub enum Deed {
@@ -108,6 +129,7 @@ type Reply<T> = oneshot::Sender<Result<T, AlertError>>;
 enum Ask {
     Judge(Vec<Arc<Accepted>>, Reply<()>),
     Pass(i64, Reply<()>),
+    Hear(Vec<Told>, Reply<()>),
     Rules(Reply<Vec<KeptRule>>),
     PutRule {
         id: Option<i64>,
@@ -190,6 +212,14 @@ impl Alerts {
 
     pub(crate) async fn pass(&self, position: i64) -> Result<(), AlertError> {
         self.ask(|reply| Ask::Pass(position, reply)).await
+    }
+
+    /// Judges what the controller itself knows now. What is of a resource that is not there is passed over.
+    ///
+    /// # Errors
+    /// [`AlertError::Ended`] or a failure of the database.
+    pub async fn hear(&self, told: Vec<Told>) -> Result<(), AlertError> {
+        self.ask(|reply| Ask::Hear(told, reply)).await
     }
 
     /// The rules, by number.

@@ -60,8 +60,8 @@ pub(crate) use restored::{Renewed, describe};
 pub(crate) use servers::{ServerFields, ServerRow};
 pub(crate) use tokens::{ApiTokenRow, NewApiToken};
 pub(crate) use updates::{
-    BadDigestRow, DocumentKind, DocumentRow, HistoryQuery, HistoryRow, NoticeRow, RolloutRow, UpdateQuery,
-    UpdateRow, UpdateWrite,
+    BadDigestRow, DocumentKind, DocumentRow, FREEZE, HistoryQuery, HistoryRow, NoticeRow, RolloutRow,
+    UpdateQuery, UpdateRow, UpdateWrite,
 };
 
 /// Connections that only read.

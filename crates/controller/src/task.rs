@@ -8,6 +8,7 @@
 mod alerts;
 mod anchoring;
 mod compaction;
+mod figures;
 mod images;
 mod presence;
 mod retention;
@@ -30,11 +31,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::alert::Alerts;
 use crate::app::App;
 use crate::backup::DeletionHold;
 use crate::intake::Intake;
 use crate::registry::Registries;
 use crate::update::Updates;
+
+pub(crate) use self::figures::Figures;
 
 /// Why a run failed.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
@@ -91,10 +95,11 @@ pub struct Schedule {
 
 impl Schedule {
     /// What can be made rarer or switched off, with the usual time from one run to the next.
-    pub const SETTABLE: [(&'static str, Duration); 7] = [
+    pub const SETTABLE: [(&'static str, Duration); 8] = [
         (images::NAME, images::EVERY),
         (compaction::NAME, compaction::EVERY),
         (updates::DISCOVER, updates::DISCOVER_EVERY),
+        (updates::HEALTH, updates::HEALTH_EVERY),
         (updates::RETAIN, updates::RETAIN_EVERY),
         (alerts::NAME, alerts::EVERY),
         (retention::NAME, retention::EVERY),
@@ -121,6 +126,8 @@ pub struct Parts {
     pub app: Arc<App>,
     /// Updates of containers.
     pub updates: Updates,
+    /// What judges.
+    pub alerts: Alerts,
     /// The log of reports.
     pub intake: Intake,
     /// The sample store.
@@ -197,6 +204,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
     let Parts {
         app,
         updates,
+        alerts,
         intake,
         samples,
         state_applied,
@@ -205,6 +213,14 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         schedule,
     } = parts;
     let clock = app.clock().clone();
+    let new_images = registries.clone();
+    let every = schedule.every.get(updates::DISCOVER);
+    let figures = Figures::new(
+        Arc::clone(&samples),
+        alerts,
+        clock.clone(),
+        every.copied().unwrap_or(updates::DISCOVER_EVERY),
+    );
     let tasks: Vec<Arc<dyn Task>> = vec![
         Arc::new(sealing::Sealing::new(Arc::clone(&samples), app.store().clone())),
         Arc::new(compaction::Compaction::new(Arc::clone(&samples), hold.clone())),
@@ -220,8 +236,21 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
         Arc::new(presence::KeepPresence::new(Arc::clone(&app))),
         Arc::new(anchoring::Anchoring::new(Arc::clone(&app))),
         Arc::new(alerts::RetainAlerts::new(Arc::clone(&app))),
-        Arc::new(images::CheckImages::new(registries, updates.clone())),
-        Arc::new(updates::Discover(updates.clone())),
+        Arc::new(images::CheckImages::new(
+            registries,
+            updates.clone(),
+            figures.clone(),
+        )),
+        Arc::new(images::CheckNewImages {
+            registries: new_images,
+            updates: updates.clone(),
+            figures: figures.clone(),
+        }),
+        Arc::new(updates::LookAtHealth(updates.clone())),
+        Arc::new(updates::Discover {
+            updates: updates.clone(),
+            figures,
+        }),
         Arc::new(updates::Tick(updates.clone())),
         Arc::new(updates::Retain(updates)),
         Arc::new(upkeep::Upkeep::new(app)),

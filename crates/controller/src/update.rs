@@ -12,6 +12,8 @@ mod act;
 mod commanded;
 mod documents;
 mod engine;
+mod figures;
+mod health;
 mod holds;
 mod inventory;
 mod model;
@@ -24,7 +26,8 @@ mod seam;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use muster_update::{Explanation, FieldProblem, Policy, Window};
+use muster_model::Verb;
+use muster_update::{Explanation, FieldProblem, Offer, Policy, Window};
 use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Mutex, broadcast};
@@ -33,6 +36,8 @@ pub use self::act::{Deed, LogLines};
 pub use self::commanded::ByCommand;
 pub use self::documents::Kept;
 pub use self::engine::Judged;
+pub use self::figures::Figure;
+pub use self::health::HealthLook;
 pub use self::inventory::{Runtime, Seen};
 pub use self::model::{
     Freeze, History, HistoryBody, HostSettings, Notice, NoticeBody, Update, UpdateBody, UpdateState,
@@ -40,8 +45,9 @@ pub use self::model::{
 pub use self::person::{HistoryFilter, UpdateFilter};
 pub use self::rollouts::{KeptRollout, RolloutDeed};
 pub use self::seam::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
+use crate::app::commands::{Issuer, changes_containers};
 use crate::app::{App, AppError};
-use crate::store::StoreError;
+use crate::store::{FREEZE, StoreError};
 
 /// Most policies, and most windows.
 pub const DOCUMENTS_MAX: usize = 1_000;
@@ -49,8 +55,6 @@ pub const DOCUMENTS_MAX: usize = 1_000;
 const CHANGED_MAX: usize = 1_024;
 /// How long records, notices and updates that are over are kept, ms.
 const KEPT_MS: i64 = 365 * 86_400_000;
-/// Under which name the freeze switch is kept.
-const FREEZE: &str = "freeze";
 
 /// Why something was not done.
 #[derive(Debug, Error)]
@@ -116,6 +120,22 @@ pub struct Updates {
     inner: Arc<Inner>,
 }
 
+/// Digests that did harm, of tags and of platforms.
+struct Bad {
+    digests: Arc<[String]>,
+    /// Why.
+    reasons: HashMap<String, String>,
+}
+
+impl Bad {
+    /// Why an offer is not to be taken, if it is known to do harm.
+    fn reason(&self, offer: &Offer) -> Option<&str> {
+        let digests = offer.platform_digest.iter().chain([&offer.digest]);
+        let mut reasons = digests.filter_map(|digest| self.reasons.get(digest));
+        reasons.next().map(String::as_str)
+    }
+}
+
 struct Inner {
     app: Arc<App>,
     candidates: Arc<dyn Candidates>,
@@ -173,10 +193,11 @@ impl Updates {
         Ok(freeze)
     }
 
-    /// Sets the freeze switch: while it is on, nothing that changes anything is begun.
+    /// Sets the freeze switch: while it is on, nothing that changes a container is begun. What was begun goes on to its
+    /// end; what waits for its agent is called off.
     ///
     /// # Errors
-    /// [`UpdateError::Invalid`] or a failure of the database.
+    /// [`UpdateError::Invalid`] or a failure of the database; then what waits may not be called off yet: set it again.
     pub async fn set_freeze(&self, frozen: bool, reason: &str, by: &str) -> Result<Freeze, UpdateError> {
         if 500 < reason.chars().count() || reason.chars().any(char::is_control) {
             return Err(UpdateError::Invalid(vec![FieldProblem {
@@ -198,8 +219,31 @@ impl Updates {
             .put_update_setting(FREEZE, body, freeze.changed_ms)
             .await?;
         tracing::warn!(frozen, user = by, "the freeze switch was set");
+        if frozen {
+            let issuer = Issuer::task(&format!("freeze by {by}"));
+            self.app().commands().stop_waiting(&issuer, reason).await?;
+        }
         self.tell("freeze", json!({"frozen": frozen, "reason": reason}));
         Ok(freeze)
+    }
+
+    /// Does `work`, which issues this verb, unless the freeze switch is on and the verb changes a container. The switch is
+    /// not set in between.
+    ///
+    /// # Errors
+    /// [`UpdateError::Frozen`] or a failure of the database.
+    pub async fn unless_frozen<T>(
+        &self,
+        verb: &Verb,
+        work: impl Future<Output = T> + Send,
+    ) -> Result<T, UpdateError> {
+        let _only = self.inner.only.lock().await;
+        if changes_containers(verb)
+            && let Some(words) = self.freeze().await?.words()
+        {
+            return Err(UpdateError::Frozen(words.to_owned()));
+        }
+        Ok(work.await)
     }
 
     async fn policies(&self) -> Result<Vec<Policy>, UpdateError> {
@@ -212,13 +256,21 @@ impl Updates {
         Ok(kept.into_iter().map(|kept| kept.document).collect())
     }
 
-    async fn bad(&self) -> Result<HashMap<String, String>, UpdateError> {
+    async fn bad(&self) -> Result<Bad, UpdateError> {
         let rows = self.app().store().bad_digests().await?;
-        let words = |row: crate::store::BadDigestRow| {
-            let words = row.body["reason"].as_str().unwrap_or("it did harm").to_owned();
-            (row.digest, words)
-        };
-        Ok(rows.into_iter().map(words).collect())
+        let mut reasons = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let words = row.body["reason"].as_str().unwrap_or("it did harm");
+            // The same contents come back under another index.
+            let of_platform = row.body["platform_digest"].as_str().map(str::to_owned);
+            for digest in of_platform.into_iter().chain([row.digest]) {
+                reasons.insert(digest, words.to_owned());
+            }
+        }
+        Ok(Bad {
+            digests: reasons.keys().cloned().collect(),
+            reasons,
+        })
     }
 
     /// Digests that did harm: each with why, when, and on which container, as JSON.

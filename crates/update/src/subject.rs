@@ -93,6 +93,9 @@ pub struct Offer {
     pub image: String,
     /// Digest of the tag's index or manifest.
     pub digest: String,
+    /// Digest of what of it is for the platform, if that is known: the same under several indexes.
+    #[serde(default)]
+    pub platform_digest: Option<String>,
     /// When this digest was first seen, Unix ms; `None` if that is not known.
     pub first_seen_ms: Option<i64>,
     /// Where it is told what is new in it.

@@ -27,6 +27,7 @@ fn offer(image: &str) -> Candidate {
     Candidate::Available(Offer {
         image: image.to_owned(),
         digest: format!("sha256:{}", "a".repeat(64)),
+        platform_digest: None,
         first_seen_ms: Some(NOW - 48 * HOUR),
         release_notes: None,
     })

@@ -157,6 +157,7 @@ impl Judge {
                 self.judged = self.judged.max(position);
                 drop(reply.send(self.write_position().await));
             }
+            Ask::Hear(told, reply) => drop(reply.send(self.hear(told).await)),
             Ask::Rules(reply) => drop(reply.send(Ok(self.rules.clone()))),
             Ask::PutRule { id, rule, by, reply } => drop(reply.send(self.put_rule(id, *rule, &by).await)),
             Ask::ImportRules { rules, by, reply } => drop(reply.send(self.import_rules(rules, &by).await)),

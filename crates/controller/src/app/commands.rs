@@ -3,14 +3,17 @@
 //! A command is signed with a key that is for nothing else, over bytes that say for whom, how often and until when; the
 //! agent judges them by a policy that nobody here can write. It is stored before it is sent, sent again until the agent
 //! has answered, and ended here when its time is over. A registry's credential that goes with one is held in memory
-//! alone until the command is over: after a restart it is gone, and the command is ended with that reason.
+//! alone until the command is over: after a restart whoever keeps it sealed is asked again ([`Credentials`]), and if
+//! nobody has it the command is ended with that reason.
 
 mod sending;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use muster_base::ErrorChain;
 use muster_base::clock::WallClock;
 use muster_base::id::{AgentId, ServerId};
 use muster_model::{CommandRefusal, CommandState, Verb};
@@ -41,6 +44,8 @@ pub const TTL_MAX: Duration = Duration::from_secs(7 * 86_400);
 const KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// How many changes a slow reader may be behind before it misses some.
 const CHANGES_HELD: usize = 1_024;
+/// Commands that are read at once.
+const PAGE_ROWS: u64 = 500;
 /// Longest name of who asks.
 const ISSUER_BYTES_MAX: usize = 200;
 
@@ -101,6 +106,16 @@ impl std::fmt::Debug for IssueOptions {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
+}
+
+/// Who keeps credentials of registries.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// What an agent shows the registry when it does this; `None` if nothing is set up for it.
+    ///
+    /// # Errors
+    /// In words, why what is set up cannot be had.
+    async fn of(&self, verb: &Verb) -> Result<Option<RegistryCredential>, String>;
 }
 
 /// Why a command was not issued.
@@ -166,6 +181,8 @@ struct Inner {
     wanted_tx: broadcast::Sender<ServerId>,
     /// Of commands that wait or are under way.
     credentials: Mutex<HashMap<Uuid, RegistryCredential>>,
+    /// Who has those that a restart has lost.
+    kept: OnceLock<Arc<dyn Credentials>>,
 }
 
 impl Commands {
@@ -179,7 +196,33 @@ impl Commands {
                 changed_tx: broadcast::Sender::new(CHANGES_HELD),
                 wanted_tx: broadcast::Sender::new(CHANGES_HELD),
                 credentials: Mutex::default(),
+                kept: OnceLock::new(),
             }),
+        }
+    }
+
+    /// Names who keeps credentials; counts once.
+    pub fn keep_credentials_at(&self, kept: Arc<dyn Credentials>) {
+        // Whoever was named first stays.
+        let _ = self.inner.kept.set(kept);
+    }
+
+    /// The credential of a command that needs one: as it was given, or as it is kept.
+    async fn credential_of(&self, row: &CommandRow) -> Option<RegistryCredential> {
+        let held = self.credentials().get(&row.id).cloned();
+        if held.is_some() || !row.needs_credential {
+            return held;
+        }
+        match self.inner.kept.get()?.of(&row.verb).await {
+            Ok(found) => {
+                let found = found?;
+                self.credentials().insert(row.id, found.clone());
+                Some(found)
+            }
+            Err(why) => {
+                tracing::error!(command.id = %row.id, why, "a registry's credential cannot be had");
+                None
+            }
         }
     }
 
@@ -331,6 +374,57 @@ impl Commands {
         self.inner.wanted_tx.subscribe()
     }
 
+    /// Calls off everything that changes a container and was not begun: what was never sent ends at once, of the rest
+    /// the agent is asked to end it. Returns how many these are.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn stop_waiting(&self, issuer: &Issuer, words: &str) -> Result<usize, StoreError> {
+        let mut waiting = Vec::new();
+        for state in [CommandState::Pending, CommandState::Received] {
+            let filter = CommandFilter {
+                state: Some(state),
+                ..CommandFilter::default()
+            };
+            let mut before = None;
+            loop {
+                let found = self.inner.store.commands(&filter, before, PAGE_ROWS).await?;
+                before = found.0.last().map(|row| row.id);
+                waiting.extend(found.0.into_iter().filter(|row| changes_containers(&row.verb)));
+                if before.is_none() {
+                    break;
+                }
+            }
+        }
+        let message = format!("the freeze switch was set before it was begun: {words}");
+        let to = (CommandState::Cancelled, CommandRefusal::Frozen);
+        for row in &waiting {
+            let now_ms = self.inner.clock.now_ms();
+            if row.sent_ms.is_none()
+                && let Some(ended) = self.inner.store.end_command(row.id, to, &message, now_ms).await?
+            {
+                let target = format!("command/{}", row.id);
+                let entry = Entry::allowed(issuer.actor.clone(), "command.cancel", target);
+                self.inner.audit.note(entry).await;
+                self.over(&ended);
+                continue;
+            }
+            // The agent may have begun it by now, and then ends it without harm; or be gone, and never be sent it again.
+            let verb = Verb::Cancel { command: row.id };
+            let asked = self
+                .issue(row.server, verb, issuer, IssueOptions::default())
+                .await;
+            match asked {
+                Err(IssueError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(error = %ErrorChain(&error), command.id = %row.id, "a command was not called off");
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(waiting.len())
+    }
+
     /// Ends commands whose time is over. To be called every second or so.
     ///
     /// # Errors
@@ -412,6 +506,23 @@ impl IssueError {
             Self::Invalid(_) => "invalid_command",
             Self::Store(_) => "internal",
         }
+    }
+}
+
+/// Whether a verb changes a container, or images that one may need. Reading and looking after pools do not.
+#[must_use]
+pub const fn changes_containers(verb: &Verb) -> bool {
+    match verb {
+        Verb::ContainerStart { .. }
+        | Verb::ContainerStop { .. }
+        | Verb::ContainerRestart { .. }
+        | Verb::ContainerPause { .. }
+        | Verb::ContainerUnpause { .. }
+        | Verb::ContainerRemove { .. }
+        | Verb::ContainerUpdate { .. }
+        | Verb::ContainerRollback { .. }
+        | Verb::ImagePrune { .. } => true,
+        Verb::ContainerLogs { .. } | Verb::PoolScrub { .. } | Verb::Cancel { .. } => false,
     }
 }
 

@@ -53,6 +53,8 @@ pub struct ResourceFilter {
     pub kind: Option<ResourceKind>,
     /// Also those that are gone.
     pub include_gone: bool,
+    /// Only those that are gone, and since this time or later, Unix ms.
+    pub gone_since_ms: Option<i64>,
     /// Of devices only those that count as disks, see `counts_as_disk`.
     pub disks_only: bool,
     /// Only with this health.

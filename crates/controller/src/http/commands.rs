@@ -205,7 +205,9 @@ pub(super) async fn create(
     let verb = body.verb()?;
     let issuer = Issuer::of(&caller.principal);
     let commands = state.app.commands();
-    let row = commands.issue(server_id(&id)?, verb, &issuer, options).await?;
+    let server = server_id(&id)?;
+    let issuing = commands.issue(server, verb.clone(), &issuer, options);
+    let row = state.updates.unless_frozen(&verb, issuing).await??;
     Ok(answer(row))
 }
 

@@ -57,6 +57,7 @@ impl DeviceQuery {
             ));
         }
         Ok(ResourceFilter {
+            gone_since_ms: None,
             server: self.server_id.as_deref().map(server_id).transpose()?,
             kind: Some(ResourceKind::Device),
             include_gone: flag("include_gone", self.include_gone.as_deref())?.unwrap_or(false),

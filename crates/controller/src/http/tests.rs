@@ -9,6 +9,7 @@ mod containers;
 mod devices;
 mod doors;
 mod fakes;
+mod figures;
 mod harness;
 mod page;
 mod people;

@@ -4,6 +4,7 @@
 //! after the other, with a pause between, and writes down what it found. What a tag names is asked for by HEAD, which
 //! counts as no pull; only when it names something that some container does not run is that looked into.
 
+mod fresh;
 mod gather;
 mod resolve;
 

@@ -62,6 +62,7 @@ impl Data {
         };
         let consumers = consume::spawn(parts, stop_consumers.clone()).await?;
         let registries = Registries::new(Arc::clone(&app), outbound(config)?);
+        app.commands().keep_credentials_at(Arc::new(registries.clone()));
         let issue = ByCommand {
             commands: app.commands().clone(),
             registries: Some(registries.clone()),

@@ -245,6 +245,7 @@ fn task_parts(config: &Config, data: &Data, hold: &DeletionHold) -> task::Parts 
     task::Parts {
         app: Arc::clone(&data.app),
         updates: data.updates.clone(),
+        alerts: data.alerts.clone(),
         intake: data.intake.clone(),
         samples: Arc::clone(&data.samples),
         state_applied: data.consumers.state_applied.clone(),

@@ -249,7 +249,9 @@ fn select(filter: &ResourceFilter, backend: DbBackend) -> Select<resource::Entit
             wanted = wanted.filter(text.like(LikeExpr::new(contains(&part.to_lowercase())).escape('\\')));
         }
     }
-    if !filter.include_gone {
+    if let Some(since_ms) = filter.gone_since_ms {
+        wanted = wanted.filter(resource::Column::GoneMs.gte(since_ms));
+    } else if !filter.include_gone {
         wanted = wanted.filter(resource::Column::GoneMs.is_null());
     }
     wanted

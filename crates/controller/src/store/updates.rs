@@ -26,6 +26,8 @@ use super::entity::{
 };
 use super::{Doing as _, Store, StoreError, commit};
 
+/// Under which name the freeze switch is kept.
+pub(crate) const FREEZE: &str = "freeze";
 /// Most records of updates.
 const HISTORY_MAX: u64 = 100_000;
 /// Most notices.
@@ -217,6 +219,16 @@ impl Store {
             .await
             .doing("read a setting of updates")?;
         Ok(row.map(|row| (row.body, row.changed_ms)))
+    }
+
+    /// Why nothing that changes a container is begun now; `None`: the freeze switch is off.
+    pub(crate) async fn frozen(&self) -> Result<Option<String>, StoreError> {
+        let Some((body, _)) = self.update_setting(FREEZE).await? else {
+            return Ok(None);
+        };
+        // A switch that cannot be read is not taken for off.
+        let is_off = body["frozen"].as_bool() == Some(false);
+        Ok((!is_off).then(|| body["reason"].as_str().unwrap_or_default().to_owned()))
     }
 
     /// Sets it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::figures::Figures;
 use super::{Task, TaskError};
 use crate::update::Updates;
 
@@ -19,7 +20,45 @@ pub(super) const RETAIN_EVERY: Duration = Duration::from_secs(3_600);
 const TICK_EVERY: Duration = Duration::from_secs(15);
 
 /// Looks at every container, and writes down what there is for it.
-pub(super) struct Discover(pub(super) Updates);
+pub(super) struct Discover {
+    pub(super) updates: Updates,
+    pub(super) figures: Figures,
+}
+
+/// Name of looking how well containers are.
+pub(super) const HEALTH: &str = "container_health";
+/// Time from one look to the next.
+pub(super) const HEALTH_EVERY: Duration = Duration::from_secs(600);
+
+/// Looks how well containers are, and writes down what became unhealthy.
+pub(super) struct LookAtHealth(pub(super) Updates);
+
+#[async_trait]
+impl Task for LookAtHealth {
+    fn name(&self) -> &'static str {
+        HEALTH
+    }
+
+    fn every(&self) -> Duration {
+        HEALTH_EVERY
+    }
+
+    fn is_essential(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, _now_ms: i64) -> Result<(), TaskError> {
+        let look = self.0.look_at_health().await?;
+        tracing::debug!(
+            healthy = look.healthy,
+            unhealthy = look.unhealthy,
+            unknown = look.unknown,
+            notices = look.notices,
+            "looked how well containers are"
+        );
+        Ok(())
+    }
+}
 
 /// Begins what may begin, takes roll-outs further, and follows what was begun.
 pub(super) struct Tick(pub(super) Updates);
@@ -42,7 +81,8 @@ impl Task for Discover {
     }
 
     async fn run(&self, _now_ms: i64) -> Result<(), TaskError> {
-        Ok(self.0.refresh().await?)
+        let figures = self.updates.refresh().await?;
+        self.figures.tell(figures).await
     }
 }
 

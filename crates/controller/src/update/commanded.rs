@@ -5,10 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_image::Reference;
 use muster_model::{CommandStatus, Verb};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::seam::{Issue, IssueError, Order, OrderReference};
-use crate::app::commands::{self, CommandRow, Commands, IssueOptions, Issuer, RegistryCredential};
+use crate::app::commands::{
+    self, CommandRow, Commands, Credentials, IssueOptions, Issuer, RegistryCredential,
+};
 use crate::registry::Registries;
 
 /// How long an update may wait for its agent: it is judged again afterwards, by what is then.
@@ -25,19 +28,10 @@ pub struct ByCommand {
 impl ByCommand {
     /// What the agent shows the registry when it pulls for this.
     async fn credential(&self, verb: &Verb) -> Result<Option<RegistryCredential>, IssueError> {
-        let (Verb::ContainerUpdate { plan, .. }, Some(registries)) = (verb, &self.registries) else {
-            return Ok(None);
-        };
-        let Ok(reference) = plan.image.parse::<Reference>() else {
-            return Ok(None);
-        };
-        let found = registries.credential(&reference).await;
-        let found = found.map_err(|error| IssueError::Unavailable(error.to_string()))?;
-        Ok(found.map(|(username, password)| RegistryCredential {
-            registry: reference.registry().to_owned(),
-            username,
-            password: password.expose().to_owned(),
-        }))
+        match &self.registries {
+            Some(registries) => registries.of(verb).await.map_err(IssueError::Unavailable),
+            None => Ok(None),
+        }
     }
 
     /// Who asks, with what it is for.
@@ -46,6 +40,25 @@ impl ByCommand {
             Some(reference) => Issuer::task(&format!("{} for {}", reference.name, order.by)),
             None => Issuer::task(&format!("containers for {}", order.by)),
         }
+    }
+}
+
+#[async_trait]
+impl Credentials for Registries {
+    async fn of(&self, verb: &Verb) -> Result<Option<RegistryCredential>, String> {
+        let Verb::ContainerUpdate { plan, .. } = verb else {
+            return Ok(None);
+        };
+        let Ok(reference) = plan.image.parse::<Reference>() else {
+            return Ok(None);
+        };
+        let found = self.credential(&reference).await;
+        let found = found.map_err(|error| error.to_string())?;
+        Ok(found.map(|(username, password)| RegistryCredential {
+            registry: reference.registry().to_owned(),
+            username,
+            password: password.expose().to_owned(),
+        }))
     }
 }
 
@@ -67,7 +80,10 @@ fn status(row: CommandRow) -> CommandStatus {
         progress: row.progress,
         step: row.step,
         message: row.message,
-        result: row.result,
+        // Who has nothing else to say has at least the reason.
+        result: row
+            .result
+            .or_else(|| (!row.reason.is_empty()).then(|| json!({"reason": row.reason}))),
     }
 }
 

@@ -18,10 +18,11 @@ use muster_update::{
 use serde_json::json;
 use uuid::Uuid;
 
+use super::figures::{self, Figure};
 use super::holds::Ground;
 use super::notice::Event;
 use super::{
-    Asked, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
+    Asked, Bad, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
     UpdateState, Updates,
 };
 use crate::store::{UpdateQuery, UpdateRow, UpdateWrite};
@@ -32,6 +33,8 @@ const AT_ONCE_MAX: usize = 5;
 const OPEN_MAX: u64 = 20_000;
 /// An update that was begun and of which no command is known is given up after this, ms.
 const LOST_AFTER_MS: i64 = 3_600_000;
+/// What a server itself holds is tried again after this, ms.
+const HELD_MS: i64 = 900_000;
 /// How long the new container may be on its way to health, ms.
 const HEALTH_TIMEOUT_MS: u64 = 300_000;
 /// How long it must run without a restart when it has no health check, ms.
@@ -43,7 +46,7 @@ const GRACE_MS: u64 = 600_000;
 pub(super) struct Basis {
     pub(super) policies: Vec<Policy>,
     windows: Vec<Window>,
-    bad: HashMap<String, String>,
+    pub(super) bad: Bad,
     freeze: Freeze,
     /// Containers that open roll-outs have, with the roll-out.
     in_rollouts: HashMap<i64, i64>,
@@ -84,11 +87,11 @@ impl Updates {
     }
 
     /// What there is for a container, by what its own update or the registries say.
-    pub(super) async fn candidate_of(&self, seen: &Seen, policies: &[Policy]) -> Candidate {
+    pub(super) async fn candidate_of(&self, seen: &Seen, policies: &[Policy], bad: &Bad) -> Candidate {
         if seen.container.image.is_empty() {
             return Candidate::Unknown("its image reference is not known".to_owned());
         }
-        let asked = seen.asked(select(&seen.container, policies));
+        let asked = seen.asked(select(&seen.container, policies), &bad.digests);
         self.inner.candidates.candidate(&asked).await
     }
 
@@ -108,7 +111,7 @@ impl Updates {
         let mut holds = basis
             .grounds
             .get(&server)
-            .map(|ground| ground.holds(seen, update))
+            .map(|ground| ground.holds(seen, update, basis.now_ms))
             .unwrap_or_default();
         if let Some(rollout) = basis.in_rollouts.get(&seen.container.id)
             && matches!(approval, Approval::None | Approval::Approved(_))
@@ -118,9 +121,9 @@ impl Updates {
                 words: format!("roll-out {rollout} has it and says when its turn comes"),
             });
         }
-        let digest = match candidate {
-            Candidate::Available(offer) => offer.digest.as_str(),
-            _ => "",
+        let bad_digest = match candidate {
+            Candidate::Available(offer) => basis.bad.reason(offer),
+            _ => None,
         };
         Ok(explain(
             &seen.container,
@@ -129,7 +132,7 @@ impl Updates {
                 policies: &basis.policies,
                 windows: &basis.windows,
                 holds: &holds,
-                bad_digest: basis.bad.get(digest).map(String::as_str),
+                bad_digest,
                 freeze: basis.freeze.words(),
                 approval,
                 now_ms: basis.now_ms,
@@ -144,7 +147,7 @@ impl Updates {
     pub async fn explain(&self, container: i64) -> Result<Judged, UpdateError> {
         let seen = self.container(container).await?;
         let mut basis = self.basis().await?;
-        let candidate = self.candidate_of(&seen, &basis.policies).await;
+        let candidate = self.candidate_of(&seen, &basis.policies, &basis.bad).await;
         let query = UpdateQuery {
             container: Some(container),
             ..UpdateQuery::default()
@@ -173,10 +176,11 @@ impl Updates {
     /// # Errors
     /// A failure of the database.
     pub async fn availability(&self, containers: &[Seen]) -> Result<HashMap<i64, Candidate>, UpdateError> {
-        let policies = self.policies().await?;
+        let (policies, bad) = (self.policies().await?, self.bad().await?);
         let mut found = HashMap::with_capacity(containers.len());
         for seen in containers {
-            found.insert(seen.container.id, self.candidate_of(seen, &policies).await);
+            let candidate = self.candidate_of(seen, &policies, &bad).await;
+            found.insert(seen.container.id, candidate);
         }
         Ok(found)
     }
@@ -186,22 +190,25 @@ impl Updates {
         Ok(rows.into_iter().map(Update::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// Looks at every container and writes down what there is for it. To be called after registries were asked.
+    /// Looks at every container and writes down what there is for it. To be called after registries were asked. Returns
+    /// what follows, as numbers.
     ///
     /// # Errors
     /// A failure of the database; what was not written is the next time.
-    pub async fn refresh(&self) -> Result<(), UpdateError> {
+    pub async fn refresh(&self) -> Result<Vec<Figure>, UpdateError> {
         let _only = self.inner.only.lock().await;
         let containers = self.containers(None).await?;
-        let policies = self.policies().await?;
+        let (policies, bad) = (self.policies().await?, self.bad().await?);
         let known = self.updates_of(&UpdateQuery::default()).await?;
         let mut by_container: BTreeMap<i64, Vec<Update>> = BTreeMap::new();
         for update in known {
             by_container.entry(update.container_id).or_default().push(update);
         }
+        let mut figures = self.missing(&containers).await?;
         for seen in &containers {
             let mine = by_container.remove(&seen.container.id).unwrap_or_default();
-            let candidate = self.candidate_of(seen, &policies).await;
+            let candidate = self.candidate_of(seen, &policies, &bad).await;
+            figures.extend(figures::available(seen, &candidate));
             self.reconcile(seen, &candidate, mine, &policies).await?;
         }
         // Those of containers that are gone.
@@ -211,7 +218,7 @@ impl Updates {
             .filter(|update| update.state.is_open());
         let writes: Vec<UpdateWrite> = gone.map(|update| UpdateWrite::Forget(update.id)).collect();
         self.app().store().write_updates(&writes).await?;
-        Ok(())
+        Ok(figures)
     }
 
     async fn reconcile(
@@ -322,7 +329,7 @@ impl Updates {
                 continue;
             };
             // Asked anew: what was offered then may not be what runs, or what is offered, by now.
-            let candidate = self.candidate_of(&seen, &basis.policies).await;
+            let candidate = self.candidate_of(&seen, &basis.policies, &basis.bad).await;
             if !matches!(&candidate, Candidate::Available(offer) if offer.digest == update.digest) {
                 continue;
             }
@@ -388,6 +395,8 @@ impl Updates {
         // Known after the first write; an end before the second leaves the record that is open.
         update.body.history_id = None;
         update.body.refused = None;
+        update.body.held = None;
+        update.body.held_until_ms = None;
         update.body.begun_by = Some(by.to_owned());
         update.body.begun_ms = Some(now_ms);
         update.state = UpdateState::InProgress;
@@ -479,11 +488,11 @@ impl Updates {
                 self.containers(server).await?
             }
         };
-        let policies = self.policies().await?;
+        let (policies, bad) = (self.policies().await?, self.bad().await?);
         let asked: Vec<Asked> = seen
             .iter()
             .filter(|seen| !seen.container.image.is_empty())
-            .map(|seen| seen.asked(select(&seen.container, &policies)))
+            .map(|seen| seen.asked(select(&seen.container, &policies), &bad.digests))
             .collect();
         self.inner
             .candidates
@@ -509,6 +518,7 @@ pub(super) fn offer_of(update: &Update) -> Offer {
     Offer {
         image: update.body.to_image.clone(),
         digest: update.digest.clone(),
+        platform_digest: update.body.platform_digest.clone(),
         first_seen_ms: update.body.first_seen_ms,
         release_notes: update.body.release_notes.clone(),
     }
@@ -529,6 +539,7 @@ fn offered(seen: &Seen, offer: &Offer, now_ms: i64) -> Update {
             to_image: offer.image.clone(),
             change: Some(offer.change_from(&seen.container.image)),
             first_seen_ms: offer.first_seen_ms,
+            platform_digest: offer.platform_digest.clone(),
             release_notes: offer.release_notes.clone(),
             ..UpdateBody::default()
         },

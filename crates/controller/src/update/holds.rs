@@ -61,7 +61,7 @@ impl Updates {
 
 impl Ground {
     /// Everything that stands in the way of updating a container here.
-    pub(super) fn holds(&self, seen: &Seen, update: Option<&Update>) -> Vec<Hold> {
+    pub(super) fn holds(&self, seen: &Seen, update: Option<&Update>, now_ms: i64) -> Vec<Hold> {
         let mut holds = Vec::new();
         self.server(&mut holds);
         if self.disabled.contains(seen.target.runtime.as_str()) {
@@ -79,6 +79,13 @@ impl Ground {
                     "the server itself refused it: {refused}; allow it there (muster-agent allow container.update), then \
                      approve or execute it again"
                 ),
+            });
+        }
+        let held = update.and_then(|update| update.body.held.as_ref().zip(update.body.held_until_ms));
+        if let Some((held, _)) = held.filter(|(_, until_ms)| now_ms < *until_ms) {
+            holds.push(Hold {
+                kind: HoldKind::Server,
+                words: format!("the server itself holds it: {held}; it is tried again later"),
             });
         }
         holds

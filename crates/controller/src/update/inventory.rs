@@ -1,6 +1,7 @@
 //! Containers and runtimes as they were told, in the words of updates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attribute, ContainerTarget, ResourceKey, ResourceKind};
@@ -110,9 +111,9 @@ impl Seen {
         text(&self.view, "platform")
     }
 
-    /// What a registry is asked for it, under the terms of a policy.
+    /// What a registry is asked for it, under the terms of a policy and with what is known to do harm.
     #[must_use]
-    pub fn asked(&self, policy: Option<&muster_update::Policy>) -> Asked {
+    pub fn asked(&self, policy: Option<&muster_update::Policy>, bad: &Arc<[String]>) -> Asked {
         Asked {
             image: self.container.image.clone(),
             platform: self.platform().map(str::to_owned),
@@ -126,6 +127,7 @@ impl Seen {
             created_ms: text(&self.view, "created_at")
                 .and_then(|at| at.parse::<jiff::Timestamp>().ok())
                 .map(jiff::Timestamp::as_millisecond),
+            bad: Arc::clone(bad),
         }
     }
 }
@@ -149,7 +151,7 @@ impl Updates {
         Ok(views.into_iter().map(|view| Runtime { view }).collect())
     }
 
-    async fn all(
+    pub(super) async fn all(
         &self,
         kind: ResourceKind,
         server: Option<ServerId>,

@@ -95,6 +95,12 @@ pub struct UpdateBody {
     pub note: Option<String>,
     /// Why the server's own policy did not let it, the last time.
     pub refused: Option<String>,
+    /// Why the server held it, the last time: not for good.
+    pub held: Option<String>,
+    /// Until when it is not tried again for that, Unix ms.
+    pub held_until_ms: Option<i64>,
+    /// Digest of what of it is for the platform.
+    pub platform_digest: Option<String>,
     /// How often it was begun.
     pub attempts: u32,
     /// The command that does it, or did it.
@@ -288,7 +294,7 @@ impl TryFrom<HistoryRow> for History {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NoticeBody {
-    /// `available`, `start`, `success` or `failure`.
+    /// `available`, `start`, `success` or `failure`; `unhealthy` or `healthy` of a container itself.
     pub notification_type: String,
     /// One line.
     pub title: String,
@@ -299,6 +305,7 @@ pub struct NoticeBody {
     /// Numbers of the channels it is for; empty for all that are enabled.
     pub channels: Vec<i64>,
     /// `pending`, until it was handed to the channels, then `sent`; what became of it there is in their deliveries.
+    /// `kept` if it is for no channel.
     pub status: String,
     /// Under what the channels know it.
     pub delivery: String,

@@ -170,6 +170,8 @@ impl Updates {
         update.body.note = note;
         // Whoever approves knows that the server refused it, and has seen to that.
         update.body.refused = None;
+        update.body.held = None;
+        update.body.held_until_ms = None;
         self.app()
             .store()
             .write_updates(&[UpdateWrite::Update(update.row()?)])
@@ -226,7 +228,7 @@ impl Updates {
         }
         let seen = self.container(update.container_id).await?;
         let mut basis = self.basis().await?;
-        let found = self.candidate_of(&seen, &basis.policies).await;
+        let found = self.candidate_of(&seen, &basis.policies, &basis.bad).await;
         let candidate = match found {
             Candidate::Available(offer) if offer.digest != update.digest => {
                 return Err(UpdateError::State(
@@ -239,6 +241,8 @@ impl Updates {
         };
         // Whoever starts it knows that the server refused it, and has seen to that.
         update.body.refused = None;
+        update.body.held = None;
+        update.body.held_until_ms = None;
         let approval = Approval::Now(by.to_owned());
         let explanation = self
             .judge(&mut basis, &seen, &candidate, Some(&update), &approval)

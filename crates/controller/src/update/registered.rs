@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use muster_image::{Limit as Reach, Platform, Reference, Requirement, Track};
+use muster_image::{Digest, Limit as Reach, Platform, Reference, Requirement, Track};
 use muster_update::{Candidate, Limit, Offer};
 
 use super::seam::{Asked, Candidates};
 use crate::registry::{Decision, Registries, Wanted};
+use crate::store::StoreError;
 
 #[async_trait]
 impl Candidates for Registries {
@@ -16,7 +17,7 @@ impl Candidates for Registries {
             Ok(question) => question,
             Err(why) => return Candidate::Unknown(why),
         };
-        match Self::candidate(self, &question.wanted(asked, self.now_ms())).await {
+        match self.decide(asked, &question).await {
             Ok(decision) => answer(decision),
             Err(error) => Candidate::Unknown(format!("what was found can't be read: {error}")),
         }
@@ -63,7 +64,7 @@ impl Question {
         })
     }
 
-    fn wanted<'a>(&'a self, asked: &'a Asked, now_ms: i64) -> Wanted<'a> {
+    fn wanted<'a>(&'a self, asked: &'a Asked, bad: &'a [Digest], now_ms: i64) -> Wanted<'a> {
         Wanted {
             reference: &self.reference,
             platform: &self.platform,
@@ -74,11 +75,36 @@ impl Question {
             min_age: Duration::from_millis(u64::try_from(asked.min_age_ms).unwrap_or(0)),
             allowed: &self.allowed,
             excluded: &asked.excluded_versions,
-            // One that did harm is offered too: whoever decides says so.
-            bad: &[],
+            bad,
             now_ms,
         }
     }
+}
+
+impl Registries {
+    /// What did harm somewhere is passed over for anything else that is newer. Where there is nothing else it is offered
+    /// all the same, and whoever decides says why it is not taken: that there is nothing new would not be true.
+    async fn decide(&self, asked: &Asked, question: &Question) -> Result<Decision, StoreError> {
+        let now_ms = self.now_ms();
+        let bad: Vec<Digest> = asked.bad.iter().filter_map(|bad| bad.parse().ok()).collect();
+        let decision = Self::candidate(self, &question.wanted(asked, &bad, now_ms)).await?;
+        if bad.is_empty() || matches!(decision, Decision::Update(_) | Decision::Waiting { .. }) {
+            return Ok(decision);
+        }
+        let with_bad = Self::candidate(self, &question.wanted(asked, &[], now_ms)).await?;
+        Ok(match &with_bad {
+            Decision::Update(offer) | Decision::Waiting { offer, .. } if is_bad(offer, &bad) => with_bad,
+            _ => decision,
+        })
+    }
+}
+
+fn is_bad(offer: &crate::registry::Offer, bad: &[Digest]) -> bool {
+    bad.contains(&offer.digest)
+        || offer
+            .platform_digest
+            .as_ref()
+            .is_some_and(|own| bad.contains(own))
 }
 
 fn reference(image: &str) -> Result<Reference, String> {
@@ -103,6 +129,7 @@ fn answer(decision: Decision) -> Candidate {
         Decision::Update(offer) | Decision::Waiting { offer, .. } => Candidate::Available(Offer {
             image: image_of(&offer),
             digest: offer.digest.to_string(),
+            platform_digest: offer.platform_digest.as_ref().map(ToString::to_string),
             first_seen_ms: Some(offer.first_seen_ms),
             release_notes: offer.release_notes,
         }),

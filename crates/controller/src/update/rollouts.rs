@@ -229,7 +229,18 @@ impl Updates {
                     );
                 }
             }
-            for Action::Start(update) in actions {
+            let taken_back = kept.rollout.members.iter().filter(|member| {
+                let is_open = |update: &Update| {
+                    update.state.is_open() && update.body.refused.is_none() && update.body.held.is_none()
+                };
+                member.state == MemberState::Started && updates.get(&member.update_id).is_some_and(is_open)
+            });
+            // What the freeze switch has called off, or an end of the controller, is begun again in its turn.
+            let again: Vec<Action> = match kept.rollout.state {
+                RolloutState::Running => taken_back.map(|member| Action::Start(member.update_id)).collect(),
+                _ => Vec::new(),
+            };
+            for Action::Start(update) in actions.into_iter().chain(again) {
                 if let Err(error) = self.start_member(&kept, update, basis).await {
                     tracing::warn!(
                         error = %ErrorChain(&error), rollout = kept.id, update,
@@ -258,7 +269,9 @@ impl Updates {
                     UpdateState::Failed | UpdateState::RolledBack => Some(MemberState::Failed),
                     UpdateState::Rejected => Some(MemberState::Skipped),
                     // The server refused it: whoever began the roll-out has to see to that.
-                    UpdateState::Pending | UpdateState::Approved if update.body.refused.is_some() => {
+                    UpdateState::Pending | UpdateState::Approved
+                        if update.body.refused.is_some() || update.body.held.is_some() =>
+                    {
                         Some(MemberState::Failed)
                     }
                     UpdateState::Pending | UpdateState::Approved | UpdateState::InProgress => None,

@@ -1,5 +1,7 @@
 //! What updates need of others: what registries know, and the way to agents.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use muster_base::id::ServerId;
 use muster_model::{CommandStatus, Verb};
@@ -33,6 +35,8 @@ pub struct Asked {
     pub min_age_ms: i64,
     /// When the container was made, Unix ms.
     pub created_ms: Option<i64>,
+    /// Digests that did harm somewhere, of tags or of platforms: passed over where there is anything else.
+    pub bad: Arc<[String]>,
 }
 
 /// What registries know.

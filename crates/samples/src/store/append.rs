@@ -85,6 +85,27 @@ impl Store {
         self.shared.position.fetch_max(batch.position, Ordering::AcqRel);
         Ok(outcome)
     }
+
+    /// Takes samples of one time that stand in no record of the intake: what the controller itself knows. Nothing
+    /// applies them again, so those that are not sealed when the process dies are lost.
+    ///
+    /// # Errors
+    /// [`BatchError`] if there are not as many values as series.
+    pub fn append_unrecorded(
+        &self,
+        time_ms: i64,
+        series: &[SeriesRef],
+        values: &[f64],
+    ) -> Result<AppendOutcome, BatchError> {
+        self.append(&Batch {
+            // Never before what was handed over: the intake must not keep records for these.
+            position: self.shared.position.load(Ordering::Acquire),
+            received_ms: time_ms,
+            times_ms: &[time_ms],
+            series,
+            values,
+        })
+    }
 }
 
 impl Shared {

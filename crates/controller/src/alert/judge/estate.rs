@@ -9,7 +9,7 @@ use muster_model::{Labels, ResourceKind};
 use tokio::time::Instant;
 
 use super::Judge;
-use crate::alert::{AlertError, facts};
+use crate::alert::{AlertError, Told, facts};
 use crate::app::AppError;
 use crate::app::servers::{ServerFilter, ServerView};
 use crate::app::status::ServerStatus;
@@ -88,6 +88,44 @@ impl Judge {
             self.engine
                 .row(now_ms, false, now_ms, std::iter::once((slot, value)), changes);
         }
+    }
+
+    /// Tells the engine numbers that other parts of the controller know.
+    pub(super) async fn hear(&mut self, told: Vec<Told>) -> Result<(), AlertError> {
+        self.flush().await?;
+        let now_ms = self.app.clock().now_ms();
+        let mut changes = Vec::new();
+        for one in told {
+            let server = one.server;
+            if !self.servers.contains(&server.0) && !self.meet(server, &mut changes).await? {
+                continue;
+            }
+            if !self.known.contains_key(&server) {
+                self.look_at_resources(server, now_ms, &mut changes).await?;
+            }
+            let known = self.known.get(&server);
+            // What is gone was taken from the engine, and must not come back.
+            let is_there = one.resource == server.resource()
+                || known.is_some_and(|known| known.rows.iter().any(|row| row.id == one.resource.0));
+            if !is_there {
+                continue;
+            }
+            let slot = self.engine.bind(SeriesInfo {
+                server: server.0,
+                resource: one.resource.0,
+                kind: one.kind,
+                name: one.name.to_owned(),
+                labels: one.labels,
+                interval_ms: one.interval_ms,
+                is_fact: false,
+            });
+            if let Some(slot) = slot {
+                let sample = std::iter::once((slot, one.value));
+                self.engine.row(now_ms, false, now_ms, sample, &mut changes);
+            }
+        }
+        self.want(changes);
+        self.flush().await
     }
 
     /// Looks which servers are heard, and tells the engine at once of those that are lost or are back.

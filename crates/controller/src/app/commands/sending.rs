@@ -7,7 +7,7 @@ use muster_proto::v1::CommandEnvelope;
 use prost::Message as _;
 use thiserror::Error;
 
-use super::{CommandRow, Commands, sealed};
+use super::{CommandRow, Commands, changes_containers, sealed};
 use crate::app::audit::{Actor, Entry};
 use crate::store::{Said, StoreError};
 
@@ -45,8 +45,13 @@ impl Commands {
     ) -> Result<Vec<Sending>, StoreError> {
         let now_ms = self.inner.clock.now_ms();
         let waiting = self.inner.store.pending_commands(agent, now_ms).await?;
+        let is_frozen = !waiting.is_empty() && self.inner.store.frozen().await?.is_some();
         let mut sendings = Vec::new();
         for row in waiting.into_iter().filter(|row| after < row.counter) {
+            // One that was sent and not answered is not sent again while the freeze switch is on; its time passes.
+            if is_frozen && changes_containers(&row.verb) {
+                continue;
+            }
             let Some(mut envelope) = self.renewed(&row, generation) else {
                 self.refuse(
                     &row,
@@ -56,7 +61,7 @@ impl Commands {
                 .await?;
                 continue;
             };
-            let credential = self.credentials().get(&row.id).cloned();
+            let credential = self.credential_of(&row).await;
             if row.needs_credential && credential.is_none() {
                 self.refuse(
                     &row,
@@ -119,7 +124,9 @@ impl Commands {
             CommandRefusal::BadSignature => {
                 "what the state database holds was not signed by this controller, and was not sent"
             }
-            _ => "its registry credential was lost with a restart of the controller: ask again",
+            _ => {
+                "its registry credential was lost with a restart of the controller, and none is set up: ask again"
+            }
         };
         tracing::error!(command.id = %row.id, reason = to.1.as_str(), "command not sent");
         let ended = self.inner.store.end_command(row.id, to, message, now_ms).await?;

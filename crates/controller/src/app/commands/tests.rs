@@ -342,3 +342,105 @@ async fn an_agent_whose_own_audit_log_became_shorter_is_found_out() {
     estate.commands().said(estate.agent, &report).await.unwrap();
     assert_eq!(estate.test.audited("agent.audit").await[0].reason, "chain_broken");
 }
+
+/// Keeps one credential, sealed as it were.
+struct Safe;
+
+#[async_trait]
+impl Credentials for Safe {
+    async fn of(&self, _verb: &Verb) -> Result<Option<RegistryCredential>, String> {
+        Ok(Some(RegistryCredential {
+            registry: "ghcr.io".to_owned(),
+            username: "u".to_owned(),
+            password: "kept-password".to_owned(),
+        }))
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_kept_sealed_is_fetched_again_after_a_restart() {
+    let estate = Estate::new().await;
+    let options = IssueOptions {
+        ttl: None,
+        credential: Safe.of(&start()).await.unwrap(),
+    };
+    let issuer = Issuer::task("test");
+    let issued = estate.commands().issue(estate.server, start(), &issuer, options);
+    let row = issued.await.unwrap();
+    // One that needs none is sent none.
+    estate.issue().await;
+    estate.commands().credentials().clear();
+    estate.commands().keep_credentials_at(Arc::new(Safe));
+    let sendings = estate.commands().to_send(estate.agent, Some(1), 0).await.unwrap();
+    let passwords: Vec<Option<&str>> = sendings
+        .iter()
+        .map(|sending| {
+            sending
+                .envelope
+                .registry
+                .as_ref()
+                .map(|sent| sent.password.as_str())
+        })
+        .collect();
+    assert_eq!(passwords, [Some("kept-password"), None]);
+    let row = estate.commands().get(row.id).await.unwrap().unwrap();
+    assert_eq!(row.state, CommandState::Pending);
+}
+
+#[tokio::test]
+async fn the_freeze_switch_calls_off_what_waits_and_leaves_what_is_begun() {
+    let estate = Estate::new().await;
+    let (sent, begun) = (estate.issue().await, estate.issue().await);
+    let sending = estate.commands().to_send(estate.agent, Some(1), 0).await.unwrap();
+    assert_eq!(sending.len(), 2);
+    let report = estate.says(begun.id, CommandState::Started);
+    estate.commands().said(estate.agent, &report).await.unwrap();
+    let waiting = estate.issue().await;
+    let issuer = Issuer::task("scrubber");
+    let pool = Verb::PoolScrub {
+        pool: ResourceKey::new("pool:md:0"),
+    };
+    let scrub = estate
+        .commands()
+        .issue(estate.server, pool, &issuer, IssueOptions::default())
+        .await
+        .unwrap();
+    let store = estate.test.app.store();
+    let body = serde_json::json!({"frozen": true, "reason": "holidays", "by": "admin"});
+    store
+        .put_update_setting(crate::store::FREEZE, body, 1)
+        .await
+        .unwrap();
+    let count = estate.commands().stop_waiting(&issuer, "holidays").await.unwrap();
+    assert_eq!(count, 2);
+    let state = async |id| {
+        let row = estate.commands().get(id).await.unwrap().unwrap();
+        (row.state, row.reason)
+    };
+    assert_eq!(
+        state(waiting.id).await,
+        (CommandState::Cancelled, "frozen".to_owned())
+    );
+    assert_eq!(state(begun.id).await.0, CommandState::Started);
+    // Of what was sent nobody knows whether it is begun: the agent is asked to end it, and is never sent it again.
+    assert_eq!(state(sent.id).await.0, CommandState::Pending);
+    let again = estate.commands().to_send(estate.agent, Some(1), 0).await.unwrap();
+    let mut verbs = Vec::new();
+    for sending in &again {
+        let order = command_from_wire(&sending.envelope.command).unwrap().unwrap();
+        assert!(order.id != sent.id);
+        verbs.push(order.verb);
+    }
+    assert_eq!(again[0].counter, scrub.counter);
+    assert_eq!(verbs.last(), Some(&Verb::Cancel { command: sent.id }));
+    assert_eq!(verbs.len(), 2);
+    let body = serde_json::json!({"frozen": false, "reason": "", "by": "admin"});
+    store
+        .put_update_setting(crate::store::FREEZE, body, 1)
+        .await
+        .unwrap();
+    let thawed = estate.commands().to_send(estate.agent, Some(1), 0).await.unwrap();
+    assert_eq!(thawed[0].counter, sent.counter);
+    let entries = estate.test.audited("command.cancel").await;
+    assert_eq!(entries.len(), 1);
+}

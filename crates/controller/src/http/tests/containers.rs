@@ -14,7 +14,7 @@ use crate::update::Updates;
 
 const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-fn runtime() -> Resource {
+pub(super) fn runtime() -> Resource {
     let mut runtime = Resource::new(
         ResourceKind::Runtime,
         ResourceKey::new("runtime:docker"),
@@ -27,7 +27,7 @@ fn runtime() -> Resource {
     runtime
 }
 
-fn container(name: &str, image: &str, depends_on: &[&str]) -> Resource {
+pub(super) fn container(name: &str, image: &str, depends_on: &[&str]) -> Resource {
     let key = ResourceKey::new(format!("container:docker:{name}"));
     let mut container = Resource::new(ResourceKind::Container, key, name);
     container
@@ -48,7 +48,7 @@ fn container(name: &str, image: &str, depends_on: &[&str]) -> Resource {
 }
 
 /// A server that is heard of, with a runtime and these containers.
-async fn furnish(app: &TestApp, name: &str, containers: Vec<Resource>) -> ServerId {
+pub(super) async fn furnish(app: &TestApp, name: &str, containers: Vec<Resource>) -> ServerId {
     let server = app.server(name).await;
     // The positions of reports rise over all servers.
     app.report(server, server.0, |report| {
@@ -71,7 +71,7 @@ async fn furnish(app: &TestApp, name: &str, containers: Vec<Resource>) -> Server
     server
 }
 
-async fn id_of(app: &TestApp, name: &str) -> i64 {
+pub(super) async fn id_of(app: &TestApp, name: &str) -> i64 {
     let list = app.get("/api/containers").await.json();
     let items = list["items"].as_array().unwrap();
     let found = items.iter().find(|item| item["name"] == name);
@@ -80,20 +80,20 @@ async fn id_of(app: &TestApp, name: &str) -> i64 {
         .unwrap()
 }
 
-async fn automatic(app: &TestApp) -> i64 {
+pub(super) async fn automatic(app: &TestApp) -> i64 {
     let body = json!({"name": "all", "mode": "automatic", "limit": "minor"});
     let made = app.with_json("POST", "/api/containers/policies", &body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
     made.json()["id"].as_i64().unwrap()
 }
 
-async fn only_update(app: &TestApp) -> Value {
+pub(super) async fn only_update(app: &TestApp) -> Value {
     let list = app.get("/api/containers/updates").await.json();
     assert_eq!(list["total"], 1, "{list}");
     list["items"][0].clone()
 }
 
-async fn tick(app: &TestApp) {
+pub(super) async fn tick(app: &TestApp) {
     app.state.updates.tick().await.unwrap();
 }
 
@@ -297,6 +297,18 @@ async fn the_freeze_switch_stops_everything_that_changes_something() {
             "{deed}"
         );
     }
+    // Nor past the containers, as a command.
+    let server = app.get("/api/containers").await.json()["items"][0]["server_id"].clone();
+    let path = format!("/api/infrastructure/servers/{server}/commands");
+    let target = json!({"runtime": "runtime:docker", "name": "web"});
+    for (verb, code) in [("container_restart", "frozen"), ("container_logs", "no_agent")] {
+        let mut body = json!({"verb": verb, "target": target});
+        if verb == "container_logs" {
+            body["range"] = json!({});
+        }
+        let answer = app.with_json("POST", &path, &body).await;
+        assert_eq!(answer.code(), code, "{verb}: {}", answer.text());
+    }
     let update = only_update(&app).await["id"].clone();
     let execute = app
         .call("POST", &format!("/api/containers/updates/{update}/execute"))
@@ -344,6 +356,98 @@ async fn one_at_a_time_on_a_server_and_what_is_depended_on_goes_first() {
         .map(|told| told.order.verb.container().unwrap().name.clone())
         .collect();
     assert_eq!(order, ["cache", "db", "app"]);
+}
+
+#[tokio::test]
+async fn a_failure_of_the_server_or_the_network_condemns_no_image_and_the_agent_has_the_word() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for (result, is_bad) in [
+        (json!({"rolled_back": true, "bad_digest": null}), false),
+        (json!({"rolled_back": true, "bad_digest": digest}), true),
+        (json!({"rolled_back": true}), false),
+    ] {
+        let app = TestApp::start().await;
+        furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+        app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+        app.state.updates.refresh().await.unwrap();
+        let id = only_update(&app).await["id"].clone();
+        let path = format!("/api/containers/updates/{id}/execute");
+        assert_eq!(app.call("POST", &path).await.status, StatusCode::ACCEPTED);
+        // The last word of an agent names no step.
+        let agents = &app.fakes.agents;
+        agents.end_all(CommandState::Failed, "", "the port is taken", &result);
+        tick(&app).await;
+        assert_eq!(only_update(&app).await["state"], "rolled_back");
+        let bad = app.get("/api/containers/bad-digests").await.json();
+        assert_eq!(bad["total"], i64::from(is_bad), "{result}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_contents_under_another_index_stay_condemned_until_somebody_forgives_them() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    furnish(&app, "two", vec![container("web2", "nginx:1.27", &[])]).await;
+    let offer = |digit: &str| {
+        Candidate::Available(muster_update::Offer {
+            image: "nginx:1.27".to_owned(),
+            digest: format!("sha256:{}", digit.repeat(64)),
+            platform_digest: Some("sha256:own".to_owned()),
+            first_seen_ms: Some(NOW - 3_600_000),
+            release_notes: None,
+        })
+    };
+    app.fakes.registry.says("nginx:1.27", offer("a"));
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    tick(&app).await;
+    let begun = app.fakes.agents.told().len();
+    let result = json!({"rolled_back": true, "bad_digest": format!("sha256:{}", "a".repeat(64))});
+    let agents = &app.fakes.agents;
+    agents.end_all(CommandState::Failed, "", "it never got healthy", &result);
+    tick(&app).await;
+    // An architecture that nobody here has was built anew: another index, with the same for this one.
+    app.fakes.registry.says("nginx:1.27", offer("b"));
+    app.state.updates.refresh().await.unwrap();
+    for _ in 0..3 {
+        tick(&app).await;
+    }
+    assert_eq!(app.fakes.agents.told().len(), begun, "it is begun nowhere again");
+    let web = id_of(&app, "web2").await;
+    let why = app.get(&format!("/api/containers/{web}/explain")).await.json();
+    assert_eq!(why["decision"], "blocked");
+    assert!(why.to_string().contains("never got healthy"), "{why}");
+    let forgive = json!({"digest": format!("sha256:{}", "a".repeat(64))});
+    app.with_json("POST", "/api/containers/bad-digests/forgive", &forgive)
+        .await;
+    tick(&app).await;
+    assert!(begun < app.fakes.agents.told().len(), "a person said so");
+}
+
+#[tokio::test]
+async fn what_the_server_itself_holds_is_tried_again_later_and_is_no_refusal() {
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    tick(&app).await;
+    let agents = &app.fakes.agents;
+    let held = json!({"reason": "held"});
+    agents.end_all(CommandState::Refused, "", "the pool md0 is degraded", &held);
+    tick(&app).await;
+    assert_eq!(app.fakes.agents.told().len(), 1, "not at once");
+    let web = id_of(&app, "web").await;
+    let why = app.get(&format!("/api/containers/{web}/explain")).await.json();
+    assert_eq!(why["decision"], "held");
+    let because = why["because"].to_string();
+    assert!(
+        because.contains("md0 is degraded") && because.contains("again later"),
+        "{why}"
+    );
+    let id = only_update(&app).await["id"].clone();
+    let path = format!("/api/containers/updates/{id}/execute");
+    assert_eq!(app.call("POST", &path).await.status, StatusCode::ACCEPTED);
 }
 
 /// S30

@@ -22,6 +22,7 @@ impl FakeRegistry {
         let offer = Offer {
             image: to.to_owned(),
             digest: format!("sha256:{}", digit.to_string().repeat(64)),
+            platform_digest: None,
             first_seen_ms: Some(NOW - 3_600_000),
             release_notes: None,
         };

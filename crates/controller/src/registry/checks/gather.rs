@@ -20,6 +20,8 @@ pub(in crate::registry) struct Pair {
     pub(super) platform: Platform,
     /// Each different thing that containers run under this name.
     pub(super) running: BTreeSet<Running>,
+    /// When the newest of these containers was made, by its server's clock, Unix ms.
+    pub(super) newest_ms: Option<i64>,
 }
 
 /// What a container runs.
@@ -43,7 +45,7 @@ impl Registries {
             kind: Some(ResourceKind::Container),
             ..ResourceFilter::default()
         };
-        let mut found: BTreeMap<(Reference, Platform), BTreeSet<Running>> = BTreeMap::new();
+        let mut found: BTreeMap<(Reference, Platform), (BTreeSet<Running>, Option<i64>)> = BTreeMap::new();
         let (mut after, mut read) = (0, 0);
         loop {
             let (views, _) = self.app.store().resources(&filter, after, PAGE).await?;
@@ -52,16 +54,31 @@ impl Registries {
             read += views.len() as u64;
             for view in &views {
                 if let Some((reference, platform, running)) = container(&view.attributes) {
-                    found.entry((reference, platform)).or_default().insert(running);
+                    let (all, newest_ms) = found.entry((reference, platform)).or_default();
+                    all.insert(running);
+                    *newest_ms = (*newest_ms).max(created_ms(&view.attributes));
                 }
             }
         }
-        let pairs = found.into_iter().map(|((reference, platform), running)| Pair {
-            reference,
-            platform,
-            running,
-        });
+        let pairs = found
+            .into_iter()
+            .map(|((reference, platform), (running, newest_ms))| Pair {
+                reference,
+                platform,
+                running,
+                newest_ms,
+            });
         Ok((pairs.collect(), read))
+    }
+}
+
+fn created_ms(attributes: &Attributes) -> Option<i64> {
+    match attributes.get("created_at") {
+        Some(Attribute::Text(at)) => at
+            .parse::<jiff::Timestamp>()
+            .ok()
+            .map(jiff::Timestamp::as_millisecond),
+        _ => None,
     }
 }
 

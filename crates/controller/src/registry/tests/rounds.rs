@@ -276,3 +276,45 @@ async fn an_image_that_has_nothing_for_the_platform_is_told_so() {
     let why = unknown(fleet.decide(&mine, "digest").await);
     assert!(why.contains("nothing for linux/amd64"), "{why}");
 }
+
+#[tokio::test]
+async fn an_image_that_somebody_has_just_started_is_checked_soon_a_few_at_once_and_each_once() {
+    let fake = Fake::start().await;
+    let mut fleet = Fleet::new().await;
+    let server = fleet.server("one").await;
+    let digest = fake.index("lab/app", Some("1"), OCI_INDEX, &[("linux/amd64", "1.0")]);
+    let name = fake.name("lab/app");
+    let image = format!("{name}:1");
+    let mine: Container<'_> = ("c", &image, vec![format!("{name}@{digest}")], "sha256:0");
+    fleet.runs(server, std::slice::from_ref(&mine)).await;
+    assert!(matches!(
+        fleet.decide(&mine, "digest").await,
+        Decision::Unknown(_)
+    ));
+    assert_eq!(fleet.registries.check_new().await.unwrap(), (1, 0));
+    assert_eq!(fleet.decide(&mine, "digest").await, Decision::Current);
+    fake.counts();
+    assert_eq!(fleet.registries.check_new().await.unwrap(), (0, 0));
+    let counts = fake.counts();
+    assert_eq!(
+        (counts.heads, counts.gets),
+        (0, 0),
+        "what was asked is not asked again"
+    );
+    // Many at once: a few in each minute. None of them is there, and failing is no reason to ask again and again.
+    let images: Vec<String> = (0..50)
+        .map(|index| format!("{}:1", fake.name(&format!("lab/new{index}"))))
+        .collect();
+    let containers: Vec<Container<'_>> = images
+        .iter()
+        .map(|image| (image.as_str(), image.as_str(), Vec::new(), "sha256:0"))
+        .collect();
+    fleet.runs(server, &containers).await;
+    let mut each = Vec::new();
+    for _ in 0..4 {
+        let (checked, failed) = fleet.registries.check_new().await.unwrap();
+        each.push(checked + failed);
+    }
+    println!("50 new images, by minute: {each:?}");
+    assert_eq!(each, [20, 20, 10, 0]);
+}

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::notice::Event;
 use super::super::{History, Update, UpdateError, UpdateState, Updates};
-use super::LOST_AFTER_MS;
+use super::{HELD_MS, LOST_AFTER_MS};
 use crate::store::{BadDigestRow, UpdateQuery, UpdateWrite};
 
 impl Updates {
@@ -72,16 +72,7 @@ impl Updates {
         let words = "the controller ended before the agent was told";
         self.finish(&mut update, UpdateState::Failed, words, None, false)
             .await?;
-        update.state = if update.body.decided_by.is_some() {
-            UpdateState::Approved
-        } else {
-            UpdateState::Pending
-        };
-        self.app()
-            .store()
-            .write_updates(&[UpdateWrite::Update(update.row()?)])
-            .await?;
-        Ok(())
+        self.reopen(update).await
     }
 
     async fn conclude(&self, mut update: Update, status: &CommandStatus) -> Result<(), UpdateError> {
@@ -116,27 +107,28 @@ impl Updates {
                 } else {
                     UpdateState::Failed
                 };
-                if did_harm(is_back, status) {
+                if did_harm(&update, is_back, status) {
                     self.remember_bad(&update, said).await?;
                 }
                 self.finish(&mut update, state, said, result, is_back).await
             }
             CommandState::Refused => {
-                let by = update.body.decided_by.is_some();
+                let is_passing = is_passing(status);
                 self.finish(&mut update, UpdateState::Failed, said, result, false)
                     .await?;
-                update.body.refused = Some(said.to_owned());
-                update.state = if by {
-                    UpdateState::Approved
+                if is_passing {
+                    update.body.held = Some(said.to_owned());
+                    update.body.held_until_ms = Some(self.now_ms().saturating_add(HELD_MS));
                 } else {
-                    UpdateState::Pending
-                };
-                self.app()
-                    .store()
-                    .write_updates(&[UpdateWrite::Update(update.row()?)])
+                    update.body.refused = Some(said.to_owned());
+                }
+                self.reopen(update).await
+            }
+            // The freeze switch was set before the agent had begun it.
+            CommandState::Cancelled if reason(status) == "frozen" || self.freeze().await?.frozen => {
+                self.finish(&mut update, UpdateState::Failed, said, result, false)
                     .await?;
-                self.told(&update);
-                Ok(())
+                self.reopen(update).await
             }
             _ => {
                 let words = format!("the command ended as {}: {said}", status.state.as_str());
@@ -146,10 +138,24 @@ impl Updates {
         }
     }
 
+    /// It is as if it had not been begun, and is judged anew.
+    async fn reopen(&self, mut update: Update) -> Result<(), UpdateError> {
+        update.state = if update.body.decided_by.is_some() {
+            UpdateState::Approved
+        } else {
+            UpdateState::Pending
+        };
+        let store = self.app().store();
+        store.write_updates(&[UpdateWrite::Update(update.row()?)]).await?;
+        self.told(&update);
+        Ok(())
+    }
+
     async fn remember_bad(&self, update: &Update, said: &str) -> Result<(), UpdateError> {
         let body = json!({
             "reason": format!("{} on container {} failed: {said}", update.body.to_image, update.body.container_name),
             "container_id": update.container_id, "server_id": update.server_id, "image": update.body.to_image,
+            "platform_digest": update.body.platform_digest,
         });
         let row = BadDigestRow {
             digest: update.digest.clone(),
@@ -210,8 +216,25 @@ impl Updates {
     }
 }
 
-/// Whether a failure says something of the image: the new container ran and had to go.
-fn did_harm(is_back: bool, status: &CommandStatus) -> bool {
-    let step = status.step.as_str();
-    is_back && !matches!(step, "pull" | "create" | "inspect" | "plan")
+/// Whether a failure says something of the image, as the agent has seen it: a pull that did not succeed, a taken port
+/// or a full disk are the server's own.
+fn did_harm(update: &Update, is_back: bool, status: &CommandStatus) -> bool {
+    match status.result.as_ref().and_then(|result| result.get("bad_digest")) {
+        Some(bad) => bad.as_str() == Some(update.digest.as_str()),
+        // One that does not say: the new container was being watched, and had to go.
+        None => is_back && status.step == "health",
+    }
+}
+
+/// The stable word for why a command was not done.
+fn reason(status: &CommandStatus) -> &str {
+    let result = status.result.as_ref();
+    result
+        .and_then(|result| result["reason"].as_str())
+        .unwrap_or_default()
+}
+
+/// Whether a server refused something for what passes by itself, and not because it is not allowed there.
+fn is_passing(status: &CommandStatus) -> bool {
+    matches!(reason(status), "held" | "busy" | "engine" | "journal" | "no_time")
 }
