@@ -223,7 +223,7 @@ fn environment(world: &World) -> BTreeMap<String, String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if option_env!("MUSTER_TEST_FULL").is_some() { 20_000 } else { 600 }))]
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("MUSTER_TEST_FULL").is_some() { 20_000 } else { 600 }))]
 
     #[test]
     fn nothing_that_was_made_of_a_plan_differs_without_a_reason(world in world()) {
