@@ -369,7 +369,7 @@ fn pages(routes: Routes) -> Routes {
             page::resource,
         )
         .page(Access::Page(Role::Viewer), Method::GET, "/api/docs", page::docs);
-    accounts(alert_pages(routes))
+    page::routes::add(accounts(alert_pages(routes)))
 }
 
 /// The pages of alerts, and what their forms post to.

@@ -22,6 +22,7 @@ mod person;
 mod registered;
 mod rollouts;
 mod seam;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use self::model::{
 pub use self::person::{HistoryFilter, UpdateFilter};
 pub use self::rollouts::{KeptRollout, RolloutDeed};
 pub use self::seam::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
+pub use self::waiting::{Outlook, Waiting};
 use crate::app::commands::{Issuer, changes_containers};
 use crate::app::{App, AppError};
 use crate::store::{FREEZE, StoreError};

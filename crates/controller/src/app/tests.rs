@@ -44,27 +44,7 @@ impl TestApp {
 
     /// A server with an enrolled agent.
     pub(crate) async fn with_agent(&self, hostname: &str) -> (ServerId, AgentId) {
-        let wanted = enrolment::NewToken {
-            ttl: None,
-            uses: 1,
-            server: None,
-            created_by: "test".to_owned(),
-        };
-        let key = rcgen::KeyPair::generate().unwrap();
-        let request = rcgen::CertificateParams::default()
-            .serialize_request(&key)
-            .unwrap();
-        let enrolment = enrolment::Enrolment {
-            token: self.app.create_token(wanted).await.unwrap().text,
-            certificate_request: request.der().to_vec(),
-            hostname: hostname.to_owned(),
-            agent_version: "0.1.0".to_owned(),
-            protocol_min: 1,
-            protocol_max: 1,
-            peer: std::net::IpAddr::from([192, 0, 2, 1]),
-        };
-        let enrolled = self.app.enrol(enrolment).await.unwrap();
-        (enrolled.server, enrolled.agent)
+        enrolled(&self.app, hostname, None).await
     }
 
     /// Entries of the audit log with this action, newest first.
@@ -80,6 +60,31 @@ impl TestApp {
     pub(crate) fn pass(&self, ms: i64) {
         self.clock.set(self.clock.now_ms() + ms);
     }
+}
+
+/// Enrols an agent of a new server, or of this one.
+pub(crate) async fn enrolled(app: &App, hostname: &str, server: Option<ServerId>) -> (ServerId, AgentId) {
+    let wanted = enrolment::NewToken {
+        ttl: None,
+        uses: 1,
+        server,
+        created_by: "test".to_owned(),
+    };
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default()
+        .serialize_request(&key)
+        .unwrap();
+    let enrolment = enrolment::Enrolment {
+        token: app.create_token(wanted).await.unwrap().text,
+        certificate_request: request.der().to_vec(),
+        hostname: hostname.to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        protocol_min: 1,
+        protocol_max: 1,
+        peer: std::net::IpAddr::from([192, 0, 2, 1]),
+    };
+    let enrolled = app.enrol(enrolment).await.unwrap();
+    (enrolled.server, enrolled.agent)
 }
 
 async fn open_in(folder: &Utf8Path, clock: &WallClock, settings: Settings) -> Result<App, KeepError> {

@@ -20,10 +20,12 @@ mod login;
 mod map;
 mod pools;
 mod resource;
+pub(super) mod routes;
 pub(super) mod rules;
 mod server;
 pub(super) mod silences;
 mod smart;
+mod updates;
 mod vitals;
 
 use axum::extract::{Request, State};
@@ -161,14 +163,15 @@ pub(super) async fn device(
     ))
 }
 
-/// Any resource; a disk has a page of its own.
+/// Any resource; a disk, and a container that is there, has a page of its own.
 pub(super) async fn resource(
     State(state): State<HttpState>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let impact = topology::impact_of(&state, &id).await?;
-    if impact.resource.kind == ResourceKind::Device {
+    let is_there = impact.resource.kind == ResourceKind::Container && impact.resource.gone_ms.is_none();
+    if impact.resource.kind == ResourceKind::Device || is_there {
         let page = map::address(&impact.resource);
         return Ok(Redirect::to(&page).into_response());
     }

@@ -1,4 +1,15 @@
-//! The containers of a server: what runs, from which image, how well, and what it takes.
+//! Containers: of the fleet, of a server, and one by one, with what can be done to them.
+//!
+//! Here is the section of a server's page, and what the others share with it.
+
+mod charts;
+mod deeds;
+mod facts;
+mod fleet;
+mod going;
+mod known;
+mod offer;
+mod one;
 
 use std::collections::HashMap;
 
@@ -6,6 +17,14 @@ use maud::{Markup, html};
 use muster_base::id::{ResourceId, ServerId};
 use muster_samples::{MatchOp, Matcher, NAME_LABEL};
 
+pub(in crate::http) use self::deeds::{check, logs, restart, start, stop};
+pub(super) use self::fleet::servers;
+pub(in crate::http) use self::fleet::show;
+use self::going::Doing;
+pub(super) use self::going::pill as doing_pill;
+pub(super) use self::known::change_word;
+pub(super) use self::offer::{confirmed, decision};
+pub(in crate::http) use self::one::show_one;
 use super::load::{number, text, whole};
 use super::{format, layout, map};
 use crate::app::resources::ResourceView;
@@ -13,6 +32,8 @@ use crate::app::series::{RangeQuery, RangeSeries};
 use crate::http::HttpState;
 use crate::http::error::Problem;
 
+/// Where the pages are.
+pub(in crate::http) const PATH: &str = "/containers";
 /// How far back a value of now may lie.
 const NOW_MS: i64 = 300_000;
 /// What the shares are made of.
@@ -32,11 +53,20 @@ pub(super) type TakenNow = HashMap<ResourceId, Taken>;
 
 /// Reads what the containers of a server take.
 pub(super) async fn taken(state: &HttpState, server: ServerId, now_ms: i64) -> Result<TakenNow, Problem> {
+    taken_on(state, &[server], now_ms).await
+}
+
+/// Reads what the containers of these servers take.
+async fn taken_on(state: &HttpState, servers: &[ServerId], now_ms: i64) -> Result<TakenNow, Problem> {
+    if servers.is_empty() {
+        return Ok(TakenNow::new());
+    }
+    let ids: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let pattern = |name: &str, value: &str| {
+        Matcher::new(name, MatchOp::Re, value).expect("numbers and names joined by | are an expression")
+    };
     let query = RangeQuery {
-        matchers: vec![
-            Matcher::new(NAME_LABEL, MatchOp::Re, TAKEN).expect("names joined by | are an expression"),
-            Matcher::equal("server_id", server.to_string()),
-        ],
+        matchers: vec![pattern(NAME_LABEL, TAKEN), pattern("server_id", &ids.join("|"))],
         resource: None,
         start_ms: now_ms - NOW_MS,
         end_ms: now_ms,
@@ -82,7 +112,13 @@ pub(super) fn draw(containers: &[ResourceView], taken: &TakenNow) -> Markup {
     html! {
         @if !containers.is_empty() {
             section class="card" {
-                header { h2 { "Containers" } span class="soft" { (running) " of " (containers.len()) " run" } }
+                header {
+                    h2 { "Containers" }
+                    span class="soft" { (running) " of " (containers.len()) " run" }
+                    @if let Some(first) = containers.first() {
+                        a class="more" href={ (PATH) "?server=" (first.server) } { "With their updates" }
+                    }
+                }
                 div class="scroll" {
                     table class="stack" {
                         thead {

@@ -3,15 +3,20 @@
 use maud::{DOCTYPE, Markup, html};
 use muster_model::Health;
 
-use super::{accounts, alerts};
+use super::{accounts, alerts, containers, updates};
 use crate::app::auth::{Principal, Role};
 use crate::app::status::ServerStatus;
 
 /// The mark in the browser's tab, and its only image: a `data:` address, since nothing outside is ever loaded.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 22 22'%3E%3Cg fill='%233451d1'%3E%3Crect x='2' y='3' width='18' height='4' rx='1.5'/%3E%3Crect x='2' y='9' width='18' height='4' rx='1.5' opacity='.7'/%3E%3Crect x='2' y='15' width='18' height='4' rx='1.5' opacity='.45'/%3E%3C/g%3E%3C/svg%3E";
 
-/// The document around a page's content. `refresh` asks the browser to load the page anew every half minute.
-pub(super) fn document(title: &str, refresh: bool, body: &Markup) -> Markup {
+/// How often a page is loaded anew, in seconds.
+const REFRESH_S: u32 = 30;
+/// The same of one on which something is under way.
+const REFRESH_SOON_S: u32 = 2;
+
+/// The document around a page's content. `refresh` asks the browser to load the page anew every so many seconds.
+pub(super) fn document(title: &str, refresh: Option<u32>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -19,7 +24,7 @@ pub(super) fn document(title: &str, refresh: bool, body: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                @if refresh { meta http-equiv="refresh" content="30"; }
+                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
                 title { (title) " · Muster" }
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href="/static/style.css";
@@ -33,14 +38,20 @@ pub(super) fn document(title: &str, refresh: bool, body: &Markup) -> Markup {
 pub(super) fn page(title: &str, user: &Principal, content: &Markup) -> Markup {
     document(
         title,
-        true,
+        Some(REFRESH_S),
         &body(user, content, " · times are UTC · renewed every 30 s"),
     )
 }
 
 /// A page for somebody who is logged in, that stays as it is.
 pub(super) fn still(title: &str, user: &Principal, content: &Markup) -> Markup {
-    document(title, false, &body(user, content, ""))
+    document(title, None, &body(user, content, ""))
+}
+
+/// A page for somebody who is logged in, on which something is under way: it follows that without a script.
+pub(super) fn following(title: &str, user: &Principal, content: &Markup) -> Markup {
+    let note = " · times are UTC · renewed every 2 s while something is under way";
+    document(title, Some(REFRESH_SOON_S), &body(user, content, note))
 }
 
 fn body(user: &Principal, content: &Markup, note: &str) -> Markup {
@@ -49,6 +60,8 @@ fn body(user: &Principal, content: &Markup, note: &str) -> Markup {
             div {
                 (brand())
                 a href=(alerts::PATH) { "Alerts" }
+                a href=(containers::PATH) { "Containers" }
+                a href=(updates::PATH) { "Updates" }
                 span class="who" { (user.username) }
                 @if user.may(Role::Admin) { a href=(accounts::PATH) { "Accounts" } }
                 form method="post" action="/logout" { button type="submit" { "Log out" } }

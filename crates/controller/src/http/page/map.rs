@@ -109,6 +109,10 @@ fn draw_box(spot: &Spot<'_>) -> Markup {
 pub(super) fn address(resource: &ResourceView) -> String {
     match resource.kind {
         ResourceKind::Device => format!("/devices/{}", resource.id),
+        // One that is gone is not asked for updates any more, nor told to do anything.
+        ResourceKind::Container if resource.gone_ms.is_none() => {
+            format!("{}/{}", super::containers::PATH, resource.id)
+        }
         _ => format!("/resources/{}", resource.id),
     }
 }

@@ -107,7 +107,8 @@ fn named(resource: &ResourceView) -> Markup {
     }
 }
 
-fn rests_on(impact: &Impact) -> Markup {
+/// What a resource rests on; nothing if that is nothing.
+pub(super) fn rests_on(impact: &Impact) -> Markup {
     html! {
         @if !impact.rests_on.is_empty() {
             section class="card" {
