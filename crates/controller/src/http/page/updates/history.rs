@@ -80,7 +80,7 @@ pub(in crate::http) async fn show(
         }
         @if let Some(next) = &page.next { p { a href=(query.address(next)) { "Older records" } } }
     };
-    Ok(layout::page("What became of updates", &caller.principal, &drawn))
+    Ok(layout::still("What became of updates", &caller.principal, &drawn))
 }
 
 fn choice(filter: &HistoryFilter, servers: &[(i64, String)]) -> Markup {

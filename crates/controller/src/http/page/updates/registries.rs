@@ -1,14 +1,16 @@
 //! Registries: who we are there, whether that works, how much they allow, and of which images they do not answer.
 
+mod form;
+
 use axum::extract::{Extension, Form, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 
-use super::{Field, REGISTRIES, Wrong, tabs};
+use self::form::{FIELDS, RegistryForm};
+use super::{REGISTRIES, Wrong, tabs};
 use crate::app::auth::Role;
-use crate::app::registries::{RegistryFields, RegistryUseError, RegistryView};
+use crate::app::registries::{RegistryUseError, RegistryView};
 use crate::app::{PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
@@ -21,18 +23,6 @@ use crate::registry::{ImageCheck, RateLimit};
 const FAILED_SHOWN: usize = 100;
 /// Registries whose limits are shown.
 const LIMITS_SHOWN: usize = 200;
-/// Fields at which something can be wrong.
-const FIELDS: [&str; 8] = [
-    "name",
-    "description",
-    "registry_url",
-    "username",
-    "password",
-    "email",
-    "allow_http",
-    "enabled",
-];
-
 struct View {
     /// For admins alone: who we are somewhere is nobody else's.
     registries: Option<Vec<RegistryView>>,
@@ -225,104 +215,9 @@ fn failed(view: &View) -> Markup {
     }
 }
 
-/// What is written in the form. A password is never among what is shown.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::http) struct RegistryForm {
-    name: String,
-    description: String,
-    registry_url: String,
-    username: String,
-    password: String,
-    email: String,
-    allow_http: String,
-    enabled: String,
-    forget: String,
-}
-
-impl RegistryForm {
-    fn of(view: &RegistryView) -> Self {
-        let mark = |is_on: bool| if is_on { "yes" } else { "" }.to_owned();
-        Self {
-            name: view.name.clone(),
-            description: view.description.clone(),
-            registry_url: view.url.clone(),
-            username: view.username.clone(),
-            email: view.email.clone(),
-            allow_http: mark(view.allow_http),
-            enabled: mark(view.enabled),
-            ..Self::default()
-        }
-    }
-
-    fn fields(&self) -> RegistryFields {
-        // An empty password leaves the one that is set, unless it is to be forgotten.
-        let password = match (self.password.is_empty(), self.forget.is_empty()) {
-            (false, _) => Some(self.password.clone()),
-            (true, false) => Some(String::new()),
-            (true, true) => None,
-        };
-        RegistryFields {
-            name: Some(self.name.trim().to_owned()),
-            description: Some(self.description.trim().to_owned()),
-            url: Some(self.registry_url.trim().to_owned()),
-            username: Some(self.username.trim().to_owned()),
-            password,
-            email: Some(self.email.trim().to_owned()),
-            allow_http: Some(!self.allow_http.is_empty()),
-            enabled: Some(!self.enabled.is_empty()),
-        }
-    }
-
-    fn draw(&self, action: &str, wrong: &Wrong, has_password: bool) -> Markup {
-        let field = |label, name, value, hint| {
-            Field {
-                label,
-                name,
-                value,
-                hint,
-                bytes_max: 1_000,
-            }
-            .draw(wrong)
-        };
-        html! {
-            section class="card" {
-                form method="post" action=(action) class="row first" {
-                    (field("Name", "name", &self.name, "our own"))
-                    (field("Where it is", "registry_url", &self.registry_url, "https://registry.example.org"))
-                    (field("What it is for", "description", &self.description, ""))
-                    (field("User name", "username", &self.username, "can be left out"))
-                    label {
-                        @if has_password { "Another password or token" } @else { "Password or token" }
-                        input name="password" type="password" maxlength="4096" autocomplete="new-password"
-                            placeholder=[has_password.then_some("as it is")];
-                        (wrong.at("password"))
-                    }
-                    (field("Email", "email", &self.email, "can be left out"))
-                    @if has_password {
-                        label class="inline" { input type="checkbox" name="forget" value="yes"; " forget the password" }
-                    }
-                    label class="inline" {
-                        input type="checkbox" name="allow_http" value="yes" checked[!self.allow_http.is_empty()];
-                        " may be talked to without TLS"
-                    }
-                    (wrong.at("allow_http"))
-                    label class="inline" {
-                        input type="checkbox" name="enabled" value="yes" checked[!self.enabled.is_empty()]; " is asked"
-                    }
-                    button type="submit" { "Keep it" }
-                }
-            }
-        }
-    }
-}
-
 /// The form of a new registry.
 pub(in crate::http) async fn new(caller: Caller) -> Markup {
-    let form = RegistryForm {
-        enabled: "yes".to_owned(),
-        ..RegistryForm::default()
-    };
+    let form = RegistryForm::fresh();
     page(&caller, None, &form, &Wrong::default())
 }
 

@@ -66,10 +66,16 @@ pub(super) async fn page(
     refused: &[String],
 ) -> Result<Markup, Problem> {
     let view = load(state, page).await?;
+    let may_choose = caller.principal.may(Role::Operator)
+        && view
+            .outlook
+            .waiting
+            .iter()
+            .any(|waiting| waiting.explanation.decision == Decision::NeedsApproval);
     let drawn = draw(&view, wrong, refused, &caller.principal);
-    // What is being chosen is not taken away, unless something moves.
+    // What is being chosen is not taken away.
     Ok(
-        if view.outlook.going.is_empty() || !refused.is_empty() || !wrong.is_empty() {
+        if view.outlook.going.is_empty() || may_choose || !refused.is_empty() || !wrong.is_empty() {
             layout::still("Updates", &caller.principal, &drawn)
         } else {
             layout::page("Updates", &caller.principal, &drawn)
@@ -91,6 +97,7 @@ async fn load(state: &HttpState, page: usize) -> Result<View, Problem> {
         };
         (nearness, waiting.update.id)
     });
+    let last = outlook.waiting.len() / PAGE;
     let mut commands = Vec::new();
     for update in outlook.going.iter().take(PAGE) {
         commands.push(match update.body.command_id {
@@ -111,7 +118,7 @@ async fn load(state: &HttpState, page: usize) -> Result<View, Problem> {
         freeze: state.updates.freeze().await?,
         bad: state.updates.bad_digests().await?,
         names: state.app.server_names().await?,
-        page,
+        page: page.min(last),
         now_ms: state.app.clock().now_ms(),
     })
 }
@@ -170,7 +177,7 @@ fn going(view: &View) -> Markup {
     html! {
         @if !going.is_empty() {
             section class="card" aria-live="polite" {
-                header { h2 { "Under way" } span class="soft" { (going.len()) } }
+                header { h2 { "Under way" } span class="soft" { (going.len()) } a class="more" href=(PATH) { "Look again" } }
                 div class="scroll" {
                     table class="stack" {
                         thead { tr { th { "Container" } th { "Update" } th { "How far" } th { "Since" } } }
