@@ -11,6 +11,7 @@ use crate::{process, venv};
 const PROGRAMS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("busybox", "busybox-static"),
+    ("chromium", "chromium"),
     ("containerd", "containerd"),
     ("df", "coreutils"),
     ("docker", "docker.io"),

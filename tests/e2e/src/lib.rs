@@ -4,6 +4,7 @@
 //! interfaces. Processes are ended by the handles that started them, also when a test fails.
 
 mod api;
+mod browser;
 pub mod disk;
 pub mod engines;
 pub mod guest;
@@ -17,6 +18,7 @@ pub mod tree;
 mod world;
 
 pub use api::Api;
+pub use browser::Browser;
 pub use process::{Process, binary, eventually, run_to_end, run_with};
 pub use world::{FAST_ENROLMENT, Fleet, World};
 
