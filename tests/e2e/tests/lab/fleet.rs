@@ -14,13 +14,18 @@ const HOST: &str = "10.0.2.2";
 
 /// Enrols the guest's agent and starts it, reading storage every few seconds.
 fn start_agent(lab: &Lab, world: &World) -> Result<()> {
+    let settings =
+        "[collect.intervals]\nblock = \"10s\"\nmdadm = \"10s\"\nbtrfs = \"10s\"\nfilesystem = \"15s\"\n";
+    enrol_and_run(lab, world, settings)
+}
+
+/// Enrols the guest's agent and starts it with these settings.
+pub(super) fn enrol_and_run(lab: &Lab, world: &World, settings: &str) -> Result<()> {
     lab.put(&world.token_file(1)?, "/root/token")?;
     let controller = format!("{HOST}:{}", world.grpc.port());
     lab.shell(&format!(
         "muster-agent enroll --controller {controller} --token-file /root/token --data-dir /root/agent"
     ))?;
-    let settings =
-        "[collect.intervals]\nblock = \"10s\"\nmdadm = \"10s\"\nbtrfs = \"10s\"\nfilesystem = \"15s\"\n";
     lab.shell(&format!(
         "printf '{}' > /root/agent.toml; setsid muster-agent run --config /root/agent.toml --data-dir /root/agent \
          >/root/agent.log 2>&1 </dev/null &",
@@ -30,7 +35,7 @@ fn start_agent(lab: &Lab, world: &World) -> Result<()> {
     Ok(())
 }
 
-async fn server_id(api: &Api) -> Result<i64> {
+pub(super) async fn server_id(api: &Api) -> Result<i64> {
     eventually(PATIENCE, async || {
         let servers = api.items("/api/infrastructure/servers").await?;
         servers.first().context("no server")?["id"]
