@@ -112,7 +112,10 @@ impl SeriesCache {
     /// earlier epoch.
     async fn learn(&mut self, key: (AgentId, u64), record: &Accepted) -> Result<bool, ConsumeError> {
         let server = record.server;
-        let known = self.epochs.get(key.0, key.1).map_or(0, |epoch| epoch.series.len());
+        let known = self
+            .epochs
+            .get(key.0, key.1)
+            .map_or(0, |epoch| epoch.series.len());
         let from_id = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1);
         let definitions = self.intake.definitions(key.0, key.1, from_id).await?;
         let keys = definitions

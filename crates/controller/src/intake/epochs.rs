@@ -40,7 +40,10 @@ impl<T: Default> PerEpoch<T> {
     /// What is remembered of an epoch, if anything is.
     pub(crate) fn get(&self, agent: AgentId, epoch: u64) -> Option<&T> {
         let of_agent = &self.agents.get(&agent)?.epochs;
-        of_agent.iter().find(|(known, _)| *known == epoch).map(|(_, of)| of)
+        of_agent
+            .iter()
+            .find(|(known, _)| *known == epoch)
+            .map(|(_, of)| of)
     }
 
     /// What is remembered of an epoch, new if nothing is; it is the one used last now.

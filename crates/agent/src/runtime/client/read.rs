@@ -17,7 +17,9 @@ impl Client {
         let call = "measure the container";
         let name = names::plain(call, container)?;
         let path = format!("/containers/{name}/stats?stream=false&one-shot=true");
-        let body = self.send(call, Method::GET, &path, None, self.limits.read).await?;
+        let body = self
+            .send(call, Method::GET, &path, None, self.limits.read)
+            .await?;
         if body.trim_ascii().is_empty() {
             return Ok(None);
         }
@@ -26,7 +28,11 @@ impl Client {
 
     /// A container as Podman's own API tells of it: the API that is Docker's leaves out what command made it. `said` is
     /// what the engine says of its version.
-    pub(crate) async fn inspect_by_podman(&self, container: &str, said: &Value) -> Result<Value, EngineError> {
+    pub(crate) async fn inspect_by_podman(
+        &self,
+        container: &str,
+        said: &Value,
+    ) -> Result<Value, EngineError> {
         let call = "inspect the container with Podman's API";
         let version = podman_version(said).ok_or_else(|| EngineError::Unreadable {
             call,
@@ -75,7 +81,13 @@ mod tests {
         };
         assert_eq!(podman_version(&said("4.3.1")), Some("4.3.1"));
         assert_eq!(podman_version(&said("5.0.0-dev")), Some("5.0.0"));
-        for none in [said(""), said("../x"), said("-"), json!({}), json!({"Components": 1})] {
+        for none in [
+            said(""),
+            said("../x"),
+            said("-"),
+            json!({}),
+            json!({"Components": 1}),
+        ] {
             assert_eq!(podman_version(&none), None, "{none}");
         }
     }

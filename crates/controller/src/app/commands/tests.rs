@@ -363,6 +363,7 @@ async fn a_credential_that_is_kept_sealed_is_fetched_again_after_a_restart() {
     let options = IssueOptions {
         ttl: None,
         credential: Safe.of(&start()).await.unwrap(),
+        id: None,
     };
     let issuer = Issuer::task("test");
     let issued = estate.commands().issue(estate.server, start(), &issuer, options);

@@ -1,5 +1,7 @@
 //! The bounds of what waits and of what is kept, at their full size.
 
+use std::collections::HashMap;
+
 use muster_notify::test_news;
 
 use super::*;
