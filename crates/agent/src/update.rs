@@ -24,12 +24,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{CommandState, ContainerTarget, ResourceKey, UpdatePlan};
+use muster_model::{ContainerTarget, ResourceKey, UpdatePlan};
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use crate::command::transactions::{Tell, TransactionError, Transactions};
+pub use crate::command::transactions::{Reconciled, Tell, TransactionError, Transactions};
 pub use ground::{Ground, HostGround, Room};
 
 use crate::clocks::ClockReader;
@@ -239,7 +239,7 @@ impl Transactions for Updater {
         reconcile::rollback(self, command, target, update, tell, cancel).await
     }
 
-    async fn reconcile(&self) -> Vec<(Uuid, CommandState, String)> {
+    async fn reconcile(&self) -> Vec<Reconciled> {
         reconcile::all(self).await
     }
 }

@@ -87,6 +87,26 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Links as inspects tell them: `/target:/self/alias`.
+fn with_links_as_told(mut host: Value, name: &str) -> Value {
+    let links = host.get_mut("Links").and_then(Value::as_array_mut);
+    for link in links.into_iter().flatten() {
+        let (target, alias) = link
+            .as_str()
+            .and_then(|link| link.split_once(':'))
+            .unwrap_or_default();
+        let alias = alias.rsplit('/').next().unwrap_or_default();
+        *link = json!(format!("/{}:/{name}/{alias}", target.trim_start_matches('/')));
+    }
+    host
+}
+
+/// A time for each container, the later ones later.
+fn made_at(number: u64) -> String {
+    let (hours, minutes, seconds) = (number / 3_600, number / 60 % 60, number % 60);
+    format!("2026-01-01T{hours:02}:{minutes:02}:{seconds:02}Z")
+}
+
 fn is_nothing(value: &Value) -> bool {
     value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)
 }
@@ -327,8 +347,9 @@ impl World {
         if networks.is_empty() && text(&host, "NetworkMode") == "default" {
             networks.insert("bridge".to_owned(), json!({}));
         }
+        let host = with_links_as_told(host, name);
         let inspect = json!({
-            "Id": id, "Name": format!("/{name}"), "Image": image, "Config": config, "HostConfig": host,
+            "Id": id, "Name": format!("/{name}"), "Image": image, "Created": made_at(self.made), "Config": config, "HostConfig": host,
             "Mounts": mounts, "NetworkSettings": {"Networks": networks}, "RestartCount": 0,
             "State": {"Status": "created", "Running": false, "ExitCode": 0, "StartedAt": "0001-01-01T00:00:00Z"},
         });
@@ -345,7 +366,10 @@ impl World {
     }
 
     fn mounts(&mut self, id: &str, host: &Value, config: &Map<String, Value>) -> Vec<Value> {
-        let volume = |name: &str, place: &str| json!({"Type": "volume", "Name": name, "Destination": place, "RW": true});
+        let volume = |name: &str, place: &str| {
+            let source = format!("/volumes/{name}/_data");
+            json!({"Type": "volume", "Name": name, "Source": source, "Destination": place, "RW": true})
+        };
         let binds = host["Binds"].as_array().cloned().unwrap_or_default();
         let mut mounts: Vec<Value> = binds
             .iter()

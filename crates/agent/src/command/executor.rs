@@ -254,11 +254,12 @@ impl Executor {
         let inner = &self.inner;
         let mut ended: BTreeMap<Uuid, Outcome> = BTreeMap::new();
         if let Some(transactions) = &inner.tools.transactions {
-            for (id, state, message) in transactions.reconcile().await {
+            for (id, state, message, result) in transactions.reconcile().await {
                 let outcome = match state {
                     CommandState::Succeeded => Outcome::done(message),
                     state => Outcome::ended(state, CommandRefusal::Interrupted, message),
                 };
+                let outcome = Outcome { result, ..outcome };
                 ended.insert(id, outcome);
             }
         }

@@ -51,6 +51,9 @@ pub enum TransactionError {
     },
 }
 
+/// What became of a command that was under way: its id, its end, words for people, and what came of it.
+pub type Reconciled = (Uuid, CommandState, String, Option<Value>);
+
 /// Updates of containers, each one a transaction with a journal.
 #[async_trait]
 pub trait Transactions: Send + Sync {
@@ -83,5 +86,5 @@ pub trait Transactions: Send + Sync {
 
     /// Brings what was under way when the agent ended to its end, one way or the other, and says what became of each
     /// command. Called once, before any command is accepted.
-    async fn reconcile(&self) -> Vec<(Uuid, CommandState, String)>;
+    async fn reconcile(&self) -> Vec<Reconciled>;
 }

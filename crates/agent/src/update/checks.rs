@@ -91,13 +91,14 @@ impl Updater {
         &self,
         engine: &dyn Engine,
         target: &ContainerTarget,
+        container: &Value,
         old_image: Option<&Value>,
     ) -> Result<(), TransactionError> {
-        if let Some(objection) = self.ground.objection(target).await {
-            return Err(refused("held", objection));
-        }
         let info = engine.info().await.map_err(|error| unreachable(&error))?;
         let root = text(&info, "DockerRootDir");
+        if let Some(objection) = self.ground.objection(target, &places(container, root)).await {
+            return Err(refused("held", objection));
+        }
         let Some(room) = self.ground.room(root).await else {
             return Ok(());
         };
@@ -117,6 +118,20 @@ impl Updater {
         }
         Ok(())
     }
+}
+
+/// Where the container's data lie, and its image.
+fn places(container: &Value, root: &str) -> Vec<String> {
+    let mounts = container["Mounts"].as_array().into_iter().flatten();
+    let sources = mounts.map(|mount| text(mount, "Source"));
+    let mut places: Vec<String> = sources
+        .chain([root])
+        .filter(|place| place.starts_with('/'))
+        .map(str::to_owned)
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 /// What can't be kept on Podman, because its Docker-compatible inspect does not say it.

@@ -77,11 +77,16 @@ pub(super) async fn update(
     checks::kind_allows(engine.kind(), &container)?;
     let _held = updater.hold(checks::keys(target, &container))?;
     let old_image = image(engine, &container).await?;
-    updater.ground(engine, target, old_image.as_ref()).await?;
+    updater
+        .ground(engine, target, &container, old_image.as_ref())
+        .await?;
     if plan.dry_run {
         return dry_run(engine, &container, old_image.as_ref(), plan).await;
     }
     let mut record = begin(updater, command, target, plan, &container);
+    record.old_digest = old_image
+        .as_ref()
+        .and_then(|image| digest_of(image, text(&container["Config"], "Image")));
     updater.save(&record).map_err(|error| {
         super::refused(
             "journal",
@@ -108,6 +113,16 @@ async fn image(engine: &dyn Engine, container: &Value) -> Result<Option<Value>, 
     }
 }
 
+/// The digest of an image in the repository of a reference.
+pub(super) fn digest_of(image: &Value, reference: &str) -> Option<String> {
+    let listed = image["RepoDigests"].as_array()?.iter().filter_map(Value::as_str);
+    let mut own = listed.filter_map(|listed| {
+        let (name, digest) = listed.split_once('@')?;
+        (name == repository(reference)).then(|| digest.to_owned())
+    });
+    own.next()
+}
+
 /// A new journal.
 pub(super) fn begin(
     updater: &Updater,
@@ -128,6 +143,7 @@ pub(super) fn begin(
         old_id: text(container, "Id").to_owned(),
         old_image: normal_image(text(container, "Image")),
         rollback_tag: None,
+        old_digest: None,
         new_id: None,
         new_image: None,
         is_retagged: false,
@@ -143,6 +159,8 @@ pub(super) fn begin(
         reason: None,
         bad_digest: None,
         dependents: Vec::new(),
+        ancestors: Vec::new(),
+        attached: Vec::new(),
         outcome: None,
     }
 }
@@ -334,9 +352,12 @@ impl Run<'_> {
         );
         let made = recreate(&input).map_err(|error| Stop::new("configuration", error.to_string()))?;
         record.notes.extend(notes(&made));
-        record.dependents = super::dependents::of(self.engine, &record.old_id, &record.name)
-            .await
-            .map_err(failed)?;
+        let found = super::dependents::of(self.engine, &record.old_id, &record.name).await;
+        let mut found = found.map_err(failed)?;
+        for names in [&mut found.sharing, &mut found.attached] {
+            names.retain(|name| !record.ancestors.contains(name));
+        }
+        (record.dependents, record.attached) = (found.sharing, found.attached);
         self.check_cancel()?;
         if id != record.old_image
             && let Some((repository, tag)) = reference(&record.plan.image)
@@ -508,8 +529,9 @@ impl Run<'_> {
     /// The end of the way forward.
     pub(super) async fn succeeded(&self, record: &mut Record) -> Value {
         if record.stage == Stage::Committed {
-            let pending = std::mem::take(&mut record.dependents);
-            super::dependents::make_again(self.updater, record, &pending, self.tell).await;
+            let mut pending = std::mem::take(&mut record.dependents);
+            pending.append(&mut record.attached);
+            super::dependents::make_again(self.updater, self.engine, record, pending, self.tell).await;
         } else {
             record.stage = Stage::Done;
             if let Some(tag) = &record.rollback_tag {

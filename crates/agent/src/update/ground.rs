@@ -1,5 +1,7 @@
 //! What an update stands on: the storage below the image store and the container's volumes.
 
+mod storage;
+
 use async_trait::async_trait;
 use muster_model::ContainerTarget;
 
@@ -17,20 +19,21 @@ pub struct Room {
 /// Asked before an update, which is held while there is an objection.
 #[async_trait]
 pub trait Ground: Send + Sync {
-    /// Why this container is not to be touched now, such as a degraded pool under its volumes.
-    async fn objection(&self, target: &ContainerTarget) -> Option<String>;
+    /// Why this container, whose data and image lie at these places, is not to be touched now, such as a degraded pool
+    /// below them.
+    async fn objection(&self, target: &ContainerTarget, places: &[String]) -> Option<String>;
     /// The room of the filesystem that holds `path`; `None` where that can't be told.
     async fn room(&self, path: &str) -> Option<Room>;
 }
 
-/// The filesystems of this server, and no objection but what they say.
+/// The storage of this server, looked at anew by the collectors that tell of it: whatever the controller knows.
 #[derive(Debug, Clone)]
 pub struct HostGround(pub Host);
 
 #[async_trait]
 impl Ground for HostGround {
-    async fn objection(&self, _: &ContainerTarget) -> Option<String> {
-        None
+    async fn objection(&self, _: &ContainerTarget, places: &[String]) -> Option<String> {
+        storage::objection(&self.0, places).await
     }
 
     async fn room(&self, path: &str) -> Option<Room> {

@@ -2,16 +2,16 @@
 
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{CommandState, ContainerTarget, ResourceKey};
+use muster_model::{CommandState, ContainerTarget, ResourceKey, UpdatePlan};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::forward::{Run, Stop};
+use super::forward::{Run, Stop, begin, digest_of};
 use super::record::{Record, Stage};
-use super::undo::{Failure, find_new, found, gone};
-use super::{Tell, TransactionError, Updater, checks, is_running, refused, text};
-use crate::runtime::Engine;
+use super::undo::{Failure, find_new, found, gone, normal_image};
+use super::{Reconciled, Tell, TransactionError, Updater, checks, is_running, refused, repository, text};
+use crate::runtime::{Engine, EngineError};
 
 /// Nobody listens at a start.
 struct Silent;
@@ -21,15 +21,15 @@ impl Tell for Silent {
 }
 
 /// Brings all that was under way to an end.
-pub(super) async fn all(updater: &Updater) -> Vec<(Uuid, CommandState, String)> {
+pub(super) async fn all(updater: &Updater) -> Vec<Reconciled> {
     let mut outcomes = Vec::new();
     for mut record in updater.journal.all() {
         if record.outcome.is_none() {
             let outcome = finish(updater, &mut record).await;
-            outcomes.push((record.command, outcome.0, outcome.1));
+            outcomes.push((record.command, outcome.0, outcome.1, Some(record.result())));
         } else if let Some((state, message)) = record.outcome.clone() {
             settle(updater, &mut record).await;
-            outcomes.push((record.command, state, message));
+            outcomes.push((record.command, state, message, Some(record.result())));
         }
     }
     updater.journal.trim();
@@ -148,7 +148,7 @@ async fn ready(engine: &dyn Engine, record: &Record) -> Result<String, Failure> 
     // Never started, or ended with the machine; one that ends by itself is found not to be well afterwards.
     if !is_running(&new) {
         engine.start(&id).await.map_err(|error| match error {
-            crate::runtime::EngineError::Refused { message, .. } => Failure::Stuck(message),
+            EngineError::Refused { message, .. } => Failure::Stuck(message),
             other => Failure::Engine(other),
         })?;
     }
@@ -209,7 +209,90 @@ pub(super) async fn tidy(updater: &Updater) {
     updater.journal.trim();
 }
 
-/// Puts back what an update replaced, while that is kept.
+/// Makes the container again with the image that it had before an update, as an update of its own: what people have set
+/// since then is kept too.
+async fn make_old_again(
+    updater: &Updater,
+    engine: &dyn Engine,
+    command: Uuid,
+    record: &Record,
+    current: &Value,
+    (tell, cancel): (&dyn Tell, &CancellationToken),
+) -> Result<Value, TransactionError> {
+    let target = ContainerTarget {
+        runtime: ResourceKey::new(record.runtime.clone()),
+        name: record.name.clone(),
+        container_id: None,
+    };
+    let image_now = engine.inspect_image(text(current, "Image")).await.ok();
+    updater
+        .ground(engine, &target, current, image_now.as_ref())
+        .await?;
+    let configured = text(&record.before["Config"], "Image");
+    let image = old_image(engine, record, configured, tell).await?;
+    let plan = UpdatePlan {
+        image: configured.to_owned(),
+        from_image_id: normal_image(text(current, "Image")),
+        to_digest: record.old_digest.clone().unwrap_or_default(),
+        dry_run: false,
+        ..record.plan.clone()
+    };
+    let mut again = begin(updater, command, &target, &plan, current);
+    again.new_image = Some(image);
+    again.old_digest = image_now
+        .as_ref()
+        .and_then(|image| digest_of(image, &record.plan.image));
+    again.notes.push(format!(
+        "what the command {} had replaced was removed: made again of its image",
+        record.command
+    ));
+    updater
+        .save(&again)
+        .map_err(|error| refused("journal", ErrorChain(&error).to_string()))?;
+    let run = Run {
+        updater,
+        engine,
+        tell,
+        cancel,
+        old_image: image_now.as_ref(),
+    };
+    let result = run.replace(&mut again).await;
+    let result = run.end(&mut again, result).await?;
+    Ok(json!({"rolled_back": true, "update": record.command, "result": result}))
+}
+
+/// Id of the image that was replaced: as it is here, or pulled by its digest without a credential.
+async fn old_image(
+    engine: &dyn Engine,
+    record: &Record,
+    configured: &str,
+    tell: &dyn Tell,
+) -> Result<String, TransactionError> {
+    match engine.inspect_image(&record.old_image).await {
+        Ok(_) => return Ok(record.old_image.clone()),
+        Err(EngineError::NotFound { .. }) => {}
+        Err(error) => return Err(checks::unreachable(&error)),
+    }
+    let gone = |why: String| {
+        let message = format!("the image that this update replaced is not here any more, and {why}");
+        refused("not_kept", message)
+    };
+    let Some(digest) = &record.old_digest else {
+        return Err(gone("its digest is not known".to_owned()));
+    };
+    tell.step("pull", None, "pulling the image that was replaced");
+    let silent = |_| {};
+    let platform = record.plan.platform.as_deref();
+    let pulled = engine
+        .pull(repository(configured), digest, platform, None, &silent)
+        .await;
+    match pulled {
+        Ok(image) => Ok(image.0),
+        Err(error) => Err(gone(format!("it cannot be pulled: {}", ErrorChain(&error)))),
+    }
+}
+
+/// Puts back what an update replaced: the container itself while it is kept, else one like it.
 pub(super) async fn rollback(
     updater: &Updater,
     command: Uuid,
@@ -231,10 +314,14 @@ pub(super) async fn rollback(
             )
         })?;
     let _held = updater.hold(checks::keys(target, &record.before))?;
-    if record.stage != Stage::Committed || record.outcome.is_none() {
+    let is_done = record
+        .outcome
+        .as_ref()
+        .is_some_and(|(state, _)| *state == CommandState::Succeeded);
+    if !is_done || !matches!(record.stage, Stage::Committed | Stage::Done) {
         return Err(refused(
             "not_kept",
-            "what this update replaced is not kept any more: update to the old digest instead",
+            "this update replaced nothing, or was taken back before",
         ));
     }
     let current = checks::container(engine, target, None).await?;
@@ -249,7 +336,8 @@ pub(super) async fn rollback(
         .map_err(|error| checks::unreachable(&error))?
         .is_none()
     {
-        return Err(refused("not_kept", "the old container was removed by somebody"));
+        // Its time has passed, or somebody removed it: then it is made again of the image it had.
+        return make_old_again(updater, engine, command, &record, &current, (tell, cancel)).await;
     }
     if cancel.is_cancelled() {
         return Err(TransactionError::Cancelled {
@@ -260,9 +348,10 @@ pub(super) async fn rollback(
     record.cause = Some("asked for".to_owned());
     record.was_running |= is_running(&current);
     record.notes.push(format!("rolled back by the command {command}"));
-    let dependents = super::dependents::of(engine, text(&current, "Id"), &record.name)
+    let found = super::dependents::of(engine, text(&current, "Id"), &record.name)
         .await
         .unwrap_or_default();
+    let dependents = [found.sharing, found.attached].concat();
     // Unfinished from here on, in the same write that says so: whatever ends meanwhile, the next start goes on with it.
     let outcome = record.outcome.take();
     let undone = updater.undo(engine, &mut record).await;
@@ -271,7 +360,7 @@ pub(super) async fn rollback(
         let _ = updater.save(&record);
     }
     undone.map_err(|message| TransactionError::Unknown { message })?;
-    super::dependents::make_again(updater, &mut record, &dependents, tell).await;
+    super::dependents::make_again(updater, engine, &mut record, dependents, tell).await;
     let _ = updater.save(&record);
     Ok(json!({"rolled_back": true, "update": update, "result": record.result()}))
 }

@@ -79,6 +79,9 @@ pub(super) struct Record {
     pub(super) old_image: String,
     /// The name that keeps the old image from being pruned, once it has it.
     pub(super) rollback_tag: Option<String>,
+    /// Digest of the old image, of the container's repository, if it has one.
+    #[serde(default)]
+    pub(super) old_digest: Option<String>,
     pub(super) new_id: Option<String>,
     pub(super) new_image: Option<String>,
     /// Whether the reference of the plan was given to the new image.
@@ -100,6 +103,12 @@ pub(super) struct Record {
     pub(super) bad_digest: Option<String>,
     /// Containers that share something of this one and are still to be made again.
     pub(super) dependents: Vec<String>,
+    /// For whose sake it is made again, the first first: these are not made again for its sake.
+    #[serde(default)]
+    pub(super) ancestors: Vec<String>,
+    /// Containers that take volumes of this one or are linked to it, and are still to be made again.
+    #[serde(default)]
+    pub(super) attached: Vec<String>,
     /// What became of it, once that is told.
     pub(super) outcome: Option<(CommandState, String)>,
 }

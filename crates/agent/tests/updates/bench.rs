@@ -47,11 +47,14 @@ impl Engines for One {
 pub(crate) struct Firm {
     pub(crate) objection: Option<String>,
     pub(crate) room: Option<Room>,
+    /// About which places it was asked last.
+    pub(crate) asked: Arc<parking_lot::Mutex<Vec<String>>>,
 }
 
 #[async_trait]
 impl Ground for Firm {
-    async fn objection(&self, _: &ContainerTarget) -> Option<String> {
+    async fn objection(&self, _: &ContainerTarget, places: &[String]) -> Option<String> {
+        *self.asked.lock() = places.to_vec();
         self.objection.clone()
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_agent::update::Transactions as _;
 use muster_fake_engine::{Behaviour, Fault};
@@ -51,16 +51,20 @@ fn start(folder: &Path, command: Uuid) -> Child {
         .expect("a process")
 }
 
-/// Each call in the long form, every third one in the ordinary.
+/// The promise: from when agent and engine run again until exactly one container does.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Each call in the long form, every third one in the ordinary. The 30 s of the promise are asserted: they are some hundred
+/// times what it takes, which is room for a machine that is slow and busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_updater_killed_at_a_call_leaves_a_journal_by_which_exactly_one_runs() {
-    let step = if option_env!("MUSTER_TEST_FULL").is_some() {
+    let step = if std::env::var_os("MUSTER_TEST_FULL").is_some() {
         1
     } else {
         3
     };
     let count = calls().await.len();
-    let mut kills = 0;
+    let (mut kills, mut slowest) = (0, Duration::ZERO);
     for number in (1..=count).step_by(step) {
         for after in [false, true] {
             let bench = Bench::new(Behaviour::Runs);
@@ -100,7 +104,11 @@ async fn an_updater_killed_at_a_call_leaves_a_journal_by_which_exactly_one_runs(
                 .await
                 .expect("it ends");
             kills += 1;
+            let began = Instant::now();
             let told = bench.updater().reconcile().await;
+            let took = began.elapsed();
+            slowest = slowest.max(took);
+            assert!(took <= LIMIT, "call {number}, after: {after}: {took:?}");
             let state = told.first().map_or(CommandState::Refused, |one| one.1);
             bench.check(
                 state,
@@ -108,5 +116,7 @@ async fn an_updater_killed_at_a_call_leaves_a_journal_by_which_exactly_one_runs(
             );
         }
     }
-    println!("{kills} times SIGKILL at {count} calls: exactly one container ran after each");
+    println!(
+        "{kills} times SIGKILL at {count} calls: exactly one container ran after each, the slowest within {slowest:?}"
+    );
 }

@@ -2,5 +2,6 @@
 
 mod bench;
 mod breaking;
+mod ground;
 mod killed;
 mod outcomes;

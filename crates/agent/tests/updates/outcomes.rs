@@ -1,13 +1,15 @@
 //! What becomes of updates when the engine works and the image, the server or the plan does not.
 
+use std::sync::Arc;
+
 use muster_agent::update::{Room, TransactionError, Transactions as _};
 use muster_base::shutdown::CancellationToken;
-use muster_fake_engine::Behaviour;
+use muster_fake_engine::{Behaviour, Fault};
 use muster_model::{CommandState, UpdatePlan};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::bench::{Bench, Deaf, Firm, NAME, body, digest, plan, state_of, target, update};
+use super::bench::{Bench, Deaf, Firm, NAME, body, digest, image_id, plan, state_of, target, update};
 
 fn unexplained(result: &Value) -> usize {
     let all = result["differences"].as_array().expect("a list");
@@ -99,14 +101,17 @@ async fn an_update_is_held_where_the_ground_is_not_firm() {
     for ground in [
         Firm {
             objection: Some("the pool tank under its volumes is degraded".to_owned()),
-            room: None,
+            ..Firm::default()
         },
         Firm {
-            objection: None,
             room: Some(small),
+            ..Firm::default()
         },
     ] {
+        let asked = Arc::clone(&ground.asked);
         let result = update(&bench.updater_on(ground), Uuid::new_v4()).await;
+        let asked = asked.lock().clone();
+        assert!(asked.iter().any(|place| place.contains("named")), "{asked:?}");
         let Err(TransactionError::Refused { reason, message }) = result else {
             panic!("{result:?}")
         };
@@ -236,4 +241,116 @@ async fn who_shares_its_network_is_made_again_after_it() {
     let running = bench.engine.with(|world| world.running());
     assert_eq!(running.len(), 2, "{running:?}");
     assert!(bench.engine.with(|world| world.violations().to_vec()).is_empty());
+}
+
+#[tokio::test]
+async fn who_takes_its_volumes_or_is_linked_to_it_is_made_again_in_their_order() {
+    let bench = Bench::new(Behaviour::Runs);
+    let old: Vec<String> = bench.engine.with(|world| {
+        world.image(7, "r.test/side:1", json!({"Cmd": ["/side"]}), Behaviour::Runs);
+        let mut run =
+            |name: &str, host: Value| world.run(name, &json!({"Image": "r.test/side:1", "HostConfig": host}));
+        let whole = &bench.old_id;
+        vec![
+            run(
+                "a-reader",
+                json!({"VolumesFrom": [format!("{whole}:ro"), "linked"], "NetworkMode": "default"}),
+            ),
+            run(
+                "linked",
+                json!({"Links": [format!("/{NAME}:/linked/db")], "NetworkMode": "default"}),
+            ),
+            run(
+                "other",
+                json!({"VolumesFrom": ["linked"], "NetworkMode": "default"}),
+            ),
+        ]
+    });
+    let result = update(&bench.updater(), Uuid::new_v4()).await.expect("an update");
+    println!("{:#}", result["notes"]);
+    let inspect = |name: &str| bench.engine.inspect(name).expect("it is there");
+    assert_eq!(
+        inspect("linked")["HostConfig"]["Links"],
+        json!([format!("/{NAME}:/linked/db")])
+    );
+    let volumes = &inspect("a-reader")["HostConfig"]["VolumesFrom"];
+    assert_eq!(*volumes, json!([format!("{NAME}:ro"), "linked"]));
+    for (name, old) in ["a-reader", "linked", "other"].iter().zip(&old) {
+        assert_ne!(inspect(name)["Id"], old.as_str(), "{name} was made again");
+    }
+    // What is depended on goes first, whatever the names.
+    let notes = result["notes"].to_string();
+    let place = |what: &str| notes.find(what).unwrap_or_else(|| panic!("{what}: {notes}"));
+    assert!(place("linked depends") < place("a-reader depends"), "{notes}");
+    assert_eq!(bench.engine.with(|world| world.running()).len(), 4);
+    assert!(bench.engine.with(|world| world.violations().to_vec()).is_empty());
+}
+
+#[tokio::test]
+async fn what_was_replaced_comes_back_by_its_image_after_it_was_removed() {
+    let bench = Bench::new(Behaviour::Runs);
+    let updater = bench.updater();
+    let at_once = UpdatePlan {
+        grace_ms: 0,
+        ..plan()
+    };
+    let (command, cancel) = (Uuid::new_v4(), CancellationToken::new());
+    let result = updater
+        .update(command, &target(), &at_once, None, &Deaf, &cancel)
+        .await;
+    result.expect("an update");
+    updater.tidy().await;
+    assert_eq!(bench.engine.with(|world| world.container_names()), [NAME]);
+    let back = updater
+        .rollback(Uuid::new_v4(), &target(), command, &Deaf, &cancel)
+        .await;
+    let back = back.expect("a way back");
+    assert_eq!(back["rolled_back"], true, "{back:#}");
+    let now = bench.engine.inspect(NAME).expect("it is there");
+    assert_eq!(
+        (now["Image"].as_str(), &now["State"]["Running"]),
+        (Some(image_id(1).as_str()), &json!(true))
+    );
+    let environment = now["Config"]["Env"].to_string();
+    assert!(
+        environment.contains("MINE=1") && environment.contains("VERSION=1"),
+        "{environment}"
+    );
+    assert_eq!(now["HostConfig"]["UnknownToAll"], json!({"deep": [1]}));
+    assert_eq!(now["HostConfig"]["RestartPolicy"]["Name"], "always");
+    assert!(now["Mounts"].to_string().contains("named"));
+    assert_eq!(bench.engine.with(|world| world.running()).len(), 1);
+    assert!(bench.engine.with(|world| world.violations().to_vec()).is_empty());
+}
+
+/// What a version did is known after a crash too, so that no other server tries it.
+#[tokio::test]
+async fn a_version_that_crashed_while_the_agent_was_gone_is_told_as_bad() {
+    let bench = Bench::new(Behaviour::Crashes);
+    let dead = CancellationToken::new();
+    let bell = dead.clone();
+    let start = super::bench::calls().await.len() - 2;
+    bench.engine.break_call(
+        start,
+        Fault::Do {
+            after: true,
+            act: Arc::new(move || bell.cancel()),
+        },
+    );
+    let updater = bench.updater();
+    tokio::select! {
+        biased;
+        () = dead.cancelled() => {}
+        _ = update(&updater, Uuid::new_v4()) => {}
+    }
+    drop(updater);
+    let told = bench.updater().reconcile().await;
+    let (_, state, message, result) = told.first().expect("one").clone();
+    assert_eq!(state, CommandState::Failed, "{message}");
+    let result = result.expect("what came of it");
+    println!("{message}: {}", result["bad_digest"]);
+    assert_eq!(
+        (&result["rolled_back"], result["bad_digest"].as_str()),
+        (&json!(true), Some(digest().as_str()))
+    );
 }
