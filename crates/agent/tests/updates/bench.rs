@@ -72,16 +72,21 @@ impl Tell for Deaf {
 
 /// An updater over the engine at `socket` with its journal in `data`.
 pub(crate) fn updater(socket: &Path, data: &Path, ground: Firm) -> Updater {
+    updater_within(Duration::from_secs(3), socket, data, ground)
+}
+
+/// The same, with as long for each call.
+fn updater_within(limit: Duration, socket: &Path, data: &Path, ground: Firm) -> Updater {
     let endpoint = Endpoint {
         key: ResourceKey::new("runtime:docker"),
         kind: EngineKind::Docker,
         socket: Utf8PathBuf::from_path_buf(socket.to_owned()).expect("UTF-8"),
     };
     let limits = Limits {
-        read: Duration::from_secs(3),
-        change: Duration::from_secs(3),
-        pull_idle: Duration::from_secs(3),
-        pull: Duration::from_secs(3),
+        read: limit,
+        change: limit,
+        pull_idle: limit,
+        pull: limit,
     };
     let client = Arc::new(Client::with_limits(&endpoint, limits));
     let clock = ClockReader::new(|| Clock {
@@ -137,6 +142,13 @@ impl Bench {
             id
         });
         Self { dir, engine, old_id }
+    }
+
+    /// For tests in which no call hangs: a machine that is busy is waited for.
+    pub(crate) fn patient_updater(&self) -> Updater {
+        let socket = self.dir.path().join("engine.sock");
+        let limit = Duration::from_secs(120);
+        updater_within(limit, &socket, &self.dir.path().join("data"), Firm::default())
     }
 
     pub(crate) fn updater(&self) -> Updater {
