@@ -15,6 +15,8 @@ const ENTRIES_MAX: usize = 100;
 pub(super) fn draw(view: &ResourceView) -> Markup {
     let time = |name: &str| text(view, name).as_deref().map(format::time_of);
     let known = |name: &str| text(view, name).filter(|text| !text.is_empty());
+    // Of one that runs these are of the time before.
+    let has_ended = known("status").as_deref() != Some("running");
     html! {
         section class="card" {
             header { h2 { "About" } }
@@ -29,11 +31,11 @@ pub(super) fn draw(view: &ResourceView) -> Markup {
                 (layout::fact("Health check", known("container_health").map(|word| if word == "none" { "it has none".to_owned() } else { word })))
                 (layout::fact("Restart policy", known("restart_policy")))
                 (layout::fact("Restarts", whole(view, "restart_count").map(format::grouped)))
-                (layout::fact("Exit code", whole(view, "exit_code").map(format::grouped)))
+                (layout::fact("Exit code", whole(view, "exit_code").filter(|_| has_ended).map(format::grouped)))
                 (layout::fact("Memory limit", number(view, "memory_limit_bytes").filter(|limit| 0.0 < *limit).map(format::bytes)))
                 (layout::fact("Made", time("created_at")))
                 (layout::fact("Started", time("started_at")))
-                (layout::fact("Ended", time("finished_at")))
+                (layout::fact("Ended", time("finished_at").filter(|_| has_ended)))
                 (layout::fact("First seen", Some(format::time(view.first_seen_ms))))
                 (layout::fact("Id", known("container_id")))
             }

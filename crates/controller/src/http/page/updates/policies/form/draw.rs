@@ -206,3 +206,34 @@ fn numbers(known: &[(i64, String)], none: &str) -> Vec<(String, String)> {
     none.chain(known.iter().map(|(id, name)| (id.to_string(), name.clone())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_update::{PolicyBody, Scope};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_chosen_from_the_list_stays_what_it_is() {
+        let body = PolicyBody {
+            name: "one".to_owned(),
+            scope: Scope::Image,
+            image_pattern: Some("nginx:.*".to_owned()),
+            server_id: Some(501),
+            maintenance_window_id: Some(7),
+            ..PolicyBody::default()
+        };
+        let choices = Choices {
+            servers: vec![(1, "web".to_owned())],
+            windows: Vec::new(),
+            channels: Vec::new(),
+        };
+        let form = PolicyForm::of(&body);
+        let drawn = form.draw("/x", &choices, &Wrong::default(), true).into_string();
+        for part in ["<option value=\"501\" selected>", "<option value=\"7\" selected>"] {
+            assert!(drawn.contains(part), "{part} in {drawn}");
+        }
+        let shown = form.draw("/x", &choices, &Wrong::default(), false).into_string();
+        assert!(shown.contains("<fieldset disabled>") && !shown.contains("method=\"post\""));
+    }
+}
