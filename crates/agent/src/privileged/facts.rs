@@ -65,7 +65,12 @@ impl TryFrom<WireFacts> for Facts {
     type Error = MessageError;
 
     fn try_from(wire: WireFacts) -> Result<Self, MessageError> {
-        let samples: Result<Vec<_>, _> = wire.samples.into_iter().map(Sample::try_from).collect();
+        let mut units = Units::default();
+        let samples: Result<Vec<_>, _> = wire
+            .samples
+            .into_iter()
+            .map(|sample| sample.checked(&mut units))
+            .collect();
         Ok(Self {
             resources: wire.resources.into_iter().map(Resource::from).collect(),
             links: wire.links,
@@ -151,33 +156,44 @@ impl From<Sample> for WireSample {
     }
 }
 
-impl TryFrom<WireSample> for Sample {
-    type Error = MessageError;
-
-    fn try_from(wire: WireSample) -> Result<Self, MessageError> {
-        let senseless = |what: String| MessageError::Senseless(format!("{:.60}: {what}", wire.name));
-        let labels = Labels::new(wire.labels).map_err(|error| senseless(error.to_string()))?;
-        let unit = unit(&wire.unit).ok_or_else(|| senseless(format!("unknown unit {:.60?}", wire.unit)))?;
-        Ok(Self {
+impl WireSample {
+    fn checked(self, units: &mut Units) -> Result<Sample, MessageError> {
+        let senseless = |what: String| MessageError::Senseless(format!("{:.60}: {what}", self.name));
+        let labels = Labels::new(self.labels).map_err(|error| senseless(error.to_string()))?;
+        let unit = units
+            .find(&self.unit)
+            .ok_or_else(|| senseless(format!("unknown unit {:.60?}", self.unit)))?;
+        Ok(Sample {
             labels,
             unit,
-            value: f64::from_bits(wire.bits),
-            time_ms: wire.time_ms,
-            resource: wire.resource,
-            metric_type: wire.metric_type,
-            name: wire.name,
+            value: f64::from_bits(self.bits),
+            time_ms: self.time_ms,
+            resource: self.resource,
+            metric_type: self.metric_type,
+            name: self.name,
         })
     }
 }
 
-/// The catalogue's own word for a unit.
-fn unit(word: &str) -> Option<&'static str> {
-    let of_metrics = LISTS.into_iter().flatten().map(|metric| metric.unit);
-    let of_families = FAMILIES.iter().map(|family| family.unit);
-    std::iter::once("")
-        .chain(of_metrics)
-        .chain(of_families)
-        .find(|unit| *unit == word)
+/// The catalogue's own words for units that were met: a dozen, where the catalogue has many hundreds of metrics to be
+/// looked through for each sample.
+#[derive(Default)]
+struct Units(Vec<&'static str>);
+
+impl Units {
+    fn find(&mut self, word: &str) -> Option<&'static str> {
+        if let Some(known) = self.0.iter().find(|known| **known == word) {
+            return Some(known);
+        }
+        let of_metrics = LISTS.into_iter().flatten().map(|metric| metric.unit);
+        let of_families = FAMILIES.iter().map(|family| family.unit);
+        let found = std::iter::once("")
+            .chain(of_metrics)
+            .chain(of_families)
+            .find(|unit| *unit == word)?;
+        self.0.push(found);
+        Some(found)
+    }
 }
 
 #[cfg(test)]
@@ -246,6 +262,16 @@ mod tests {
             arrived.samples[0].value.to_bits(),
             muster_model::STALE_NAN.to_bits()
         );
+    }
+
+    #[test]
+    fn every_unit_of_the_catalogue_is_known_and_no_other_however_often_it_comes() {
+        let mut units = Units::default();
+        for unit in LISTS.into_iter().flatten().map(|metric| metric.unit) {
+            assert_eq!(units.find(unit), Some(unit));
+        }
+        assert!(units.0.len() < 40, "{:?}", units.0);
+        assert_eq!((units.find("furlongs"), units.find("furlongs")), (None, None));
     }
 
     #[test]
