@@ -419,7 +419,7 @@ mod tests {
         web[2] = ("compose_service", "web");
         let sibling = seen("shop-web-1", None, &web);
         let value = |there: &[Seen]| presence(true, there).judge(&gone).map(|figure| figure.value);
-        assert_eq!(value(&[sibling.clone()]), Some(Some(1.0)));
+        assert_eq!(value(std::slice::from_ref(&sibling)), Some(Some(1.0)));
         let second = seen("shop-db-2", None, &COMPOSE);
         assert_eq!(value(&[sibling, second]), None, "fewer of one service");
         // Nobody takes a project down and all images with it: the engine has lost its store.
