@@ -257,15 +257,34 @@ fn tree_cpu_s(id: u32) -> anyhow::Result<f64> {
     tree(id)?.into_iter().map(cpu_s_of).sum()
 }
 
-/// proc(5), `smaps_rollup`: memory that is shared counts in parts.
-pub(super) fn tree_pss_bytes(id: u32) -> anyhow::Result<u64> {
-    let mut bytes = 0;
+/// Memory of processes, where what is shared counts in parts; bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    /// All of it.
+    pub(super) pss: u64,
+    /// What of it are pages of files: the program itself and its libraries. The kernel maps them when they are run, some
+    /// around them as well, and takes them back as it likes.
+    pub(super) files: u64,
+}
+
+/// proc(5), `smaps_rollup`.
+pub(super) fn tree_memory(id: u32) -> anyhow::Result<Memory> {
+    let mut memory = Memory::default();
     for id in tree(id)? {
         let path = format!("/proc/{id}/smaps_rollup");
         let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        bytes += kib.with_context(|| format!("{path} has no Pss"))? * 1024;
+        let bytes = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+            kib.map(|kib| kib * 1024)
+                .with_context(|| format!("{path} has no {name}"))
+        };
+        memory.pss += bytes("Pss:")?;
+        memory.files += bytes("Pss_File:")?;
     }
-    Ok(bytes)
+    Ok(memory)
+}
+
+fn tree_pss_bytes(id: u32) -> anyhow::Result<u64> {
+    tree_memory(id).map(|memory| memory.pss)
 }

@@ -6,8 +6,9 @@
 //! fleet is the same from the first minute to the last: whatever grows does not grow with it.
 //!
 //! The controller's clock is not accelerated: the samples of a window that is not over grow until it is, for half an
-//! hour of real time whatever the pace. So the eight hours begin after [`WARM_UP_MINUTES`], when as much is sealed as comes, and
-//! nothing is taken out of what is judged: the memory of all processes, as the kernel counts it.
+//! hour of real time whatever the pace. So the eight hours begin after [`WARM_UP_MINUTES`], when as much is sealed as comes.
+//! Judged is what processes have of their own. Pages of the program's file are shown beside it: there are never more than
+//! the file has, and the kernel maps them in pieces of up to megabytes and takes them back, so that they come and go in steps.
 
 mod chart;
 
@@ -45,10 +46,29 @@ const COMPACTED_AFTER: Duration = Duration::from_hours(1);
 struct Sample {
     /// Since the eight hours began; below 0 while warming up.
     at_s: f64,
-    agent_bytes: f64,
-    controller_bytes: f64,
-    /// What of it are samples of windows that are not over.
+    agent: Held,
+    controller: Held,
+    /// What of the controller's are samples of windows that are not over.
     heads_bytes: f64,
+}
+
+/// What a program holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// All of it.
+    bytes: f64,
+    /// Without pages of files.
+    own_bytes: f64,
+}
+
+impl Held {
+    fn by(id: u32) -> anyhow::Result<Self> {
+        let memory = agent::tree_memory(id)?;
+        Ok(Self {
+            bytes: memory.pss as f64,
+            own_bytes: memory.pss.saturating_sub(memory.files) as f64,
+        })
+    }
 }
 
 /// What memory did in the eight hours.
@@ -85,11 +105,10 @@ pub(crate) fn run(root: &Utf8Path, minutes: u64, warm_up_minutes: u64) -> anyhow
             fleet.deliver_past()?;
             past_at += PAST_EVERY;
         }
-        let bytes = |id| agent::tree_pss_bytes(id).map(|bytes| bytes as f64);
         let sample = Sample {
             at_s: started.elapsed().as_secs_f64() - warm_up.as_secs_f64(),
-            agent_bytes: bytes(agent.id()).context("the agent ended")?,
-            controller_bytes: bytes(controller.id()).context("the controller ended")?,
+            agent: Held::by(agent.id()).context("the agent ended")?,
+            controller: Held::by(controller.id()).context("the controller ended")?,
             heads_bytes: metric(&controller.metrics()?, "muster_samples_head_bytes ")?,
         };
         // What an end before the end leaves.
@@ -101,10 +120,14 @@ pub(crate) fn run(root: &Utf8Path, minutes: u64, warm_up_minutes: u64) -> anyhow
     fleet.stop(root)?;
     drop(agent);
     controller.stop(root)?;
-    let of_agent = trend(&samples, |sample| sample.agent_bytes);
-    let of_controller = trend(&samples, |sample| sample.controller_bytes);
+    let of_agent = trend(&samples, |sample| sample.agent.own_bytes);
+    let of_controller = trend(&samples, |sample| sample.controller.own_bytes);
     let is_flat = of_agent.is_flat() && of_controller.is_flat();
-    let trends = [("agent", &of_agent), ("controller", &of_controller)];
+    let peak = |held: fn(&Sample) -> Held| trend(&samples, |sample| held(sample).bytes).peak_bytes;
+    let trends = [
+        ("agent", &of_agent, peak(|sample| sample.agent)),
+        ("controller", &of_controller, peak(|sample| sample.controller)),
+    ];
     let text = document(&machine, (minutes, warm_up_minutes), &trends, &metrics)?;
     fs::write(root.join("docs/soak.svg"), chart::svg(&samples)).context("write docs/soak.svg")?;
     fs::write(root.join("docs/soak.md"), text).context("write docs/soak.md")?;
@@ -278,7 +301,7 @@ fn trend(samples: &[Sample], bytes: impl Fn(&Sample) -> f64) -> Trend {
 fn document(
     machine: &[(&str, String)],
     (minutes, warm_up): (u64, u64),
-    trends: &[(&str, &Trend)],
+    trends: &[(&str, &Trend, f64)],
     metrics: &str,
 ) -> anyhow::Result<String> {
     let mut text = format!(
@@ -288,24 +311,30 @@ fn document(
          delivered\nwhat they had kept since the day before, so that windows closed and days were compacted again. The \
          {warm_up} minutes\nbefore that are warming up: the controller's clock is not accelerated, and the samples of a \
          window of half an\nhour are in memory until it is over, so that for so long there are more of them each \
-         minute. Memory is the\nproportional set size, summed over processes, every 5 s; nothing is taken out of it. \
-         Flat: along the line of least\nsquares it grows by at most 5 % or 1 MiB in the {minutes} minutes.\n\n\
+         minute. Memory is the\nproportional set size, summed over processes, every 5 s, without pages of files: those of \
+         the program itself are\nnever more than it has, and the kernel maps and takes them back in pieces as it likes. \
+         With them is beside it. Flat:\nalong the line of least squares it grows by at most 5 % or 1 MiB in the {minutes} \
+         minutes.\n\n\
          ![memory](soak.svg)\n\n| | |\n|---|---|\n",
         hours = minutes as f64 * 15.0 / 60.0
     );
     for (name, value) in machine {
         writeln!(text, "| {name} | {value} |")?;
     }
-    text.push_str("\n| | at first | growth | peak | |\n|---|---|---|---|---|\n");
+    text.push_str("\n| | at first | growth | peak | peak with files | |\n|---|---|---|---|---|---|\n");
     let mib = |bytes: f64| format!("{:.2} MiB", bytes / f64::from(1 << 20));
-    for (name, trend) in trends {
+    for (name, trend, peak_whole) in trends {
         let verdict = if trend.is_flat() { "flat" } else { "**not flat**" };
-        let (first, growth, peak) = (
+        let (first, growth, peak, whole) = (
             mib(trend.first_bytes),
             mib(trend.growth_bytes),
             mib(trend.peak_bytes),
+            mib(*peak_whole),
         );
-        writeln!(text, "| {name} | {first} | {growth} | {peak} | {verdict} |")?;
+        writeln!(
+            text,
+            "| {name} | {first} | {growth} | {peak} | {whole} | {verdict} |"
+        )?;
     }
     text.push_str("\nWhat the controller did meanwhile:\n\n| | |\n|---|---|\n");
     for (name, what) in [
@@ -326,8 +355,11 @@ mod tests {
         (0..400)
             .map(|n| Sample {
                 at_s: f64::from(n - 100) * 5.0,
-                agent_bytes: bytes(f64::from(n)),
-                controller_bytes: 0.0,
+                agent: Held {
+                    bytes: 0.0,
+                    own_bytes: bytes(f64::from(n)),
+                },
+                controller: Held::default(),
                 heads_bytes: 0.0,
             })
             .collect()
@@ -336,7 +368,7 @@ mod tests {
     #[test]
     fn what_grows_is_not_flat_and_what_swings_is() {
         let mib = f64::from(1 << 20);
-        let agent = |sample: &Sample| sample.agent_bytes;
+        let agent = |sample: &Sample| sample.agent.own_bytes;
         let swinging = trend(&samples(|n| mib * (10.0 + (n / 7.0).sin())), agent);
         assert!(swinging.is_flat(), "{}", swinging.growth_bytes);
         let growing = trend(&samples(|n| mib * (10.0 + n / 100.0)), agent);

@@ -9,20 +9,22 @@ const HEIGHT: f64 = 320.0;
 /// Room for the numbers at the left and below.
 const MARGIN: f64 = 48.0;
 
-/// An SVG with a line for each of agent, controller, and what of the latter are samples of windows that are not over. A
-/// line stands where warming up ends.
+/// An SVG with lines for agent and controller, with pages of files and without, and for what of the latter's are samples of
+/// windows that are not over. A line stands where warming up ends.
 pub(super) fn svg(samples: &[Sample]) -> String {
     type Line = (&'static str, &'static str, fn(&Sample) -> f64);
-    const LINES: [Line; 3] = [
-        ("agent", "#0b6", |sample| sample.agent_bytes),
-        ("controller", "#06b", |sample| sample.controller_bytes),
-        ("of it open windows", "#999", |sample| sample.heads_bytes),
+    const LINES: [Line; 5] = [
+        ("agent", "#0b6", |sample| sample.agent.own_bytes),
+        ("with files", "#8dc", |sample| sample.agent.bytes),
+        ("controller", "#06b", |sample| sample.controller.own_bytes),
+        ("with files", "#8be", |sample| sample.controller.bytes),
+        ("open windows", "#999", |sample| sample.heads_bytes),
     ];
     let start_s = samples.first().map_or(0.0, |sample| sample.at_s);
     let end_s = samples.last().map_or(1.0, |sample| sample.at_s.max(1.0));
     let highest = samples
         .iter()
-        .map(|sample| sample.controller_bytes.max(sample.agent_bytes));
+        .map(|sample| sample.controller.bytes.max(sample.agent.bytes));
     let top_mib = (highest.fold(0.0, f64::max) / f64::from(1 << 20) / 10.0)
         .ceil()
         .max(1.0)
@@ -70,7 +72,7 @@ pub(super) fn svg(samples: &[Sample]) -> String {
             "<polyline fill=\"none\" stroke=\"{colour}\" points=\"{}\"/>",
             points.trim_end()
         );
-        let left = MARGIN + 180.0 * f64::from(u8::try_from(index).unwrap_or(0));
+        let left = MARGIN + 140.0 * f64::from(u8::try_from(index).unwrap_or(0));
         let _ = writeln!(
             text,
             "<text x=\"{left:.0}\" y=\"20\" fill=\"{colour}\">{name}</text>"
