@@ -1,6 +1,7 @@
 //! What was begun and has no entry yet: a file each, so that a crash between an effect and its entry is not silent.
 //!
-//! The file is synced before anything is done and removed once the entry is on disk. What is left of them is told by an
+//! The file is synced before anything is done and removed once the entry is on disk. It gets its name when it is whole, so
+//! that one that a crash cut short, when nothing was done yet, is not told. What is left of them is told by an
 //! entry at the next start: that it was begun, by whom, and that nobody knows whether it was done. There are as many
 //! files as changes under way.
 
@@ -17,6 +18,8 @@ use super::{Actor, Entry, Outcome};
 pub(super) const FOLDER: &str = "audit-begun";
 /// The action of the entry that tells of one.
 pub(super) const INTERRUPTED: &str = "audit.interrupted";
+/// What the name of one ends in that is being written.
+const UNFINISHED: &str = ".new";
 /// More than a file of ours can hold.
 const FILE_BYTES_MAX: usize = 8 * 1024;
 
@@ -51,9 +54,11 @@ impl BegunFiles {
         let written = path.clone();
         blocking(move || {
             fs::create_dir_all(&folder)?;
-            let mut file = File::create_new(&written)?;
+            let unfinished = Utf8PathBuf::from(format!("{written}{UNFINISHED}"));
+            let mut file = File::create_new(&unfinished)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
+            fs::rename(&unfinished, &written)?;
             sync_folder(&folder)
         })
         .await?;
@@ -82,9 +87,13 @@ impl BegunFiles {
         };
         for file in files {
             let path = file?.into_path();
+            if path.as_str().ends_with(UNFINISHED) {
+                fs::remove_file(&path)?;
+                continue;
+            }
             let mut text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
             if text.is_empty() || FILE_BYTES_MAX < text.len() {
-                // Cut short before it was synced: then nothing was done yet.
+                // No version of ours leaves such a file where files keep what they have.
                 "what it was cannot be read".clone_into(&mut text);
             }
             let (target, by) = text.split_once('\n').unwrap_or((&text, ""));
