@@ -15,6 +15,8 @@ use crate::packing;
 const ZSTD_LEVEL: i32 = 3;
 /// Decimal places that are tried.
 const PLACES_MAX: u8 = 4;
+/// Ten to the power of each of them.
+const POWERS: [f64; PLACES_MAX as usize + 1] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 /// Marks a column that is no decimal.
 const BITS: u8 = 0xff;
 /// Set in a column's form if differences of differences are shorter.
@@ -103,19 +105,16 @@ pub fn unpack(packed: &[u8], message_bytes: usize) -> Option<Vec<u8>> {
 }
 
 fn pack_values(message: &[u8], block: Values, plain: &mut Vec<u8>) {
-    let mut columns = vec![Vec::with_capacity(block.rows); block.columns];
     let values = &message[block.offset..][..block.bytes().unwrap_or(0)];
-    for row in values.chunks_exact(8 * block.columns) {
-        for (column, value) in columns.iter_mut().zip(row.chunks_exact(8)) {
-            column.push(u64::from_le_bytes(value.try_into().expect("eight bytes")));
-        }
-    }
-    let (mut forms, mut firsts, mut differences) = (Vec::new(), Vec::new(), Vec::new());
-    for column in &columns {
-        let (form, numbers) = form(column);
+    let mut column = Column::default();
+    let (mut forms, mut firsts, mut differences) = (Vec::with_capacity(block.columns), Vec::new(), Vec::new());
+    for index in 0..block.columns {
+        let rows = values.chunks_exact(8 * block.columns);
+        let bits = rows.map(|row| u64::from_le_bytes(row[8 * index..][..8].try_into().expect("eight bytes")));
+        let form = column.read(bits);
         forms.push(form);
-        for (index, number) in numbers.into_iter().enumerate() {
-            let to = if index == 0 { &mut firsts } else { &mut differences };
+        for (row, &number) in column.numbers.iter().enumerate() {
+            let to = if row == 0 { &mut firsts } else { &mut differences };
             if form == BITS {
                 to.extend_from_slice(&number.to_be_bytes());
             } else {
@@ -154,32 +153,74 @@ fn unpack_values(reader: &mut Reader<'_>, block: Values, message: &mut Vec<u8>) 
     Some(())
 }
 
-/// The form of a column, and the numbers it becomes.
-fn form(column: &[u64]) -> (u8, Vec<u64>) {
-    for places in 0..=PLACES_MAX {
-        let Some(integers) = integers(column, places) else {
-            continue;
-        };
-        let once = differences(&integers);
-        let twice: Vec<i64> = once
-            .first()
-            .copied()
-            .into_iter()
-            .chain(differences(once.get(1..).unwrap_or(&[])))
-            .collect();
-        let is_shorter = length(&twice) < length(&once);
-        let (form, numbers) = if is_shorter {
-            (places | TWICE, twice)
-        } else {
-            (places, once)
-        };
-        return (form, numbers.into_iter().map(zigzag).collect());
+/// One column after another, in memory that is used again: a report of one tick has as many columns as series.
+#[derive(Debug, Default)]
+struct Column {
+    bits: Vec<u64>,
+    integers: Vec<i64>,
+    /// What the column becomes in its form.
+    numbers: Vec<u64>,
+}
+
+impl Column {
+    /// Takes the bits of a column's values; the form it is written in.
+    fn read(&mut self, bits: impl Iterator<Item = u64>) -> u8 {
+        self.bits.clear();
+        self.bits.extend(bits);
+        self.numbers.clear();
+        for places in 0..=PLACES_MAX {
+            if self.take_integers(places) {
+                return self.take_differences(places);
+            }
+        }
+        let mut before = 0;
+        let bits = self.bits.iter();
+        self.numbers
+            .extend(bits.map(|&value| std::mem::replace(&mut before, value) ^ value));
+        BITS
     }
-    let mut before = 0;
-    let bits = column
-        .iter()
-        .map(|&value| std::mem::replace(&mut before, value) ^ value);
-    (BITS, bits.collect())
+
+    /// The values as whole numbers of `10^-places`, if every one comes back from that bit by bit.
+    fn take_integers(&mut self, places: u8) -> bool {
+        self.integers.clear();
+        for &bits in &self.bits {
+            let Some(integer) = integer(bits, places) else {
+                return false;
+            };
+            self.integers.push(integer);
+        }
+        true
+    }
+
+    /// Differences of the whole numbers, or of those differences if that is shorter.
+    fn take_differences(&mut self, places: u8) -> u8 {
+        let mut length = 0_usize;
+        let (mut before, mut step_before, mut length_twice) = (0, 0, 0);
+        for (index, &integer) in self.integers.iter().enumerate() {
+            let step = zigzag(integer.wrapping_sub(std::mem::replace(&mut before, integer)));
+            length += put_bytes(step);
+            length_twice += put_bytes(twice(index, step, &mut step_before));
+            self.numbers.push(step);
+        }
+        if length <= length_twice {
+            return places;
+        }
+        let mut step_before = 0;
+        for (index, step) in self.numbers.iter_mut().enumerate() {
+            *step = twice(index, *step, &mut step_before);
+        }
+        places | TWICE
+    }
+}
+
+/// The difference between one difference and the one before; the first value, which is its own difference, stays, and the
+/// first difference after it has none before.
+fn twice(index: usize, step: u64, step_before: &mut i64) -> u64 {
+    if index == 0 {
+        return step;
+    }
+    let step = unzigzag(step);
+    zigzag(step.wrapping_sub(std::mem::replace(step_before, step)))
 }
 
 /// Turns what was read of a column back into the bits of its values.
@@ -210,22 +251,18 @@ fn restore(form: u8, column: &mut [u64]) -> Option<()> {
     Some(())
 }
 
-/// The values as whole numbers of `10^-places`, if every one comes back from that bit by bit.
-fn integers(column: &[u64], places: u8) -> Option<Vec<i64>> {
-    let scale = 10_f64.powi(places.into());
-    let integer = |&bits: &u64| {
-        let scaled = (f64::from_bits(bits) * scale).round();
-        if scaled.is_nan() || EXACT_MAX <= scaled.abs() {
-            return None;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "whole and in range, as was just asked"
-        )]
-        let integer = scaled as i64;
-        (decimal(integer, places).to_bits() == bits).then_some(integer)
-    };
-    column.iter().map(integer).collect()
+/// The value as a whole number of `10^-places`, if it comes back from that bit by bit.
+fn integer(bits: u64, places: u8) -> Option<i64> {
+    let scaled = (f64::from_bits(bits) * POWERS[usize::from(places)]).round();
+    if scaled.is_nan() || EXACT_MAX <= scaled.abs() {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole and in range, as was just asked"
+    )]
+    let integer = scaled as i64;
+    (decimal(integer, places).to_bits() == bits).then_some(integer)
 }
 
 #[expect(
@@ -233,20 +270,13 @@ fn integers(column: &[u64], places: u8) -> Option<Vec<i64>> {
     reason = "where it loses something the column is kept as bits"
 )]
 fn decimal(integer: i64, places: u8) -> f64 {
-    integer as f64 / 10_f64.powi(places.into())
+    integer as f64 / POWERS[usize::from(places)]
 }
 
-fn differences(numbers: &[i64]) -> Vec<i64> {
-    let mut before = 0;
-    numbers
-        .iter()
-        .map(|&number| number.wrapping_sub(std::mem::replace(&mut before, number)))
-        .collect()
-}
-
-fn length(numbers: &[i64]) -> usize {
-    let bits = |&number: &i64| 64 - zigzag(number).leading_zeros() as usize;
-    numbers.iter().map(|number| bits(number).div_ceil(7).max(1)).sum()
+/// Bytes that [`put`] writes.
+const fn put_bytes(number: u64) -> usize {
+    let bits = 64 - number.leading_zeros() as usize;
+    if bits == 0 { 1 } else { bits.div_ceil(7) }
 }
 
 const fn zigzag(number: i64) -> u64 {
