@@ -66,9 +66,10 @@ const SAME: [&str; 41] = [
     "zfs_kstat",
 ];
 /// What we collect besides.
-const BEYOND: [&str; 14] = [
+const BEYOND: [&str; 15] = [
     "block",
     "container",
+    "containers",
     "drm",
     "interrupts",
     "kernel_hung",

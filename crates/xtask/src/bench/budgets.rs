@@ -27,7 +27,7 @@ const WHY_AGENT: &str = "The agent's own program, TLS and the async runtime are 
     with the number of resources. Fewer runtime threads and a smaller allocator arena would help.";
 const WHY_SAME: &str = "The agent also compresses, encrypts and sends what it collects, and watches what is not \
     acknowledged, which a scrape does not have to. Most of what is left is code that runs once in a collection, from \
-    memory and not from the processor's caches. Fewer tasks, of which each collector has two, would help.";
+    memory and not from the processor's caches.";
 const WHY_READ: &str = "Decoding is most of it; several threads would help, as it is one now.";
 const WHY_WIRE: &str = "Each report decodes alone, since reports may come in any order and from before a restart: a \
     tick's values are sent whole and not as differences from the tick before. Setting the values' bytes apart by place \
