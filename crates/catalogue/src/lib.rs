@@ -82,7 +82,13 @@ impl Family {
     /// The name of one member.
     #[must_use]
     pub fn name(&self, middle: &str) -> String {
-        format!("{}{middle}{}", self.prefix, self.suffix)
+        [self.prefix, middle, self.suffix].concat()
+    }
+
+    /// How long the name of one member is.
+    #[must_use]
+    pub const fn name_bytes(&self, middle: &str) -> usize {
+        self.prefix.len() + middle.len() + self.suffix.len()
     }
 
     /// A sample of one member on the server itself, read when the collection began.

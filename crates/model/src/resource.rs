@@ -102,6 +102,9 @@ impl std::str::FromStr for ResourceKind {
 #[serde(transparent)]
 pub struct ResourceKey(String);
 
+/// Of the server itself.
+const SERVER: &str = "server";
+
 impl ResourceKey {
     /// Wraps a key; whoever makes one is responsible for its durability.
     #[must_use]
@@ -112,7 +115,13 @@ impl ResourceKey {
     /// The key of the server itself.
     #[must_use]
     pub fn server() -> Self {
-        Self("server".to_owned())
+        Self(SERVER.to_owned())
+    }
+
+    /// Whether it is the key of the server itself.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.0 == SERVER
     }
 
     /// The key as text.

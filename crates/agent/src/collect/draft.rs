@@ -5,8 +5,9 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 
+use foldhash::fast::RandomState;
 use muster_base::ErrorChain;
 use muster_catalogue::{Family, Metric};
 use muster_model::{
@@ -55,7 +56,7 @@ impl Draft {
             collector,
             facts: Facts::default(),
             series: HashMap::default(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             keys: HashSet::new(),
             links: HashSet::new(),
             problems_left_out: 0,
@@ -96,7 +97,7 @@ impl Draft {
         labels: &[(&'static str, &str)],
         value: f64,
     ) {
-        if limits::NAME_BYTES_MAX < family.name(middle).len() {
+        if limits::NAME_BYTES_MAX < family.name_bytes(middle) {
             self.problem(format!("metric name of {middle:.60} is too long: left out"));
             return;
         }

@@ -163,8 +163,12 @@ impl Reading<'_> {
 
     /// Adds every attribute that the folder has.
     pub(super) fn attributes(&mut self, folder: &str, attributes: &[Attribute], labels: &[Label<'_>]) {
+        let mut path = format!("{folder}/");
+        let start = path.len();
         for attribute in attributes {
-            if let Some(value) = self.number(&format!("{folder}/{}", attribute.file)) {
+            path.truncate(start);
+            path.push_str(attribute.file);
+            if let Some(value) = self.number(&path) {
                 self.sample(&attribute.metric, labels, value * attribute.scale);
             }
         }

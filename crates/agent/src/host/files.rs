@@ -31,6 +31,8 @@ pub use folder::Folder;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes for which there is room before reading begins.
 const READ_BYTES_FIRST: usize = 4096;
+/// Longest attribute that is read from a file that stays open.
+const WORD_BYTES: usize = 256;
 /// What is read at once of a file that is read by lines.
 const LINES_BUFFER: usize = 32 * 1024;
 /// Bytes of entries of a folder that are read at once.
@@ -223,7 +225,7 @@ impl Files {
     /// drivers may or may not have.
     #[must_use]
     pub fn word(&self, path: &str) -> Option<String> {
-        let mut buffer = [0; READ_BYTES_FIRST];
+        let mut buffer = [0; WORD_BYTES];
         let (kept, folder) = match self.folder_of(path) {
             Some((mut folders, above, _)) => (self.kept.as_ref(), Some(folders.open(above).ok()??.id)),
             None => (self.kept.as_ref().filter(|_| Kept::is_of_proc(path)), None),

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use muster_model::{Labels, MetricType, ResourceKey, STALE_NAN, Sample, SampleBlock, SeriesDef, limits};
 
 use super::bounds::Problems;
@@ -27,7 +28,8 @@ struct SeriesKey {
     collector: &'static str,
     name: String,
     labels: Labels,
-    resource: ResourceKey,
+    /// Absent: the server.
+    resource: Option<ResourceKey>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +44,7 @@ struct Slot {
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     slots: Vec<Slot>,
-    by_key: HashMap<SeriesKey, usize>,
+    by_key: HashMap<SeriesKey, usize, RandomState>,
     /// Per collector: number of its last successful run, and the slots that this run brought.
     live: HashMap<&'static str, (u64, Vec<usize>)>,
 }
@@ -136,7 +138,7 @@ impl Dictionary {
             unit,
             ..
         } = sample;
-        let resource = resource.unwrap_or_else(ResourceKey::server);
+        let resource = resource.filter(|key| !key.is_server());
         let key = SeriesKey {
             collector: cadence.collector,
             name,
@@ -183,7 +185,7 @@ fn definition(key: &SeriesKey, cadence: Cadence, metric_type: MetricType, unit: 
         metric_type,
         unit: unit.to_owned(),
         collector: cadence.collector.to_owned(),
-        resource_key: key.resource.clone(),
+        resource_key: key.resource.clone().unwrap_or_else(ResourceKey::server),
         interval_ms: cadence.interval_ms,
     }
 }

@@ -104,7 +104,7 @@ impl Slots {
 
 /// What a series belongs to; nothing if nobody has described that yet.
 fn place(server: ServerId, known: &Known, key: &ResourceKey) -> Option<(i64, ResourceKind)> {
-    if *key == ResourceKey::server() {
+    if key.is_server() {
         return Some((server.0, ResourceKind::Server));
     }
     known.by_key.get(key.as_str()).copied()

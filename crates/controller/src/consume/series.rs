@@ -143,7 +143,7 @@ impl SeriesCache {
                 continue;
             };
             let resource = match &definition.resource_key {
-                key if *key == ResourceKey::server() => Some(server.resource()),
+                key if key.is_server() => Some(server.resource()),
                 key => ids.get(key).copied(),
             };
             // No room for it among the server's resources, and there never will be.
