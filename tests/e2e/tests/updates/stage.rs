@@ -1,0 +1,188 @@
+//! What the tests share: an updater over a real engine, two versions of an image, and how a container is compared.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use muster_agent::clocks::ClockReader;
+use muster_agent::runtime::{Client, Endpoint, Engine, EngineKind, RegistryAuth};
+use muster_agent::update::{Engines, Patience, Tell, TransactionError, Transactions as _, Updater};
+use muster_base::shutdown::CancellationToken;
+use muster_e2e::engines::{Auth, Behaviour, Docker, Image, Pushed, Registry};
+use muster_model::{Clock, ContainerTarget, ResourceKey, UpdatePlan};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What every version of the image has.
+pub(super) const CHANGES: &[&str] = &["VOLUME /anon", "EXPOSE 8080", "ENV FROM_IMAGE=1"];
+
+pub(super) struct One(Arc<Client>);
+
+impl Engines for One {
+    fn find(&self, _: &ResourceKey) -> Option<Arc<dyn Engine>> {
+        Some(Arc::clone(&self.0) as Arc<dyn Engine>)
+    }
+}
+
+pub(super) struct Deaf;
+
+impl Tell for Deaf {
+    fn step(&self, _: &'static str, _: Option<f64>, _: &str) {}
+}
+
+pub(super) fn client(socket: &Path, kind: EngineKind) -> Arc<Client> {
+    let key = if kind == EngineKind::Docker {
+        "runtime:docker"
+    } else {
+        "runtime:podman"
+    };
+    Arc::new(Client::new(&Endpoint {
+        key: ResourceKey::new(key),
+        kind,
+        socket: Utf8PathBuf::from_path_buf(socket.to_owned()).expect("UTF-8"),
+    }))
+}
+
+pub(super) fn updater(client: &Arc<Client>, data: &Path) -> Updater {
+    let clock = ClockReader::new(|| Clock {
+        wall_ms: jiff::Timestamp::now().as_millisecond(),
+        boottime_ms: 0,
+        boot_id: String::new(),
+    });
+    let patience = Patience {
+        pace: Duration::from_millis(200),
+        patience: Duration::from_secs(120),
+    };
+    let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
+    Updater::new(
+        Arc::new(One(Arc::clone(client))),
+        Arc::new(Firm),
+        &data,
+        clock,
+        patience,
+    )
+}
+
+/// The disk of a machine that builds is often nearly full, which is not what is tried here.
+pub(super) struct Firm;
+
+#[async_trait::async_trait]
+impl muster_agent::update::Ground for Firm {
+    async fn objection(&self, _: &ContainerTarget, _: &[String]) -> Option<String> {
+        None
+    }
+
+    async fn room(&self, _: &str) -> Option<muster_agent::update::Room> {
+        None
+    }
+}
+
+pub(super) fn target(client: &Client, name: &str) -> ContainerTarget {
+    ContainerTarget {
+        runtime: client.key().clone(),
+        name: name.to_owned(),
+        container_id: None,
+    }
+}
+
+pub(super) fn plan(from: &Value, to: &Pushed) -> UpdatePlan {
+    let id = from["Image"].as_str().expect("an image");
+    UpdatePlan {
+        image: to.reference.clone(),
+        from_image_id: if id.contains(':') {
+            id.to_owned()
+        } else {
+            format!("sha256:{id}")
+        },
+        to_digest: to.digest.clone(),
+        platform: None,
+        health_timeout_ms: 60_000,
+        stable_ms: 3_000,
+        grace_ms: 3_600_000,
+        dry_run: false,
+    }
+}
+
+pub(super) fn auth(registry: &Registry) -> RegistryAuth {
+    RegistryAuth {
+        registry: registry.address().to_string(),
+        username: Auth::BASIC.username.to_owned(),
+        password: Auth::BASIC.password.to_owned(),
+    }
+}
+
+/// Version 1 is here and runs, version 2 is in the registry only, under the same tag.
+pub(super) fn versions(
+    docker: &Docker,
+    registry: &Registry,
+    two: Behaviour,
+    changes: &[&str],
+) -> (Pushed, Pushed) {
+    let of = |version: &'static str, behaviour| Image {
+        changes,
+        ..Image::new(version, behaviour)
+    };
+    let second = docker
+        .build_and_push(registry, "app", "1", &of("2", two))
+        .expect("version 2");
+    docker.forget(&[&second.reference]).expect("nobody uses it");
+    let first = docker
+        .build_and_push(registry, "app", "1", &of("1", Behaviour::Runs))
+        .expect("version 1");
+    // The tag is to name version 2 there; here it names version 1.
+    (first, second)
+}
+
+pub(super) fn push_again(docker: &Docker, registry: &Registry, two: Behaviour, changes: &[&str]) -> Pushed {
+    let first = docker
+        .inspect(&format!("{}/app:1", registry.address()))
+        .expect("version 1");
+    let image = Image {
+        changes,
+        ..Image::new("2", two)
+    };
+    let pushed = docker
+        .build_and_push(registry, "app", "1", &image)
+        .expect("version 2");
+    let digest = format!("{}/app@{}", registry.address(), pushed.digest);
+    docker
+        .cli(&["tag", first["Id"].as_str().expect("an id"), &pushed.reference])
+        .expect("a tag");
+    let _ = docker.cli(&["rmi", "--force", &digest]);
+    let _ = docker.cli(&["rmi", &pushed.image_id]);
+    pushed
+}
+
+pub(super) fn unexplained(result: &Value) -> Vec<&Value> {
+    let all = result["differences"].as_array().expect("a list");
+    all.iter().filter(|one| one["why"].is_null()).collect()
+}
+
+pub(super) fn same_but(before: &Value, after: &Value, part: &str, allowed: &[&str]) {
+    let keys = before[part]
+        .as_object()
+        .expect("an object")
+        .keys()
+        .chain(after[part].as_object().expect("an object").keys());
+    for key in keys {
+        if !allowed.contains(&key.as_str()) {
+            assert_eq!(before[part][key], after[part][key], "{part}/{key}");
+        }
+    }
+}
+
+pub(super) async fn update(
+    updater: &Updater,
+    target: &ContainerTarget,
+    plan: &UpdatePlan,
+    registry: &Registry,
+) -> (Uuid, Result<Value, TransactionError>) {
+    let command = Uuid::new_v4();
+    let cancel = CancellationToken::new();
+    let auth = Some(auth(registry));
+    (
+        command,
+        updater.update(command, target, plan, auth, &Deaf, &cancel).await,
+    )
+}
