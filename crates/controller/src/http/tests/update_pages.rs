@@ -7,24 +7,10 @@ use muster_model::CommandState;
 use serde_json::json;
 
 use super::container_pages::{odd, post};
-use super::containers::{container, furnish, id_of, tick};
+use super::containers::{end, furnish, id_of, offered, tick};
 use super::harness::{Answer, TestApp};
 use super::page::{HOSTILE, is_harmless, posted};
 use crate::app::auth::Role;
-
-/// Servers with a container each for which there is something new.
-async fn offered(app: &TestApp, count: usize) {
-    for n in 1..=count {
-        furnish(
-            app,
-            &format!("s{n}"),
-            vec![container(&format!("web{n}"), "nginx:1.27", &[])],
-        )
-        .await;
-    }
-    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
-    app.state.updates.refresh().await.unwrap();
-}
 
 async fn as_(app: &TestApp, token: &str, uri: &str) -> Answer {
     app.send(app.as_bearer("GET", uri, token)).await
@@ -280,10 +266,7 @@ async fn an_update_is_rehearsed_begun_and_taken_back_from_the_containers_page() 
         );
         assert_eq!(app.fakes.agents.verbs().last(), Some(&verb));
     }
-    app.fakes
-        .agents
-        .end_all(CommandState::Succeeded, "", "", &json!({}));
-    tick(&app).await;
+    end(&app, CommandState::Succeeded, "", &json!({})).await;
     let page = as_(&app, &operator, &uri).await;
     for part in ["Roll back…", "pill good\">completed", "operator"] {
         assert!(page.text().contains(part), "{part} in {}", page.text());
@@ -303,10 +286,7 @@ async fn an_update_is_rehearsed_begun_and_taken_back_from_the_containers_page() 
         (back.status, back.header("location")),
         (StatusCode::SEE_OTHER, "/updates".to_owned())
     );
-    app.fakes
-        .agents
-        .end_all(CommandState::Succeeded, "", "", &json!({}));
-    tick(&app).await;
+    end(&app, CommandState::Succeeded, "", &json!({})).await;
     let page = as_(&app, &operator, &uri).await;
     assert!(!page.text().contains("Roll back…"), "{}", page.text());
     assert!(post(&app, &operator, "/updates/1/rollback", "").await.status == StatusCode::CONFLICT);
@@ -320,10 +300,7 @@ async fn what_the_server_refused_waits_with_the_reason_and_what_to_do() {
     post(&app, &operator, "/updates/1/approve", "").await;
     tick(&app).await;
     let words = "the policy of this server does not allow container.update";
-    app.fakes
-        .agents
-        .end_all(CommandState::Refused, "", words, &json!({}));
-    tick(&app).await;
+    end(&app, CommandState::Refused, words, &json!({})).await;
     let page = app.browse("/updates").await;
     for part in [
         "Waits for something else",
