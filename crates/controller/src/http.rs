@@ -348,6 +348,7 @@ fn pages(routes: Routes) -> Routes {
         .page(Access::Public, Method::GET, "/login", page::login_form)
         .page(Access::Public, Method::POST, "/login", page::login)
         .page(Access::Public, Method::GET, "/static/style.css", page::style)
+        .page(Access::Public, Method::GET, "/static/live.js", page::script)
         .form(Access::Page(Role::Viewer), "auth.logout", "/logout", page::logout)
         .page(Access::Page(Role::Viewer), Method::GET, "/", page::fleet)
         .page(

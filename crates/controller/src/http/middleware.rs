@@ -26,9 +26,10 @@ pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the browser may load: our own style, nothing else, and nobody may frame us.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
+/// What the browser may load: our own style and script from files of their own, and what that script asks us; nothing
+/// else, and nobody may frame us.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Runs a request within its bounds.
 pub(super) async fn surround(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {

@@ -1,10 +1,12 @@
-//! The page for people: rendered here, without scripts and without anything from outside.
+//! The page for people: rendered here, without anything from outside. A small script renews what changes; everything
+//! works without it.
 //!
 //! Each page is read into a view first (`load`) and drawn from it after, so that drawing is pure. Markup escapes every
 //! text by itself; nothing here writes HTML as a string.
 
 pub(super) mod accounts;
 pub(super) mod alerts;
+mod asked;
 mod attention;
 mod attributes;
 pub(super) mod channels;
@@ -13,6 +15,7 @@ mod containers;
 mod device;
 mod docs;
 mod fleet;
+mod form;
 mod format;
 mod layout;
 mod load;
@@ -23,6 +26,7 @@ mod resource;
 pub(super) mod routes;
 pub(super) mod rules;
 mod server;
+mod sheet;
 pub(super) mod silences;
 mod smart;
 mod updates;
@@ -45,15 +49,22 @@ use crate::app::auth::Role;
 pub(super) use docs::docs;
 pub(super) use login::problem;
 
-const STYLE: &str = include_str!("page/style.css");
-
 /// The style, for everybody: the login page needs it.
 pub(super) async fn style() -> Response {
+    fixed("text/css; charset=utf-8", include_str!("page/style.css"))
+}
+
+/// The script that renews pages in place. It tells nobody anything.
+pub(super) async fn script() -> Response {
+    fixed("text/javascript; charset=utf-8", include_str!("page/live.js"))
+}
+
+fn fixed(content_type: &'static str, text: &'static str) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "public, max-age=300"),
     ];
-    (headers, STYLE).into_response()
+    (headers, text).into_response()
 }
 
 /// The login form.

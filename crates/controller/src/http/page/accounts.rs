@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, Form, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 
+use super::asked::{Answer, Asked, again, done};
+use super::form::{Field, Form, Refused, Sent, Written, Wrong, choices};
 use super::{format, layout};
 use crate::app::auth::{Principal, Role};
 use crate::app::enrolment::{EnrolmentTokenView, NewToken, TokenState};
@@ -20,12 +20,15 @@ use crate::app::{AppError, PAGE_LIMIT_MAX, Page, PageRequest};
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
 
 /// Where the page is.
 pub(in crate::http) const PATH: &str = "/accounts";
 const DAY: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);
+/// What somebody can be.
+const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
+/// What a token can be good for.
+const SCOPES: [Scope; 4] = [Scope::Metrics, Scope::Read, Scope::Operate, Scope::Admin];
 
 /// Everything that is shown.
 struct View {
@@ -35,8 +38,62 @@ struct View {
     now_ms: i64,
 }
 
+/// What can be made on the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    User,
+    Token,
+    Enrolment,
+}
+
+impl Kind {
+    /// Where its form posts to.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::User => "/accounts/users",
+            Self::Token => "/accounts/tokens",
+            Self::Enrolment => "/accounts/enrolment",
+        }
+    }
+
+    /// The fields of its form.
+    fn form(self) -> Form {
+        Form::of(match self {
+            Self::User => {
+                let roles = ROLES.map(|role| (role.as_str(), role.as_str()));
+                vec![
+                    Field::text("username", "Name", "").at_most(64).required(),
+                    Field::secret("password", "Password").at_most(1_024).required(),
+                    Field::one("role", "Role", choices(&roles)),
+                ]
+            }
+            Self::Token => {
+                let scopes = SCOPES.map(|scope| (scope.as_str(), scope.as_str()));
+                vec![
+                    Field::text("name", "Name", "").at_most(100).required(),
+                    Field::one("scope", "Good for", choices(&scopes)),
+                    Field::number("days", "Days", 1, 366).usual("90").required(),
+                ]
+            }
+            Self::Enrolment => vec![
+                Field::number("uses", "Agents", 1, 1_000).usual("1").required(),
+                Field::number("minutes", "Minutes", 1, 1_440)
+                    .usual("30")
+                    .required(),
+            ],
+        })
+    }
+}
+
+/// A form that could not be taken, and why.
+type Failed<'a> = Option<(Kind, Written<'a>)>;
+
 /// The page.
 pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller) -> Result<Markup, Problem> {
+    page(&state, &caller, None).await
+}
+
+async fn page(state: &HttpState, caller: &Caller, failed: Failed<'_>) -> Result<Markup, Problem> {
     let request = || PageRequest {
         limit: Some(PAGE_LIMIT_MAX),
         cursor: None,
@@ -50,17 +107,23 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
     Ok(layout::still(
         "Accounts and tokens",
         &caller.principal,
-        &draw(&view, caller.principal.user_id),
+        &draw(&view, caller.principal.user_id, failed),
     ))
 }
 
-fn draw(view: &View, own_id: i64) -> Markup {
+fn draw(view: &View, own_id: i64, failed: Failed<'_>) -> Markup {
+    let form = |kind: Kind, button: &str| {
+        let written = failed.filter(|(of, _)| *of == kind);
+        kind.form()
+            .draw_row("", kind.path(), written.map(|(_, written)| written), button)
+    };
     html! {
         p class="crumbs" { a href="/" { "Servers" } }
         div class="head" { h1 { "Accounts and tokens" } }
-        (users(&view.users, own_id, view.now_ms))
-        (api_tokens(&view.tokens, view.now_ms))
-        (enrolment_tokens(&view.enrolment, view.now_ms))
+        @if let Some((kind, (_, wrong))) = failed { (wrong.draw(&kind.form())) }
+        (users(&view.users, own_id, view.now_ms, &form(Kind::User, "Add")))
+        (api_tokens(&view.tokens, view.now_ms, &form(Kind::Token, "Make")))
+        (enrolment_tokens(&view.enrolment, view.now_ms, &form(Kind::Enrolment, "Make")))
     }
 }
 
@@ -77,7 +140,7 @@ fn rest<T>(page: &Page<T>) -> Markup {
     }
 }
 
-fn users(page: &Page<UserView>, own_id: i64, now_ms: i64) -> Markup {
+fn users(page: &Page<UserView>, own_id: i64, now_ms: i64, form: &Markup) -> Markup {
     html! {
         section class="card" {
             header { h2 { "Accounts" } span class="soft" { (page.total) } }
@@ -107,17 +170,12 @@ fn users(page: &Page<UserView>, own_id: i64, now_ms: i64) -> Markup {
                 }
             }
             (rest(page))
-            form method="post" action={ (PATH) "/users" } class="row" {
-                label { "Name" input name="username" required maxlength="64" autocomplete="off"; }
-                label { "Password" input name="password" type="password" required minlength="12" maxlength="1024" autocomplete="new-password"; }
-                label { "Role" select name="role" { option { "viewer" } option { "operator" } option { "admin" } } }
-                button type="submit" { "Add" }
-            }
+            (form)
         }
     }
 }
 
-fn api_tokens(page: &Page<TokenView>, now_ms: i64) -> Markup {
+fn api_tokens(page: &Page<TokenView>, now_ms: i64, form: &Markup) -> Markup {
     html! {
         section class="card" {
             header { h2 { "API tokens" } span class="soft" { (page.total) " · with one a program uses the API" } }
@@ -140,19 +198,12 @@ fn api_tokens(page: &Page<TokenView>, now_ms: i64) -> Markup {
                 }
             }
             (rest(page))
-            form method="post" action={ (PATH) "/tokens" } class="row" {
-                label { "Name" input name="name" required maxlength="100" autocomplete="off"; }
-                label { "Good for" select name="scope" {
-                    option { "metrics" } option { "read" } option { "operate" } option { "admin" }
-                } }
-                label { "Days" input name="days" type="number" min="1" max="366" value="90" required; }
-                button type="submit" { "Make" }
-            }
+            (form)
         }
     }
 }
 
-fn enrolment_tokens(page: &Page<EnrolmentTokenView>, now_ms: i64) -> Markup {
+fn enrolment_tokens(page: &Page<EnrolmentTokenView>, now_ms: i64, form: &Markup) -> Markup {
     let state = |token: &EnrolmentTokenView| match token.state {
         TokenState::Usable => ("good", "usable"),
         TokenState::UsedUp => ("dim", "used up"),
@@ -190,11 +241,7 @@ fn enrolment_tokens(page: &Page<EnrolmentTokenView>, now_ms: i64) -> Markup {
                 }
             }
             (rest(page))
-            form method="post" action={ (PATH) "/enrolment" } class="row" {
-                label { "Agents" input name="uses" type="number" min="1" max="1000" value="1" required; }
-                label { "Minutes" input name="minutes" type="number" min="1" max="1440" value="30" required; }
-                button type="submit" { "Make" }
-            }
+            (form)
         }
     }
 }
@@ -214,51 +261,108 @@ fn secret(user: &Principal, title: &str, text: &str, what_for: &str) -> Markup {
     layout::still(title, user, &content)
 }
 
-fn back(told: String) -> Response {
-    (Extension(Told(told)), Redirect::to(PATH)).into_response()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct UserForm {
-    username: String,
-    password: String,
-    role: String,
-}
-
 /// Makes an account.
-pub(in crate::http) async fn add_user(
-    State(state): State<HttpState>,
-    Form(form): Form<UserForm>,
-) -> Result<Response, Problem> {
-    let role = [Role::Viewer, Role::Operator, Role::Admin]
-        .into_iter()
-        .find(|role| role.as_str() == form.role)
-        .ok_or_else(|| Problem::field("role", "it is viewer, operator or admin"))?;
+pub(in crate::http) async fn add_user(asked: Asked) -> Answer {
+    make(&asked, Kind::User).await
+}
+
+/// Makes an API token of the own account.
+pub(in crate::http) async fn add_token(asked: Asked) -> Answer {
+    make(&asked, Kind::Token).await
+}
+
+/// Makes an enrolment token.
+pub(in crate::http) async fn add_enrolment(asked: Asked) -> Answer {
+    make(&asked, Kind::Enrolment).await
+}
+
+async fn make(asked: &Asked, kind: Kind) -> Answer {
+    let sent = Sent::read(&kind.form(), &asked.pairs)?;
+    let made = match kind {
+        Kind::User => make_user(asked, &sent).await,
+        Kind::Token => make_token(asked, &sent).await,
+        Kind::Enrolment => make_enrolment(asked, &sent).await,
+    };
+    match made {
+        Ok(answer) => Ok(answer),
+        Err(refused) => {
+            let wrong = refused.wrong()?;
+            let failed = Some((kind, (&sent, &wrong)));
+            again(page(&asked.state, &asked.caller, failed).await?)
+        }
+    }
+}
+
+async fn make_user(asked: &Asked, sent: &Sent) -> Result<Response, Refused> {
+    let role = ROLES.into_iter().find(|role| role.as_str() == sent.text("role"));
+    let role = role.ok_or_else(|| Problem::field("role", "it is viewer, operator or admin"))?;
     let new = NewUser {
-        username: form.username,
-        password: form.password,
+        username: sent.text("username").to_owned(),
+        password: sent.text("password").to_owned(),
         role,
     };
-    let made = state.app.create_user(new).await?;
-    Ok(back(format!("username={} role={}", made.username, made.role)))
+    let made = asked.state.app.create_user(new).await?;
+    let told = format!("username={} role={}", made.username, made.role);
+    Ok(done(told, PATH)?)
+}
+
+async fn make_token(asked: &Asked, sent: &Sent) -> Result<Response, Refused> {
+    let mut wrong = Wrong::default();
+    let days: u32 = sent.number("days", &mut wrong).unwrap_or_default();
+    let scope = SCOPES
+        .into_iter()
+        .find(|scope| scope.as_str() == sent.text("scope"));
+    if scope.is_none() {
+        wrong.note("scope", "it is metrics, read, operate or admin");
+    }
+    let wanted = WantedToken {
+        name: sent.text("name").to_owned(),
+        scopes: wrong.unless(scope)?.into_iter().collect(),
+        ttl: Some(DAY * days),
+    };
+    let by = &asked.caller.principal;
+    let made = asked.state.app.create_api_token(by, wanted).await?;
+    let told = format!("{} scopes={}", made.view.prefix, sent.text("scope"));
+    let use_of_it = "To be sent as Authorization: Bearer …";
+    let page = secret(by, "An API token", &made.text, use_of_it);
+    Ok((Extension(Told(told)), page).into_response())
+}
+
+async fn make_enrolment(asked: &Asked, sent: &Sent) -> Result<Response, Refused> {
+    let mut wrong = Wrong::default();
+    let uses: u32 = sent.number("uses", &mut wrong).unwrap_or_default();
+    let minutes: u32 = sent.number("minutes", &mut wrong).unwrap_or_default();
+    wrong.unless(())?;
+    let wanted = NewToken {
+        ttl: Some(MINUTE * minutes),
+        uses,
+        server: None,
+        created_by: asked.by().to_owned(),
+    };
+    let made = asked.state.app.create_token(wanted).await;
+    let made = made.map_err(AppError::from)?;
+    let told = format!("{} uses={uses}", made.public_id);
+    let use_of_it =
+        "To be written to a file on the server: muster-agent enroll --controller HOST:8481 --token-file FILE";
+    let page = secret(
+        &asked.caller.principal,
+        "An enrolment token",
+        &made.text,
+        use_of_it,
+    );
+    Ok((Extension(Told(told)), page).into_response())
 }
 
 /// Removes an account with its sessions and API tokens.
-pub(in crate::http) async fn delete_user(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let removed = state.app.remove_user(id_or(&id, Code::UserNotFound)?).await?;
-    Ok(back(format!("username={}", removed.username)))
+pub(in crate::http) async fn delete_user(asked: Asked) -> Answer {
+    let id = asked.id(Code::UserNotFound)?;
+    let removed = asked.state.app.remove_user(id).await?;
+    done(format!("username={}", removed.username), PATH)
 }
 
 /// Lets nobody log in with an account any more, or again.
-pub(in crate::http) async fn switch_user(
-    State(state): State<HttpState>,
-    Path((id, way)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let disabled = match way.as_str() {
+pub(in crate::http) async fn switch_user(asked: Asked) -> Answer {
+    let disabled = match asked.part("way") {
         "disable" => true,
         "enable" => false,
         _ => return Err(Problem::new(Code::NotFound, "an account is enabled or disabled")),
@@ -268,98 +372,29 @@ pub(in crate::http) async fn switch_user(
         disabled: Some(disabled),
         password: None,
     };
-    let changed = state
-        .app
-        .change_user(id_or(&id, Code::UserNotFound)?, patch)
-        .await?;
-    Ok(back(format!("username={} disabled={disabled}", changed.username)))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct TokenForm {
-    name: String,
-    scope: String,
-    days: u32,
-}
-
-/// Makes an API token of the own account.
-pub(in crate::http) async fn add_token(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(form): Form<TokenForm>,
-) -> Result<Response, Problem> {
-    let scope = [Scope::Metrics, Scope::Read, Scope::Operate, Scope::Admin]
-        .into_iter()
-        .find(|scope| scope.as_str() == form.scope)
-        .ok_or_else(|| Problem::field("scope", "it is metrics, read, operate or admin"))?;
-    let wanted = WantedToken {
-        name: form.name,
-        scopes: vec![scope],
-        ttl: Some(DAY * form.days),
-    };
-    let made = state.app.create_api_token(&caller.principal, wanted).await?;
-    let told = Told(format!("{} scopes={}", made.view.prefix, scope.as_str()));
-    let page = secret(
-        &caller.principal,
-        "An API token",
-        &made.text,
-        "To be sent as Authorization: Bearer …",
-    );
-    Ok((StatusCode::OK, Extension(told), page).into_response())
+    let id = asked.id(Code::UserNotFound)?;
+    let changed = asked.state.app.change_user(id, patch).await?;
+    done(format!("username={} disabled={disabled}", changed.username), PATH)
 }
 
 /// Removes an API token.
-pub(in crate::http) async fn delete_token(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::TokenNotFound)?;
-    state.app.remove_api_token(&caller.principal, id).await?;
-    Ok(back(String::new()))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct EnrolmentForm {
-    uses: u32,
-    minutes: u32,
-}
-
-/// Makes an enrolment token.
-pub(in crate::http) async fn add_enrolment(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(form): Form<EnrolmentForm>,
-) -> Result<Response, Problem> {
-    let wanted = NewToken {
-        ttl: Some(MINUTE * form.minutes),
-        uses: form.uses,
-        server: None,
-        created_by: caller.principal.username.clone(),
-    };
-    let made = state.app.create_token(wanted).await.map_err(AppError::from)?;
-    let told = Told(format!("{} uses={}", made.public_id, form.uses));
-    let page = secret(
-        &caller.principal,
-        "An enrolment token",
-        &made.text,
-        "To be written to a file on the server: muster-agent enroll --controller HOST:8481 --token-file FILE",
-    );
-    Ok((StatusCode::OK, Extension(told), page).into_response())
+pub(in crate::http) async fn delete_token(asked: Asked) -> Answer {
+    let id = asked.id(Code::TokenNotFound)?;
+    asked
+        .state
+        .app
+        .remove_api_token(&asked.caller.principal, id)
+        .await?;
+    done("", PATH)
 }
 
 /// Ends an enrolment token.
-pub(in crate::http) async fn end_enrolment(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    match state.app.end_enrolment_token(&id).await? {
-        true => Ok(back(String::new())),
-        false => Err(Problem::new(
-            Code::TokenNotFound,
-            "there is no enrolment token of this id",
-        )),
+pub(in crate::http) async fn end_enrolment(asked: Asked) -> Answer {
+    if asked.state.app.end_enrolment_token(asked.part("id")).await? {
+        return done("", PATH);
     }
+    Err(Problem::new(
+        Code::TokenNotFound,
+        "there is no enrolment token of this id",
+    ))
 }

@@ -17,7 +17,7 @@ pub(in crate::http) use self::forms::{acknowledge, acknowledge_all, resolve, res
 pub(in crate::http) use self::history::show;
 pub(in crate::http) use self::one::show_one;
 pub(super) use self::reading::{labels, reading, with_unit};
-use super::format;
+use super::{format, layout};
 use crate::http::HttpState;
 use crate::http::error::Problem;
 use crate::store::AlertFilter;
@@ -229,14 +229,12 @@ fn status(alert: &Alert, now_ms: i64) -> Markup {
     }
 }
 
-/// The ways between the pages that belong together.
-pub(super) fn tabs(current: &str) -> Markup {
+/// A page of these, with the ways to the others.
+pub(super) fn framed(title: &str, current: &str, content: &Markup) -> Markup {
     html! {
-        nav class="tabs" {
-            @for (path, word) in TABS {
-                @if path == current { a href=(path) aria-current="page" { (word) } }
-                @else { a href=(path) { (word) } }
-            }
-        }
+        p class="crumbs" { a href="/" { "Servers" } }
+        div class="head" { h1 { (title) } }
+        (layout::tabs("Alerts", &TABS, current))
+        (content)
     }
 }

@@ -1,18 +1,17 @@
 //! Channels: where news of alerts go, whether that works, and a test of it.
 
-use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::State;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use maud::{Markup, html};
 
+use super::asked::{Answer, Asked, done};
 use super::{alerts, format, layout};
 use crate::app::auth::Role;
 use crate::app::channels::{ChannelError, ChannelView, DeliveryFilter, DeliveryView};
 use crate::app::{PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
 
 /// Where the page is.
 pub(in crate::http) const PATH: &str = "/channels";
@@ -31,7 +30,8 @@ struct View {
 pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller) -> Result<Markup, Problem> {
     let view = load(&state).await?;
     let may_act = caller.principal.may(Role::Operator);
-    Ok(layout::page("Channels", &caller.principal, &draw(&view, may_act)))
+    let drawn = alerts::framed("Channels", PATH, &draw(&view, may_act));
+    Ok(layout::page("Channels", &caller.principal, &drawn))
 }
 
 async fn load(state: &HttpState) -> Result<View, Problem> {
@@ -65,9 +65,6 @@ async fn load(state: &HttpState) -> Result<View, Problem> {
 
 fn draw(view: &View, may_act: bool) -> Markup {
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Channels" } }
-        (alerts::tabs(PATH))
         @if view.channels.is_empty() { (none()) }
         @else {
             section class="card" {
@@ -184,25 +181,18 @@ pub(super) fn state(delivery: &DeliveryView) -> Markup {
 }
 
 /// Sends a test. What came of it is on the page, so a refusal of the other side leads there too.
-pub(in crate::http) async fn test(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::ChannelNotFound)?;
-    let told = match state.app.test_channel(id).await {
-        Ok(tested) => tested.state.to_owned(),
-        Err(ChannelError::TestFailed(answer)) => answer,
-        Err(error) => return Err(error.into()),
-    };
-    Ok((Extension(Told(told)), Redirect::to(PATH)).into_response())
+pub(in crate::http) async fn test(asked: Asked) -> Answer {
+    let id = asked.id(Code::ChannelNotFound)?;
+    match asked.state.app.test_channel(id).await {
+        Ok(tested) => done(tested.state, PATH),
+        Err(ChannelError::TestFailed(answer)) => done(answer, PATH),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sends again what was given up.
-pub(in crate::http) async fn retry(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::DeliveryNotFound)?;
-    state.app.retry_delivery(id).await?;
-    Ok(Redirect::to(PATH).into_response())
+pub(in crate::http) async fn retry(asked: Asked) -> Answer {
+    let id = asked.id(Code::DeliveryNotFound)?;
+    asked.state.app.retry_delivery(id).await?;
+    done("", PATH)
 }

@@ -18,8 +18,8 @@ use muster_base::id::{ResourceId, ServerId};
 use muster_samples::{MatchOp, Matcher, NAME_LABEL};
 
 pub(in crate::http) use self::deeds::{check, logs, restart, start, stop};
-pub(super) use self::fleet::servers;
 pub(in crate::http) use self::fleet::show;
+pub(super) use self::fleet::{hostname, servers};
 use self::going::Doing;
 pub(super) use self::going::pill as doing_pill;
 pub(super) use self::known::change_word;
@@ -158,17 +158,25 @@ fn line(container: &ResourceView, taken: Taken) -> Markup {
                 @for reason in container.health_reasons.iter().take(2) { div class="under" { (reason) } }
             }
             td data-label="Image" class="wrap" { (text(container, "image").unwrap_or_else(dash)) }
-            td class="num" data-label="CPUs" { (taken.cpus.map_or_else(dash, |cpus| format!("{cpus:.2}"))) }
-            td class="num" data-label="Memory" {
-                (taken.memory_bytes.map_or_else(dash, format::bytes))
-                @if let Some(limit) = number(container, "memory_limit_bytes").filter(|limit| 0.0 < *limit) {
-                    div class="under" { "of " (format::bytes(limit)) }
-                }
-            }
-            td class="num hide-narrow" data-label="Restarts" {
-                (whole(container, "restart_count").map_or_else(dash, format::grouped))
-            }
+            (takes(container, taken))
             td class="hide-narrow" data-label="Since" { (since(container, &status).unwrap_or_else(dash)) }
+        }
+    }
+}
+
+/// What it takes of its server, and how often it was started again, as cells of its line.
+fn takes(container: &ResourceView, taken: Taken) -> Markup {
+    let dash = || "–".to_owned();
+    html! {
+        td class="num" data-label="CPUs" { (taken.cpus.map_or_else(dash, |cpus| format!("{cpus:.2}"))) }
+        td class="num" data-label="Memory" {
+            (taken.memory_bytes.map_or_else(dash, format::bytes))
+            @if let Some(limit) = number(container, "memory_limit_bytes").filter(|limit| 0.0 < *limit) {
+                div class="under" { "of " (format::bytes(limit)) }
+            }
+        }
+        td class="num hide-narrow" data-label="Restarts" {
+            (whole(container, "restart_count").map_or_else(dash, format::grouped))
         }
     }
 }

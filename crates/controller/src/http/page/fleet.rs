@@ -65,14 +65,10 @@ fn tiles(view: &FleetView) -> Markup {
         .max_by(|a, b| a.2.total_cmp(&b.2));
     html! {
         div class="tiles" {
-            section class="card tile" {
-                h2 { "Online" }
-                div class="big" { (view.online) small { " of " (view.total) } }
-                div class="note" {
-                    @if view.online == view.total { "every server reports" }
-                    @else { (view.total.saturating_sub(view.online)) " not online" }
-                }
-            }
+            (layout::tile("Online", view.online, &format!("of {}", view.total), &html! {
+                @if view.online == view.total { "every server reports" }
+                @else { (view.total.saturating_sub(view.online)) " not online" }
+            }))
             (health_tile("Disks", &view.counts, ResourceKind::Device))
             (health_tile("Pools", &view.counts, ResourceKind::Pool))
             @if let Some((row, name, share)) = fullest {
@@ -99,7 +95,7 @@ fn health_tile(title: &str, counts: &HealthCounts, kind: ResourceKind) -> Markup
             section class="card tile" {
                 h2 { (title) }
                 div class="big" { (total) }
-                div class="pills" { (health_pills(healthy, warned, bad, unknown)) }
+                div class="pills" { (layout::health_pills(healthy, warned, bad, unknown)) }
             }
         }
     }
@@ -132,7 +128,7 @@ fn line(row: &FleetRow, now_ms: i64) -> Markup {
             td data-label="Disks" {
                 div class="pills" {
                     @if row.disks.is_empty() { span class="soft" { "–" } }
-                    (health_pills(
+                    (layout::health_pills(
                         count(&[Health::Healthy]),
                         count(&[Health::Warning]),
                         count(&[Health::Critical, Health::Failed]),
@@ -156,14 +152,5 @@ fn share(share: Option<f64>) -> Markup {
             Some(share) => { (format::percent(share)) (meter(share)) }
             None => { span class="soft" { "–" } }
         }
-    }
-}
-
-fn health_pills(healthy: usize, warned: usize, bad: usize, unknown: usize) -> Markup {
-    html! {
-        @if 0 < bad { span class="pill bad" { (bad) " failing" } }
-        @if 0 < warned { span class="pill warn" { (warned) " warning" } }
-        @if 0 < healthy { span class="pill good" { (healthy) " healthy" } }
-        @if 0 < unknown { span class="pill dim" { (unknown) " unknown" } }
     }
 }

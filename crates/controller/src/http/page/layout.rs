@@ -1,6 +1,9 @@
 //! What every page shares: the document, the bar on top, pills.
 
+use std::fmt::Display;
+
 use maud::{DOCTYPE, Markup, html};
+use muster_base::id::ServerId;
 use muster_model::Health;
 
 use super::{accounts, alerts, containers, updates};
@@ -10,13 +13,43 @@ use crate::app::status::ServerStatus;
 /// The mark in the browser's tab, and its only image: a `data:` address, since nothing outside is ever loaded.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 22 22'%3E%3Cg fill='%233451d1'%3E%3Crect x='2' y='3' width='18' height='4' rx='1.5'/%3E%3Crect x='2' y='9' width='18' height='4' rx='1.5' opacity='.7'/%3E%3Crect x='2' y='15' width='18' height='4' rx='1.5' opacity='.45'/%3E%3C/g%3E%3C/svg%3E";
 
-/// How often a page is loaded anew, in seconds.
-const REFRESH_S: u32 = 30;
-/// The same of one on which something is under way.
-const REFRESH_SOON_S: u32 = 2;
+/// How often a page is renewed, in seconds.
+const RENEWED_EVERY_S: u32 = 30;
+/// What changes containers and updates, as streams of events.
+const STREAMS: &str = "/api/containers/events /api/commands/events";
 
-/// The document around a page's content. `refresh` asks the browser to load the page anew every so many seconds.
-pub(super) fn document(title: &str, refresh: Option<u32>, body: &Markup) -> Markup {
+/// How a page keeps up with what it shows: by a small script of ours, or, without it, by loading itself anew.
+#[derive(Debug, Clone, Copy, Default)]
+struct Renewal {
+    /// Every so many seconds.
+    every_s: Option<u32>,
+    /// As containers and updates change.
+    follows: Option<Following>,
+}
+
+/// What a page follows as it changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Following {
+    /// Of which container it is, and on which server; everything if `None`.
+    pub(super) of: Option<(i64, ServerId)>,
+    /// How often it is loaded anew without a script, in seconds; not at all if `None`.
+    pub(super) every_s: Option<u32>,
+}
+
+impl Following {
+    /// Everything, loaded anew so often without a script.
+    pub(super) const fn everything(every_s: Option<u32>) -> Self {
+        Self { of: None, every_s }
+    }
+}
+
+/// A document that stays as it is.
+pub(super) fn document(title: &str, body: &Markup) -> Markup {
+    renewed(title, Renewal::default(), body)
+}
+
+fn renewed(title: &str, renewal: Renewal, body: &Markup) -> Markup {
+    let is_still = renewal.every_s.is_none() && renewal.follows.is_none();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,10 +57,11 @@ pub(super) fn document(title: &str, refresh: Option<u32>, body: &Markup) -> Mark
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
+                @if let Some(seconds) = renewal.every_s { noscript { meta http-equiv="refresh" content=(seconds); } }
                 title { (title) " · Muster" }
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href="/static/style.css";
+                @if !is_still { script src="/static/live.js" defer {} }
             }
             body { (body) }
         }
@@ -36,25 +70,29 @@ pub(super) fn document(title: &str, refresh: Option<u32>, body: &Markup) -> Mark
 
 /// A page for somebody who is logged in.
 pub(super) fn page(title: &str, user: &Principal, content: &Markup) -> Markup {
-    document(
-        title,
-        Some(REFRESH_S),
-        &body(user, content, " · times are UTC · renewed every 30 s"),
-    )
+    let renewal = Renewal {
+        every_s: Some(RENEWED_EVERY_S),
+        follows: None,
+    };
+    renewed(title, renewal, &body(user, content, renewal))
 }
 
 /// A page for somebody who is logged in, that stays as it is.
 pub(super) fn still(title: &str, user: &Principal, content: &Markup) -> Markup {
-    document(title, None, &body(user, content, ""))
+    document(title, &body(user, content, Renewal::default()))
 }
 
-/// A page for somebody who is logged in, on which something is under way: it follows that without a script.
-pub(super) fn following(title: &str, user: &Principal, content: &Markup) -> Markup {
-    let note = " · times are UTC · renewed every 2 s while something is under way";
-    document(title, Some(REFRESH_SOON_S), &body(user, content, note))
+/// A page for somebody who is logged in, that shows what changes as it changes.
+pub(super) fn following(title: &str, user: &Principal, content: &Markup, following: Following) -> Markup {
+    let renewal = Renewal {
+        every_s: following.every_s,
+        follows: Some(following),
+    };
+    renewed(title, renewal, &body(user, content, renewal))
 }
 
-fn body(user: &Principal, content: &Markup, note: &str) -> Markup {
+fn body(user: &Principal, content: &Markup, renewal: Renewal) -> Markup {
+    let of = renewal.follows.and_then(|follows| follows.of);
     html! {
         div class="bar-top" {
             div {
@@ -67,8 +105,19 @@ fn body(user: &Principal, content: &Markup, note: &str) -> Markup {
                 form method="post" action="/logout" { button type="submit" { "Log out" } }
             }
         }
-        main { (content) }
-        footer { "Muster " (env!("CARGO_PKG_VERSION")) (note) " · " a href="/api/docs" { "API reference" } }
+        p class="stale" role="status" hidden {
+            "The controller does not answer: what is shown here may be old."
+        }
+        main data-every=[renewal.every_s] data-follow=[renewal.follows.map(|_| STREAMS)]
+            data-container=[of.map(|(container, _)| container)] data-server=[of.map(|(_, server)| server)] {
+            (content)
+        }
+        footer {
+            "Muster " (env!("CARGO_PKG_VERSION")) " · times are UTC"
+            @if let Some(seconds) = renewal.every_s { span class="every" { " · renewed every " (seconds) " s" } }
+            @if renewal.follows.is_some() { span class="live" hidden { " · renewed as things change" } }
+            " · " a href="/api/docs" { "API reference" }
+        }
     }
 }
 
@@ -86,6 +135,18 @@ pub(super) fn brand() -> Markup {
     }
 }
 
+/// The ways between pages that belong together.
+pub(super) fn tabs(label: &str, pages: &[(&str, &str)], current: &str) -> Markup {
+    html! {
+        nav class="tabs" aria-label=(label) {
+            @for (path, word) in pages {
+                @if *path == current { a href=(path) aria-current="page" { (word) } }
+                @else { a href=(path) { (word) } }
+            }
+        }
+    }
+}
+
 /// A health as a coloured word.
 pub(super) fn health(health: Health) -> Markup {
     html! { span class={ "pill " (health_class(health)) } { (health.as_str()) } }
@@ -98,6 +159,27 @@ pub(super) const fn health_class(health: Health) -> &'static str {
         Health::Unknown => "dim",
         Health::Warning => "warn",
         Health::Critical | Health::Failed => "bad",
+    }
+}
+
+/// How many are how well, as coloured words.
+pub(super) fn health_pills(healthy: usize, warned: usize, bad: usize, unknown: usize) -> Markup {
+    html! {
+        @if 0 < bad { span class="pill bad" { (bad) " failing" } }
+        @if 0 < warned { span class="pill warn" { (warned) " warning" } }
+        @if 0 < healthy { span class="pill good" { (healthy) " healthy" } }
+        @if 0 < unknown { span class="pill dim" { (unknown) " unknown" } }
+    }
+}
+
+/// A number at a glance: what it counts, what stands beside it, and what it comes to.
+pub(super) fn tile(title: &str, number: impl Display, beside: &str, note: &Markup) -> Markup {
+    html! {
+        section class="card tile" {
+            h2 { (title) }
+            div class="big" { (number) @if !beside.is_empty() { small { " " (beside) } } }
+            div class="note" { (note) }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn form(refusal: Option<&str>) -> Markup {
             }
         }
     };
-    document("Log in", None, &body)
+    document("Log in", &body)
 }
 
 /// What a person sees in place of a problem+json body.
@@ -45,5 +45,5 @@ pub(in crate::http) fn problem(problem: &ProblemBody) -> Markup {
             }
         }
     };
-    document(problem.title, None, &body)
+    document(problem.title, &body)
 }

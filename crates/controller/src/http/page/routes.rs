@@ -1,10 +1,13 @@
 //! The pages of containers and updates, and what their forms post to.
 
 use axum::http::Method;
+use muster_update::{Policy, Window};
 
-use super::{containers, updates};
+use super::{containers, sheet, updates};
 use crate::app::auth::Role;
+use crate::app::registries::RegistryView;
 use crate::http::access::{Access, Routes};
+use crate::update::Kept;
 
 const LOOK: Access = Access::Page(Role::Viewer);
 const ACT: Access = Access::Page(Role::Operator);
@@ -12,7 +15,7 @@ const ADMINISTER: Access = Access::Page(Role::Admin);
 
 /// Adds them all. The audit log knows what a form does by the word of the API's route that does the same.
 pub(in crate::http) fn add(routes: Routes) -> Routes {
-    of_registries(of_rules(of_rollouts(of_updates(of_containers(routes)))))
+    of_rules(of_rollouts(of_updates(of_containers(routes))))
 }
 
 fn below(path: &str, rest: &str) -> String {
@@ -75,81 +78,17 @@ fn of_rollouts(routes: Routes) -> Routes {
 }
 
 fn of_rules(routes: Routes) -> Routes {
-    let policy = |rest: &str| below(updates::POLICIES, rest);
-    let window = |rest: &str| below(updates::WINDOWS, rest);
-    routes
+    let routes = routes
         .page(LOOK, Method::GET, updates::POLICIES, updates::show_policies)
-        .page(ADMINISTER, Method::GET, &policy("/new"), updates::new_policy)
-        .page(LOOK, Method::GET, &policy("/{id}"), updates::edit_policy)
-        .form(
-            ADMINISTER,
-            "update_policy.create",
-            updates::POLICIES,
-            updates::add_policy,
-        )
-        .form(
-            ADMINISTER,
-            "update_policy.change",
-            &policy("/{id}"),
-            updates::change_policy,
-        )
-        .form(
-            ADMINISTER,
-            "update_policy.delete",
-            &policy("/{id}/delete"),
-            updates::delete_policy,
-        )
         .page(LOOK, Method::GET, updates::WINDOWS, updates::show_windows)
-        .page(ADMINISTER, Method::GET, &window("/new"), updates::new_window)
-        .page(LOOK, Method::GET, &window("/{id}"), updates::edit_window)
-        .form(
-            ADMINISTER,
-            "maintenance_window.create",
-            updates::WINDOWS,
-            updates::add_window,
-        )
-        .form(
-            ADMINISTER,
-            "maintenance_window.change",
-            &window("/{id}"),
-            updates::change_window,
-        )
-        .form(
-            ADMINISTER,
-            "maintenance_window.delete",
-            &window("/{id}/delete"),
-            updates::delete_window,
-        )
-}
-
-fn of_registries(routes: Routes) -> Routes {
-    let one = |rest: &str| below(updates::REGISTRIES, rest);
-    routes
         .page(LOOK, Method::GET, updates::REGISTRIES, updates::show_registries)
-        .page(ADMINISTER, Method::GET, &one("/new"), updates::new_registry)
-        .page(ADMINISTER, Method::GET, &one("/{id}"), updates::edit_registry)
-        .form(
-            ADMINISTER,
-            "registry.create",
-            updates::REGISTRIES,
-            updates::add_registry,
-        )
-        .form(
-            ADMINISTER,
-            "registry.change",
-            &one("/{id}"),
-            updates::change_registry,
-        )
         .form(
             ADMINISTER,
             "registry.validate",
-            &one("/{id}/validate"),
+            &below(updates::REGISTRIES, "/{id}/validate"),
             updates::validate_registry,
-        )
-        .form(
-            ADMINISTER,
-            "registry.delete",
-            &one("/{id}/delete"),
-            updates::delete_registry,
-        )
+        );
+    let routes = sheet::add::<Kept<Policy>>(routes);
+    let routes = sheet::add::<Kept<Window>>(routes);
+    sheet::add::<RegistryView>(routes)
 }

@@ -5,21 +5,20 @@ mod rehearsal;
 
 use std::collections::HashMap;
 
-use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::State;
 use maud::{Markup, html};
 use muster_alert::{AlertState, Rule, RuleKind, Severity};
 use serde_json::json;
 
 pub(in crate::http) use self::one::show_one;
-use super::alerts::{self, OPEN, severity, tabs};
+use super::alerts::{self, OPEN, severity};
+use super::asked::{Answer, Asked, done};
 use super::{format, layout};
 use crate::alert::KeptRule;
 use crate::app::auth::Role;
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
 use crate::store::AlertFilter;
 
 /// Where the pages are.
@@ -33,11 +32,8 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
     rules.sort_by(|a, b| (!a.rule.enabled, &a.rule.name).cmp(&(!b.rule.enabled, &b.rule.name)));
     let open = open(&state).await?;
     let may_change = caller.principal.may(Role::Admin);
-    Ok(layout::page(
-        "Rules",
-        &caller.principal,
-        &draw(&rules, &open, may_change),
-    ))
+    let drawn = alerts::framed("Rules", PATH, &draw(&rules, &open, may_change));
+    Ok(layout::page("Rules", &caller.principal, &drawn))
 }
 
 /// How many alerts of each rule are open.
@@ -57,9 +53,6 @@ async fn open(state: &HttpState) -> Result<HashMap<i64, u64>, Problem> {
 fn draw(rules: &[KeptRule], open: &HashMap<i64, u64>, may_change: bool) -> Markup {
     let off = rules.iter().filter(|kept| !kept.rule.enabled).count();
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Rules" } }
-        (tabs(PATH))
         section class="card" {
             header {
                 h2 { "What is judged" }
@@ -146,23 +139,16 @@ fn switch(rule: &Rule) -> Markup {
 }
 
 /// Lets a rule judge or not; what is open of one that does not ends.
-pub(in crate::http) async fn set(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path((id, way)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let enabled = match way.as_str() {
+pub(in crate::http) async fn set(asked: Asked) -> Answer {
+    let enabled = match asked.part("way") {
         "enable" => true,
         "disable" => false,
         _ => return Err(Problem::new(Code::NotFound, "a rule is enabled or disabled")),
     };
-    let id = id_or(&id, Code::RuleNotFound)?;
-    let kept = state
-        .alerts
-        .patch_rule(id, json!({"enabled": enabled}), &caller.principal.username)
-        .await?;
-    let told = format!("{} enabled={enabled}", kept.rule.name);
-    Ok((Extension(Told(told)), Redirect::to(PATH)).into_response())
+    let id = asked.id(Code::RuleNotFound)?;
+    let change = json!({"enabled": enabled});
+    let kept = asked.state.alerts.patch_rule(id, change, asked.by()).await?;
+    done(format!("{} enabled={enabled}", kept.rule.name), PATH)
 }
 
 /// How a rule judges, in a word.

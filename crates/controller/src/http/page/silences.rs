@@ -1,19 +1,19 @@
 //! Silences and windows: when, and of what, nobody is told.
 
-use axum::extract::{Extension, Form, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::State;
 use maud::{Markup, html};
 use muster_alert::{Mute, MuteScope, Schedule};
 use muster_base::id::ServerId;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{alerts, format, layout};
+use super::asked::{Answer, Asked, again, done};
+use super::form::{Field, Form, Refused, Sent, Written, Wrong, numbered};
+use super::{alerts, containers, format, layout};
 use crate::app::auth::Role;
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or, rfc3339};
+use crate::http::extract::rfc3339;
 use crate::store::MuteRow;
 
 /// Where the page is.
@@ -21,19 +21,13 @@ pub(in crate::http) const PATH: &str = "/silences";
 const HOUR_MS: i64 = 3_600_000;
 /// Longest silence of the form, hours.
 const HOURS_MAX: i64 = 24 * 31;
-/// Most servers that can be chosen from.
-const SERVERS_MAX: usize = 500;
-
-/// Days as the API names them, and as they are shown.
-const DAYS: [(&str, &str); 7] = [
-    ("mon", "Mon"),
-    ("tue", "Tue"),
-    ("wed", "Wed"),
-    ("thu", "Thu"),
-    ("fri", "Fri"),
-    ("sat", "Sat"),
-    ("sun", "Sun"),
-];
+/// What the form can make: something that is over after a while, or comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Span {
+    Hours,
+    Weekly,
+    Cron,
+}
 
 struct View {
     mutes: Vec<(Mute, MuteRow)>,
@@ -44,22 +38,23 @@ struct View {
 
 /// The page.
 pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller) -> Result<Markup, Problem> {
-    let view = load(&state).await?;
-    let may_act = caller.principal.may(Role::Operator);
-    Ok(layout::still(
-        "Silences",
-        &caller.principal,
-        &draw(&view, may_act),
-    ))
+    page(&state, &caller, None).await
+}
+
+/// The page, with what was written in a form that could not be taken, and what is wrong with it.
+async fn page(
+    state: &HttpState,
+    caller: &Caller,
+    written: Option<(Span, Written<'_>)>,
+) -> Result<Markup, Problem> {
+    let view = load(state).await?;
+    let drawn = draw(&view, written, caller.principal.may(Role::Operator));
+    let drawn = alerts::framed("Silences and maintenance windows", PATH, &drawn);
+    Ok(layout::still("Silences", &caller.principal, &drawn))
 }
 
 async fn load(state: &HttpState) -> Result<View, Problem> {
     let names = state.app.server_names().await?;
-    let mut servers: Vec<(i64, String)> = names
-        .iter()
-        .map(|(ServerId(id), name)| (*id, name.hostname.clone()))
-        .collect();
-    servers.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
     let rules = state.alerts.rules().await?;
     let mut mutes: Vec<(Mute, MuteRow)> = state
         .alerts
@@ -72,7 +67,7 @@ async fn load(state: &HttpState) -> Result<View, Problem> {
     mutes.sort_by_key(|(mute, row)| (!mute.is_in_force(now_ms), std::cmp::Reverse(row.id)));
     Ok(View {
         mutes,
-        servers,
+        servers: containers::servers(&names),
         rules: rules
             .into_iter()
             .map(|kept| (kept.rule.id, kept.rule.name))
@@ -81,11 +76,9 @@ async fn load(state: &HttpState) -> Result<View, Problem> {
     })
 }
 
-fn draw(view: &View, may_act: bool) -> Markup {
+fn draw(view: &View, written: Option<(Span, Written<'_>)>, may_act: bool) -> Markup {
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Silences and maintenance windows" } }
-        (alerts::tabs(PATH))
+        @if let Some((span, (_, wrong))) = written { (wrong.draw(&fields(span, &[], &[]))) }
         section class="card" {
             header { h2 { "When nobody is told" } span class="soft" { (view.mutes.len()) " · judging goes on meanwhile" } }
             @if view.mutes.is_empty() { p class="empty" { "There is none: every alert is told." } }
@@ -97,7 +90,7 @@ fn draw(view: &View, may_act: bool) -> Markup {
                     }
                 }
             }
-            @if may_act { (form(view)) }
+            @if may_act { (forms(view, written)) }
         }
         p class="soft" { "Several servers or single resources can be silenced with " code { "muster silences add" } " or the API." }
     }
@@ -194,180 +187,140 @@ fn when(mute: &Mute, body: &Value) -> String {
     }
 }
 
-fn form(view: &View) -> Markup {
+fn forms(view: &View, written: Option<(Span, Written<'_>)>) -> Markup {
+    let of = |span: Span| written.filter(|(of, _)| *of == span).map(|(_, written)| written);
+    let draw = |span: Span, class: &str, button: &str| {
+        fields(span, &view.servers, &view.rules).draw_row(class, PATH, of(span), button)
+    };
     html! {
-        form method="post" action=(PATH) class="row" {
-            (what(view))
-            label { "Hours" input name="hours" type="number" min="1" max=(HOURS_MAX) value="2" required; }
-            button type="submit" { "Silence" }
-        }
-        details {
+        (draw(Span::Hours, "", "Silence"))
+        details open[of(Span::Weekly).is_some()] {
             summary { "Again and again, on days of the week" }
-            form method="post" action=(PATH) class="row bare" {
-                (what(view))
-                @for (word, shown) in DAYS {
-                    label class="inline" { input type="checkbox" name=(word) value="yes"; " " (shown) }
-                }
-                label { "From" input name="from" required placeholder="22:00" maxlength="5"; }
-                label { "To" input name="to" required placeholder="06:00" maxlength="5"; }
-                (zone())
-                button type="submit" { "Add the window" }
-            }
+            (draw(Span::Weekly, "bare", "Add the window"))
             p class="soft pad" { "Without a day it is every day. One that ends earlier than it begins ends on the next day." }
         }
-        details {
+        details open[of(Span::Cron).is_some()] {
             summary { "Again and again, by a cron expression" }
-            form method="post" action=(PATH) class="row bare" {
-                (what(view))
-                label { "Begins at" input name="cron" required placeholder="0 3 * * TUE" maxlength="200" autocomplete="off"; }
-                label { "Lasts" input name="duration" required placeholder="2h" maxlength="32"; }
-                (zone())
-                button type="submit" { "Add the window" }
-            }
+            (draw(Span::Cron, "bare", "Add the window"))
         }
     }
 }
 
-/// Why, and of what.
-fn what(view: &View) -> Markup {
-    html! {
-        label class="wide" { "Why" input name="name" required maxlength="200" autocomplete="off" placeholder="disk swap"; }
-        label {
-            "Of"
-            select name="server" {
-                option value="" { "every server" }
-                @for (id, name) in view.servers.iter().take(SERVERS_MAX) { option value=(id) { (name) } }
-            }
+/// The fields: why, of what, and when.
+fn fields(span: Span, servers: &[(i64, String)], rules: &[(i64, String)]) -> Form {
+    let mut fields = vec![
+        Field::text("name", "Why", "disk swap")
+            .at_most(200)
+            .required()
+            .wide(),
+        Field::one("server", "Of", numbered("every server", servers)),
+        Field::text("tag", "With the tag", "any").at_most(64),
+        Field::one("rule", "Of the rule", numbered("every rule", rules)),
+    ];
+    let zone = Field::text("timezone", "Time zone", "")
+        .usual("UTC")
+        .at_most(64)
+        .required();
+    match span {
+        Span::Hours => {
+            let hours = Field::number("hours", "Hours", 1, HOURS_MAX);
+            fields.push(hours.usual("2").required());
         }
-        label { "With the tag" input name="tag" maxlength="64" autocomplete="off" placeholder="any"; }
-        label {
-            "Of the rule"
-            select name="rule" {
-                option value="" { "every rule" }
-                @for (id, name) in &view.rules { option value=(id) { (name) } }
-            }
+        Span::Weekly => {
+            fields.extend(Field::days());
+            fields.push(Field::text("from", "From", "22:00").at_most(5).required());
+            fields.push(Field::text("to", "To", "06:00").at_most(5).required());
+            fields.push(zone);
+        }
+        Span::Cron => {
+            fields.push(
+                Field::text("cron", "Begins at", "0 3 * * TUE")
+                    .at_most(200)
+                    .required(),
+            );
+            fields.push(Field::text("duration", "Lasts", "2h").at_most(32).required());
+            fields.push(zone);
         }
     }
+    Form::of(fields)
 }
 
-fn zone() -> Markup {
-    html! { label { "Time zone" input name="timezone" value="UTC" required maxlength="64" autocomplete="off"; } }
+/// What the API takes of when; what is wrong with it is said there.
+fn span_of(span: Span, sent: &Sent, now_ms: i64) -> Result<Value, Refused> {
+    if span == Span::Hours {
+        let mut wrong = Wrong::default();
+        let hours: i64 = sent.number("hours", &mut wrong).unwrap_or_default();
+        if wrong.is_empty() && !(1..=HOURS_MAX).contains(&hours) {
+            wrong.note("hours", format!("1 to {HOURS_MAX} are taken"));
+        }
+        wrong.unless(())?;
+        return Ok(json!({"ends": rfc3339(now_ms + hours * HOUR_MS)}));
+    }
+    let mut body = json!({});
+    for name in ["from", "to", "cron", "duration", "timezone"] {
+        if let Some(text) = sent.given(name) {
+            body[name] = json!(text);
+        }
+    }
+    let days = sent.days();
+    if !days.is_empty() {
+        body["days"] = json!(days);
+    }
+    Ok(body)
 }
 
-/// A silence or window to be made: `hours`, or `from` and `to` with days, or `cron` with `duration`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct SilenceForm {
-    name: String,
-    server: String,
-    #[serde(default)]
-    tag: String,
-    #[serde(default)]
-    rule: String,
-    hours: Option<i64>,
-    from: Option<String>,
-    to: Option<String>,
-    cron: Option<String>,
-    duration: Option<String>,
-    timezone: Option<String>,
-    mon: Option<String>,
-    tue: Option<String>,
-    wed: Option<String>,
-    thu: Option<String>,
-    fri: Option<String>,
-    sat: Option<String>,
-    sun: Option<String>,
-}
-
-impl SilenceForm {
-    /// The days that are ticked.
-    fn days(&self) -> Vec<&'static str> {
-        let ticks = [
-            &self.mon, &self.tue, &self.wed, &self.thu, &self.fri, &self.sat, &self.sun,
-        ];
-        let all = DAYS.iter().zip(ticks);
-        all.filter(|(_, tick)| tick.is_some())
-            .map(|((word, _), _)| *word)
-            .collect()
+/// Of what, all of which there is.
+async fn scope_of(state: &HttpState, sent: &Sent) -> Result<Value, Refused> {
+    let mut wrong = Wrong::default();
+    let (server, rule) = (sent.number("server", &mut wrong), sent.number("rule", &mut wrong));
+    wrong.unless(())?;
+    let mut scope = json!({});
+    if let Some(id) = server {
+        state.app.server(ServerId(id)).await?;
+        scope["servers"] = json!([id]);
     }
-
-    /// What the API takes of when; what is wrong with it is said there.
-    fn when(&self, now_ms: i64) -> Result<Value, Problem> {
-        if let Some(hours) = self.hours {
-            if !(1..=HOURS_MAX).contains(&hours) {
-                return Err(Problem::field("hours", format!("1 to {HOURS_MAX} are taken")));
-            }
-            return Ok(json!({"ends": rfc3339(now_ms + hours * HOUR_MS)}));
-        }
-        let mut body = json!({});
-        for (name, value) in [
-            ("from", &self.from),
-            ("to", &self.to),
-            ("cron", &self.cron),
-            ("duration", &self.duration),
-            ("timezone", &self.timezone),
-        ] {
-            if let Some(value) = value {
-                body[name] = json!(value.trim());
-            }
-        }
-        let days = self.days();
-        if !days.is_empty() {
-            body["days"] = json!(days);
-        }
-        Ok(body)
+    if let Some(id) = rule {
+        state.alerts.rule(id).await?;
+        scope["rules"] = json!([id]);
     }
-
-    /// Of what, all of which there is.
-    async fn scope(&self, state: &HttpState) -> Result<Value, Problem> {
-        let number = |name: &'static str, text: &str| {
-            text.parse::<i64>()
-                .map_err(|_| Problem::field(name, format!("the number of a {name} is needed")))
-        };
-        let mut scope = json!({});
-        if !self.server.is_empty() {
-            let id = number("server", &self.server)?;
-            state.app.server(ServerId(id)).await?;
-            scope["servers"] = json!([id]);
-        }
-        if !self.rule.is_empty() {
-            let id = number("rule", &self.rule)?;
-            state.alerts.rule(id).await?;
-            scope["rules"] = json!([id]);
-        }
-        let tag = self.tag.trim();
-        if !tag.is_empty() {
-            scope["tags"] = json!([tag]);
-        }
-        if scope == json!({}) {
-            scope["everything"] = json!(true);
-        }
-        Ok(scope)
+    if let Some(tag) = sent.given("tag") {
+        scope["tags"] = json!([tag]);
     }
+    if scope == json!({}) {
+        scope["everything"] = json!(true);
+    }
+    Ok(scope)
 }
 
 /// Makes a silence or window.
-pub(in crate::http) async fn add(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(form): Form<SilenceForm>,
-) -> Result<Response, Problem> {
-    let mut body = form.when(state.app.clock().now_ms())?;
-    body["scope"] = form.scope(&state).await?;
-    body["name"] = json!(form.name);
-    let row = state
-        .alerts
-        .put_mute(None, body, &caller.principal.username)
-        .await?;
-    Ok((Extension(Told(row.body.to_string())), Redirect::to(PATH)).into_response())
+pub(in crate::http) async fn add(asked: Asked) -> Answer {
+    let has = |field: &str| asked.pairs.iter().any(|(name, _)| name == field);
+    let span = match (has("cron"), has("from")) {
+        (true, _) => Span::Cron,
+        (_, true) => Span::Weekly,
+        _ => Span::Hours,
+    };
+    let sent = Sent::read(&fields(span, &[], &[]), &asked.pairs)?;
+    match put(&asked, span, &sent).await {
+        Ok(told) => done(told, PATH),
+        Err(refused) => {
+            let wrong = refused.wrong()?;
+            again(page(&asked.state, &asked.caller, Some((span, (&sent, &wrong)))).await?)
+        }
+    }
+}
+
+async fn put(asked: &Asked, span: Span, sent: &Sent) -> Result<String, Refused> {
+    let mut body = span_of(span, sent, asked.state.app.clock().now_ms())?;
+    body["scope"] = scope_of(&asked.state, sent).await?;
+    body["name"] = json!(sent.text("name"));
+    let row = asked.state.alerts.put_mute(None, body, asked.by()).await?;
+    Ok(row.body.to_string())
 }
 
 /// Ends a silence or window.
-pub(in crate::http) async fn end(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::SilenceNotFound)?;
-    state.alerts.delete_mute(id).await?;
-    Ok(Redirect::to(PATH).into_response())
+pub(in crate::http) async fn end(asked: Asked) -> Answer {
+    let id = asked.id(Code::SilenceNotFound)?;
+    asked.state.alerts.delete_mute(id).await?;
+    done("", PATH)
 }

@@ -117,6 +117,7 @@ async fn only_these_routes_are_open_to_everybody() {
             "GET /healthz",
             "GET /login",
             "GET /readyz",
+            "GET /static/live.js",
             "GET /static/style.css",
             "POST /api/auth/token",
             "POST /login",
@@ -368,12 +369,15 @@ async fn the_page_is_locked_down_by_its_headers() {
     for part in [
         "default-src 'none'",
         "style-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "img-src 'self' data:",
         "form-action 'self'",
         "frame-ancestors 'none'",
     ] {
         assert!(policy.contains(part), "{policy}");
     }
+    assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("referrer-policy"), "same-origin");

@@ -8,7 +8,11 @@ use crate::app::auth::Role;
 
 pub(super) const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
 
+/// Our own script, from a file of its own.
+const SCRIPT: &str = "<script src=\"/static/live.js\" defer></script>";
+
 pub(super) fn is_harmless(page: &str) -> bool {
+    let page = page.replacen(SCRIPT, "", 1);
     !page.contains("<script")
         && !page.contains("<img")
         && !page.contains("style=")
@@ -29,6 +33,30 @@ async fn hostile_names_are_only_text_on_every_page() {
         assert!(page.text().contains("&lt;script&gt;"), "{uri} shows the name");
         assert!(is_harmless(page.text()), "{uri}");
     }
+}
+
+#[tokio::test]
+async fn a_page_is_renewed_by_our_script_or_loaded_anew_where_there_is_none() {
+    const REFRESH: &str = "<noscript><meta http-equiv=\"refresh\" content=\"30\"></noscript>";
+    let app = TestApp::start().await;
+    let page = app.browse("/").await;
+    for part in [SCRIPT, REFRESH, "<main data-every=\"30\">"] {
+        assert!(page.text().contains(part), "{part} in {}", page.text());
+    }
+    let script = app.send(app.bare("GET", "/static/live.js")).await;
+    assert_eq!(script.status, StatusCode::OK);
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    let following = app.browse("/updates").await;
+    assert!(
+        following
+            .text()
+            .contains("data-follow=\"/api/containers/events /api/commands/events\""),
+        "{}",
+        following.text()
+    );
+    // What is being written is not taken away.
+    let still = app.browse("/silences").await;
+    assert!(!still.text().contains(SCRIPT) && !still.text().contains("http-equiv"));
 }
 
 #[tokio::test]

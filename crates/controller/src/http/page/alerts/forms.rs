@@ -1,19 +1,15 @@
 //! What people do to alerts, as forms: that they know, that it is over, that it can wait.
 
-use axum::extract::{Extension, Form, State};
-use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use muster_alert::engine::NOTE_CHARS_MAX;
 use muster_alert::{Alert, AlertState, Severity};
-use serde::Deserialize;
 
 use super::PATH;
 use crate::alert::Deed;
-use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
 use crate::http::alerts as api;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
+use crate::http::page::asked::{Answer, Asked, done};
+use crate::http::page::form::given;
 use crate::store::AlertFilter;
 
 /// How long something can wait: hours, and the words for it.
@@ -79,98 +75,34 @@ pub(super) fn deeds(alert: &Alert, place: &str) -> Markup {
     }
 }
 
-/// What comes with a deed.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct DeedForm {
-    #[serde(default)]
-    note: String,
-    #[serde(default)]
-    back: String,
-}
-
-/// What comes with a snooze.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct SnoozeForm {
-    hours: i64,
-    #[serde(default)]
-    end: String,
-    #[serde(default)]
-    back: String,
-}
-
 /// Says that somebody knows.
-pub(in crate::http) async fn acknowledge(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let note = note(&form.note)?;
-    act(&state, &caller, &id, Deed::Acknowledge, note, &form.back).await
+pub(in crate::http) async fn acknowledge(asked: Asked) -> Answer {
+    let [written, back] = asked.texts(["note", "back"])?;
+    act(&asked, Deed::Acknowledge, note(written)?, back).await
 }
 
 /// Says that it is over.
-pub(in crate::http) async fn resolve(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let note = note(&form.note)?;
-    act(&state, &caller, &id, Deed::Resolve, note, &form.back).await
+pub(in crate::http) async fn resolve(asked: Asked) -> Answer {
+    let [written, back] = asked.texts(["note", "back"])?;
+    act(&asked, Deed::Resolve, note(written)?, back).await
 }
 
 /// Lets it wait, or ends that.
-pub(in crate::http) async fn snooze(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<SnoozeForm>,
-) -> Result<Response, Problem> {
-    if !WAITS.iter().any(|(hours, _)| *hours == form.hours) {
-        return Err(Problem::field("hours", "one of the times of the form is needed"));
-    }
-    let until_ms = state.app.clock().now_ms() + form.hours * HOUR_MS;
-    let deed = Deed::Snooze(form.end.is_empty().then_some(until_ms));
-    act(&state, &caller, &id, deed, None, &form.back).await
+pub(in crate::http) async fn snooze(asked: Asked) -> Answer {
+    let [hours, end, back] = asked.texts(["hours", "end", "back"])?;
+    let known = WAITS.iter().find(|(known, _)| hours.parse() == Ok(*known));
+    let (hours, _) =
+        known.ok_or_else(|| Problem::field("hours", "one of the times of the form is needed"))?;
+    let until_ms = asked.state.app.clock().now_ms() + hours * HOUR_MS;
+    let deed = Deed::Snooze(end.is_empty().then_some(until_ms));
+    act(&asked, deed, None, back).await
 }
 
-/// What is done to all alerts that were chosen.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::http) struct AllForm {
-    severity: String,
-    server: String,
-    rule: String,
-    note: String,
-}
-
-impl AllForm {
-    /// Which alerts are meant. What cannot be read is refused: it must not become all of them.
-    fn filter(&self) -> Result<AlertFilter, Problem> {
-        let number = |name: &'static str, text: &str| match text {
-            "" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| Problem::field(name, "a number is needed")),
-        };
-        let severity = match self.severity.as_str() {
-            "" => None,
-            word => {
-                let known = Severity::from_word(word);
-                Some(known.ok_or_else(|| Problem::field("severity", "info, warning or critical is needed"))?)
-            }
-        };
-        Ok(AlertFilter {
-            severities: severity.map(Severity::as_str).into_iter().collect(),
-            server: number("server", &self.server)?,
-            rule: number("rule", &self.rule)?,
-            ..AlertFilter::default()
-        })
-    }
+async fn act(asked: &Asked, deed: Deed, note: Option<String>, back: &str) -> Answer {
+    let id = asked.id(Code::AlertNotFound)?;
+    asked.state.alerts.act(id, deed, asked.by(), note).await?;
+    let alert = asked.state.app.alert(id).await?;
+    done(alert.rule_name, way_back(back))
 }
 
 /// What can be done to all alerts that are chosen at once.
@@ -196,60 +128,53 @@ pub(super) fn all(severity: Option<Severity>, server: Option<i64>, rule: Option<
 }
 
 /// Says that somebody knows of all that were chosen.
-pub(in crate::http) async fn acknowledge_all(
-    state: State<HttpState>,
-    caller: Caller,
-    form: Form<AllForm>,
-) -> Result<Response, Problem> {
-    act_on_all(state, caller, form, Deed::Acknowledge).await
+pub(in crate::http) async fn acknowledge_all(asked: Asked) -> Answer {
+    act_on_all(&asked, Deed::Acknowledge).await
 }
 
 /// Says that all that were chosen are over.
-pub(in crate::http) async fn resolve_all(
-    state: State<HttpState>,
-    caller: Caller,
-    form: Form<AllForm>,
-) -> Result<Response, Problem> {
-    act_on_all(state, caller, form, Deed::Resolve).await
+pub(in crate::http) async fn resolve_all(asked: Asked) -> Answer {
+    act_on_all(&asked, Deed::Resolve).await
 }
 
-async fn act_on_all(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(form): Form<AllForm>,
-    deed: Deed,
-) -> Result<Response, Problem> {
-    let (filter, note) = (form.filter()?, note(&form.note)?);
-    let changed = api::act_on_all(&state, &caller, filter, &deed, note).await?;
-    Ok((Extension(Told(format!("{changed} alerts"))), Redirect::to(PATH)).into_response())
+async fn act_on_all(asked: &Asked, deed: Deed) -> Answer {
+    let [severity, server, rule, written] = asked.texts(["severity", "server", "rule", "note"])?;
+    let filter = AlertFilter {
+        severities: severity_of(severity)?.map(Severity::as_str).into_iter().collect(),
+        server: number("server", server)?,
+        rule: number("rule", rule)?,
+        ..AlertFilter::default()
+    };
+    let changed = api::act_on_all(&asked.state, &asked.caller, filter, &deed, note(written)?).await?;
+    done(format!("{changed} alerts"), PATH)
+}
+
+/// A severity that is meant. What cannot be read is refused: it must not become all of them.
+fn severity_of(word: &str) -> Result<Option<Severity>, Problem> {
+    let read = |word: String| {
+        Severity::from_word(&word)
+            .ok_or_else(|| Problem::field("severity", "info, warning or critical is needed"))
+    };
+    given(word).map(read).transpose()
+}
+
+/// A number that is meant. What cannot be read is refused too.
+fn number(name: &str, text: &str) -> Result<Option<i64>, Problem> {
+    let read = |text: String| {
+        text.parse()
+            .map_err(|_| Problem::field(name, "a number is needed"))
+    };
+    given(text).map(read).transpose()
 }
 
 fn note(text: &str) -> Result<Option<String>, Problem> {
-    let text = text.trim();
-    if NOTE_CHARS_MAX < text.chars().count() {
+    if NOTE_CHARS_MAX < text.trim().chars().count() {
         return Err(Problem::field(
             "note",
             format!("at most {NOTE_CHARS_MAX} characters are taken"),
         ));
     }
-    Ok((!text.is_empty()).then(|| text.to_owned()))
-}
-
-async fn act(
-    state: &HttpState,
-    caller: &Caller,
-    id: &str,
-    deed: Deed,
-    note: Option<String>,
-    back: &str,
-) -> Result<Response, Problem> {
-    let id = id_or(id, Code::AlertNotFound)?;
-    state
-        .alerts
-        .act(id, deed, &caller.principal.username, note)
-        .await?;
-    let alert = state.app.alert(id).await?;
-    Ok((Extension(Told(alert.rule_name)), Redirect::to(way_back(back))).into_response())
+    Ok(given(text))
 }
 
 /// Where a form leads back to: a page of ours, whatever it says.

@@ -3,16 +3,15 @@
 use axum::extract::State;
 use maud::{Markup, html};
 use muster_alert::{Alert, AlertState, Severity};
-use muster_base::id::ServerId;
 use serde::Deserialize;
 
-use super::{OPEN, PATH, Shown, forms, named, table, tabs};
+use super::{OPEN, PATH, Shown, forms, framed, named, table};
 use crate::app::auth::Role;
 use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
-use crate::http::page::{chart, format, layout};
+use crate::http::page::{chart, containers, format, layout};
 use crate::store::AlertFilter;
 
 /// Alerts on one page.
@@ -21,8 +20,6 @@ const PAGE: u64 = 100;
 const DAYS: i64 = 14;
 /// Most alerts that the chart counts.
 const COUNTED_MAX: u64 = 5_000;
-/// Most servers that can be chosen from.
-const SERVERS_MAX: usize = 500;
 const DAY_MS: i64 = 86_400_000;
 
 /// Which alerts are wanted.
@@ -110,7 +107,8 @@ pub(in crate::http) async fn show(
 ) -> Result<Markup, Problem> {
     let view = load(&state, &query, caller.principal.may(Role::Operator)).await?;
     // A form that is being filled in is not taken away.
-    Ok(layout::still("Alerts", &caller.principal, &draw(&query, &view)))
+    let drawn = framed("Alerts", PATH, &draw(&query, &view));
+    Ok(layout::still("Alerts", &caller.principal, &drawn))
 }
 
 async fn load(state: &HttpState, query: &HistoryQuery, may_act: bool) -> Result<View, Problem> {
@@ -136,19 +134,13 @@ async fn load(state: &HttpState, query: &HistoryQuery, may_act: bool) -> Result<
     };
     let (counted, of_chart) = state.app.alerts(&of_days, None, COUNTED_MAX).await?;
     let names = state.app.server_names().await?;
-    let mut servers: Vec<(i64, String)> = names
-        .iter()
-        .map(|(ServerId(id), name)| (*id, name.hostname.clone()))
-        .collect();
-    servers.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
-    servers.truncate(SERVERS_MAX);
     Ok(View {
         days: days(&counted, now_ms),
         is_counted: of_chart <= COUNTED_MAX,
         shown: named(state, alerts).await?,
         total,
         next,
-        servers,
+        servers: containers::servers(&names),
         may_act,
         now_ms,
     })
@@ -180,9 +172,6 @@ fn days(alerts: &[Alert], now_ms: i64) -> Vec<(i64, [u64; 3])> {
 fn draw(query: &HistoryQuery, view: &View) -> Markup {
     let place = (view.may_act && query.before.is_none()).then_some(PATH);
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Alerts" } }
-        (tabs(PATH))
         section class="card" {
             header { h2 { (title(query)) } span class="soft" { (view.total) } }
             (choice(query, view))

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use maud::{Markup, html};
 use muster_base::id::ServerId;
+use muster_model::Health;
 use serde::Deserialize;
 
 use super::known::Known;
-use super::{PATH, Taken, TakenNow, owner, taken_on};
+use super::{PATH, Taken, TakenNow, owner, taken_on, takes};
 use crate::app::auth::Role;
 use crate::app::resources::ResourceView;
 use crate::app::series::Names;
@@ -16,8 +17,9 @@ use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
-use crate::http::page::load::{number, text, whole};
-use crate::http::page::{format, layout, map, updates};
+use crate::http::page::layout::Following;
+use crate::http::page::load::text;
+use crate::http::page::{layout, map, updates};
 use crate::update::Seen;
 
 /// Containers on one page.
@@ -94,10 +96,59 @@ struct View {
     rows: Vec<Row>,
     /// How many are chosen.
     total: usize,
-    /// How many there are.
-    all: usize,
+    /// How all of them do.
+    counts: Counts,
     page: usize,
     servers: Vec<(i64, String)>,
+}
+
+/// How containers do, at a glance.
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    running: usize,
+    /// By the places of [`Health`]s that matter alike: healthy, warning, critical or failed, unknown.
+    healths: [usize; 4],
+    /// By whether there is something new, in the order of [`Known::WORDS`].
+    known: [usize; 4],
+}
+
+impl Counts {
+    fn add(&mut self, seen: &Seen, known: &Known) {
+        self.all += 1;
+        self.running += usize::from(status(&seen.view) == "running");
+        self.healths[match seen.view.health {
+            Health::Healthy => 0,
+            Health::Warning => 1,
+            Health::Critical | Health::Failed => 2,
+            Health::Unknown => 3,
+        }] += 1;
+        let words = Known::WORDS.iter().zip(&mut self.known);
+        for ((word, _), count) in words {
+            *count += usize::from(*word == known.word());
+        }
+    }
+
+    fn draw(&self) -> Markup {
+        let [healthy, warned, bad, unknown] = self.healths;
+        let beside = format!("of {}", self.all);
+        let rest = Known::WORDS.iter().zip(self.known).skip(1);
+        let told: Vec<String> = rest
+            .filter(|(_, count)| 0 < *count)
+            .map(|((_, word), count)| format!("{count} {word}"))
+            .collect();
+        html! {
+            div class="tiles" {
+                (layout::tile("Running", self.running, &beside, &html! { (self.all - self.running) " not running" }))
+                (layout::tile("Healthy", healthy, &beside, &html! {
+                    div class="pills" { (layout::health_pills(0, warned, bad, unknown)) }
+                }))
+                (layout::tile("Updates", self.known[0], "available", &html! {
+                    (told.join(", "))
+                }))
+            }
+        }
+    }
 }
 
 /// The page.
@@ -108,25 +159,27 @@ pub(in crate::http) async fn show(
 ) -> Result<Markup, Problem> {
     let view = load(&state, &query).await?;
     let may_act = caller.principal.may(Role::Operator);
-    let drawn = draw(&query, &view, may_act);
-    // What is being typed is not taken away.
-    Ok(layout::still("Containers", &caller.principal, &drawn))
+    let drawn = updates::framed("Containers", PATH, &draw(&query, &view, may_act));
+    // Without a script what is being typed is not taken away.
+    let (user, following) = (&caller.principal, Following::everything(None));
+    Ok(layout::following("Containers", user, &drawn, following))
 }
 
 async fn load(state: &HttpState, query: &ListQuery) -> Result<View, Problem> {
     let names = state.app.server_names().await?;
-    let hostname = |id: ServerId| {
-        let name = names.get(&id);
-        name.map_or_else(|| format!("server {id}"), |name| name.hostname.clone())
-    };
+    let hostname = |id: ServerId| hostname(&names, id);
     let mut found = state.updates.containers(query.server()).await?;
-    let all = found.len();
-    let wanted = query.text();
-    found.retain(|seen| query.takes(seen, &hostname(seen.server()), &wanted));
-    if !query.update.is_empty() {
-        let known = state.updates.availability(&found).await?;
-        found.retain(|seen| Known::of(seen, known.get(&seen.container.id)).word() == query.update);
+    let known = state.updates.availability(&found).await?;
+    let known = |seen: &Seen| Known::of(seen, known.get(&seen.container.id));
+    let mut counts = Counts::default();
+    for seen in &found {
+        counts.add(seen, &known(seen));
     }
+    let wanted = query.text();
+    found.retain(|seen| {
+        query.takes(seen, &hostname(seen.server()), &wanted)
+            && (query.update.is_empty() || known(seen).word() == query.update)
+    });
     // What is not well comes first.
     found.sort_by_cached_key(|seen| {
         let place = (hostname(seen.server()), seen.container.name.clone());
@@ -135,23 +188,28 @@ async fn load(state: &HttpState, query: &ListQuery) -> Result<View, Problem> {
     let total = found.len();
     let page = query.page().min(total.saturating_sub(1) / PAGE);
     let shown: Vec<Seen> = found.into_iter().skip(page * PAGE).take(PAGE).collect();
-    let known = state.updates.availability(&shown).await?;
     let on: BTreeSet<i64> = shown.iter().map(|seen| seen.server().0).collect();
     let on: Vec<ServerId> = on.into_iter().map(ServerId).collect();
     let taken: TakenNow = taken_on(state, &on, state.app.clock().now_ms()).await?;
     let rows = shown.into_iter().map(|seen| Row {
         hostname: hostname(seen.server()),
-        known: Known::of(&seen, known.get(&seen.container.id)),
+        known: known(&seen),
         taken: taken.get(&seen.view.id).copied().unwrap_or_default(),
         seen,
     });
     Ok(View {
         rows: rows.collect(),
         total,
-        all,
+        counts,
         page,
         servers: servers(&names),
     })
+}
+
+/// The name of a server.
+pub(in crate::http::page) fn hostname(names: &Names, id: ServerId) -> String {
+    let name = names.get(&id);
+    name.map_or_else(|| format!("server {id}"), |name| name.hostname.clone())
 }
 
 /// Servers to choose from, by name.
@@ -172,13 +230,11 @@ fn status(view: &ResourceView) -> String {
 
 fn draw(query: &ListQuery, view: &View, may_act: bool) -> Markup {
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Containers" } }
-        (updates::tabs(PATH))
+        @if 0 < view.counts.all { (view.counts.draw()) }
         section class="card" {
             header {
                 h2 { @if query.is_any() { "Containers that were chosen" } @else { "All containers" } }
-                span class="soft" { (view.total) @if query.is_any() { " of " (view.all) } }
+                span class="soft" { (view.total) @if query.is_any() { " of " (view.counts.all) } }
             }
             (choice(query, view))
             @if view.rows.is_empty() { (none(query)) } @else { (table(view)) }
@@ -262,7 +318,6 @@ fn table(view: &View) -> Markup {
 }
 
 fn line(row: &Row) -> Markup {
-    let dash = || "–".to_owned();
     let view = &row.seen.view;
     html! {
         tr {
@@ -277,18 +332,9 @@ fn line(row: &Row) -> Markup {
                 (layout::health(view.health)) " " span class="soft" { (status(view)) }
                 @for reason in view.health_reasons.iter().take(2) { div class="under" { (reason) } }
             }
-            td data-label="Image" class="wrap" { (text(view, "image").unwrap_or_else(dash)) }
+            td data-label="Image" class="wrap" { (text(view, "image").unwrap_or_else(|| "–".to_owned())) }
             td data-label="Update" class="wrap" { (row.known.pill()) }
-            td class="num" data-label="CPUs" { (row.taken.cpus.map_or_else(dash, |cpus| format!("{cpus:.2}"))) }
-            td class="num" data-label="Memory" {
-                (row.taken.memory_bytes.map_or_else(dash, format::bytes))
-                @if let Some(limit) = number(view, "memory_limit_bytes").filter(|limit| 0.0 < *limit) {
-                    div class="under" { "of " (format::bytes(limit)) }
-                }
-            }
-            td class="num hide-narrow" data-label="Restarts" {
-                (whole(view, "restart_count").map_or_else(dash, format::grouped))
-            }
+            (takes(view, row.taken))
         }
     }
 }

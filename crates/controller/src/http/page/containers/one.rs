@@ -19,10 +19,13 @@ use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::{Path, Query, id_or};
+use crate::http::page::layout::Following;
 use crate::http::page::load::text;
 use crate::http::page::{layout, map, resource, updates};
 use crate::update::{History, HistoryFilter, Judged, Update, UpdateError, UpdateFilter, UpdateState};
 
+/// How often the page is loaded anew without a script while something is under way, in seconds.
+const SOON_S: u32 = 2;
 /// Records of its updates that are shown.
 const RECORDS: u32 = 10;
 
@@ -70,12 +73,12 @@ pub(in crate::http) async fn show_one(
             .update
             .as_ref()
             .is_some_and(|update| update.state == UpdateState::InProgress);
-    let page = if is_under_way {
-        layout::following(name, &caller.principal, &drawn)
-    } else {
-        // What is being confirmed is not taken away.
-        layout::still(name, &caller.principal, &drawn)
+    let following = Following {
+        of: Some((id, view.server.id)),
+        // Without a script what is being confirmed is not taken away, unless there is something to see.
+        every_s: is_under_way.then_some(SOON_S),
     };
+    let page = layout::following(name, &caller.principal, &drawn, following);
     Ok(page.into_response())
 }
 

@@ -1,164 +1,119 @@
 //! What people do with updates, as forms.
 
-use axum::extract::{Extension, Form, State};
+use axum::extract::Extension;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
+use axum::response::IntoResponse;
 
-use super::{PATH, Wrong, given, waiting};
-use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use super::{PATH, waiting};
+use crate::http::access::Told;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
+use crate::http::page::asked::{Answer, Asked, done};
 use crate::http::page::containers;
+use crate::http::page::form::{Wrong, given};
 use crate::update::{Update, UpdateError};
 
 /// Most updates that are decided at once.
 const CHOSEN_MAX: usize = 200;
 
-/// What comes with a deed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::http) struct DeedForm {
-    note: String,
-    /// `container`, to be led to its page.
-    back: String,
+/// Which update is meant, with a note, and what leads back to where the form was.
+fn meant(asked: &Asked) -> Result<(i64, Option<String>, &str), Problem> {
+    let [note, back] = asked.texts(["note", "back"])?;
+    Ok((asked.id(Code::UpdateNotFound)?, given(note), back))
 }
 
-impl DeedForm {
-    /// Leads to where the form was: one of two pages of ours, whatever it says.
-    fn done(&self, update: &Update) -> Response {
-        let told = Told(format!(
-            "update {} of container {}",
-            update.id, update.container_id
-        ));
-        let to = if self.back == "container" {
-            format!("{}/{}", containers::PATH, update.container_id)
-        } else {
-            PATH.to_owned()
-        };
-        (Extension(told), Redirect::to(&to)).into_response()
+/// Leads to where the form was: one of two pages of ours, whatever it says.
+fn back(update: &Update, back: &str) -> Answer {
+    let told = format!("update {} of container {}", update.id, update.container_id);
+    if back == "container" {
+        done(told, &format!("{}/{}", containers::PATH, update.container_id))
+    } else {
+        done(told, PATH)
     }
 }
 
 /// Somebody wants it, when it is time.
-pub(in crate::http) async fn approve(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdateNotFound)?;
-    let by = &caller.principal.username;
-    Ok(form.done(&state.updates.approve(id, given(&form.note), by).await?))
+pub(in crate::http) async fn approve(asked: Asked) -> Answer {
+    let (id, note, place) = meant(&asked)?;
+    let update = asked.state.updates.approve(id, note, asked.by()).await?;
+    back(&update, place)
 }
 
 /// Somebody does not want it.
-pub(in crate::http) async fn reject(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdateNotFound)?;
-    let by = &caller.principal.username;
-    Ok(form.done(&state.updates.reject(id, given(&form.note), by).await?))
+pub(in crate::http) async fn reject(asked: Asked) -> Answer {
+    let (id, note, place) = meant(&asked)?;
+    let update = asked.state.updates.reject(id, note, asked.by()).await?;
+    back(&update, place)
 }
 
 /// Begins it now.
-pub(in crate::http) async fn execute(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdateNotFound)?;
-    let update = state.updates.execute(id, &caller.principal.username).await?;
-    Ok(form.done(&update))
+pub(in crate::http) async fn execute(asked: Asked) -> Answer {
+    let (id, _, place) = meant(&asked)?;
+    let update = asked.state.updates.execute(id, asked.by()).await?;
+    back(&update, place)
 }
 
 /// Has the agent say what it would do.
-pub(in crate::http) async fn rehearse(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdateNotFound)?;
-    state.updates.rehearse(id, &caller.principal.username).await?;
-    Ok(form.done(&state.updates.update(id).await?))
+pub(in crate::http) async fn rehearse(asked: Asked) -> Answer {
+    let (id, _, place) = meant(&asked)?;
+    asked.state.updates.rehearse(id, asked.by()).await?;
+    back(&asked.state.updates.update(id).await?, place)
 }
 
 /// Has a container go back to what an update replaced.
-pub(in crate::http) async fn roll_back(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<DeedForm>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdateNotFound)?;
-    let update = state.updates.roll_back(id, &caller.principal.username).await?;
-    Ok(form.done(&update))
+pub(in crate::http) async fn roll_back(asked: Asked) -> Answer {
+    let (id, _, place) = meant(&asked)?;
+    let update = asked.state.updates.roll_back(id, asked.by()).await?;
+    back(&update, place)
 }
 
 /// Has every registry asked now.
-pub(in crate::http) async fn check_all(State(state): State<HttpState>) -> Result<Response, Problem> {
-    let checked = state.updates.check(None, None).await?;
-    let told = Told(format!("{checked} containers"));
-    Ok((Extension(told), Redirect::to(PATH)).into_response())
+pub(in crate::http) async fn check_all(asked: Asked) -> Answer {
+    let checked = asked.state.updates.check(None, None).await?;
+    done(format!("{checked} containers"), PATH)
 }
 
-/// Several updates and a note, as a browser sends them: the same name again and again.
-type Chosen = Form<Vec<(String, String)>>;
+/// Gives an image another chance.
+pub(in crate::http) async fn forgive(asked: Asked) -> Answer {
+    let [digest] = asked.texts(["digest"])?;
+    asked.state.updates.forgive(digest).await?;
+    done(digest.chars().take(100).collect::<String>(), PATH)
+}
 
 /// Somebody wants all that were chosen.
-pub(in crate::http) async fn approve_chosen(
-    state: State<HttpState>,
-    caller: Caller,
-    form: Chosen,
-) -> Result<Response, Problem> {
-    decide(state, caller, form, true).await
+pub(in crate::http) async fn approve_chosen(asked: Asked) -> Answer {
+    decide(&asked, true).await
 }
 
 /// Somebody does not want any that was chosen.
-pub(in crate::http) async fn reject_chosen(
-    state: State<HttpState>,
-    caller: Caller,
-    form: Chosen,
-) -> Result<Response, Problem> {
-    decide(state, caller, form, false).await
+pub(in crate::http) async fn reject_chosen(asked: Asked) -> Answer {
+    decide(&asked, false).await
 }
 
-async fn decide(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(pairs): Chosen,
-    is_wanted: bool,
-) -> Result<Response, Problem> {
-    let (ids, note) = read(&pairs)?;
-    let by = &caller.principal.username;
+async fn decide(asked: &Asked, is_wanted: bool) -> Answer {
+    let (ids, note) = read(&asked.pairs)?;
+    let updates = &asked.state.updates;
     let mut refused = Vec::new();
-    let mut done = Vec::new();
+    let mut decided = Vec::new();
     for id in ids {
-        let decided = if is_wanted {
-            state.updates.approve(id, note.clone(), by).await
+        let answer = if is_wanted {
+            updates.approve(id, note.clone(), asked.by()).await
         } else {
-            state.updates.reject(id, note.clone(), by).await
+            updates.reject(id, note.clone(), asked.by()).await
         };
-        match decided {
-            Ok(_) => done.push(id.to_string()),
+        match answer {
+            Ok(_) => decided.push(id.to_string()),
             Err(error @ (UpdateError::State(_) | UpdateError::NotFound { .. })) => {
                 refused.push(format!("update {id}: {error}"));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    let told = Extension(Told(format!("updates {}", done.join(", "))));
+    let told = format!("updates {}", decided.join(", "));
     if refused.is_empty() {
-        return Ok((told, Redirect::to(PATH)).into_response());
+        return done(told, PATH);
     }
-    let page = waiting::page(&state, &caller, 0, &Wrong::default(), &refused).await?;
-    Ok((StatusCode::CONFLICT, told, page).into_response())
+    let page = waiting::page(&asked.state, &asked.caller, 0, &Wrong::default(), &refused).await?;
+    Ok((StatusCode::CONFLICT, Extension(Told(told)), page).into_response())
 }
 
 /// Which were chosen, and what was said. What cannot be read is refused: it must not become fewer or others.
@@ -187,23 +142,6 @@ fn read(pairs: &[(String, String)]) -> Result<(Vec<i64>, Option<String>), Proble
         ));
     }
     Ok((ids, note))
-}
-
-/// Which digest.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct ForgiveForm {
-    digest: String,
-}
-
-/// Gives an image another chance.
-pub(in crate::http) async fn forgive(
-    State(state): State<HttpState>,
-    Form(form): Form<ForgiveForm>,
-) -> Result<Response, Problem> {
-    state.updates.forgive(&form.digest).await?;
-    let told = Told(form.digest.chars().take(100).collect());
-    Ok((Extension(told), Redirect::to(PATH)).into_response())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use muster_base::id::ServerId;
 use serde::Deserialize;
 
-use super::{HISTORY, state, tabs};
+use super::{HISTORY, framed, state};
 use crate::app::PageRequest;
 use crate::app::series::Names;
 use crate::http::HttpState;
@@ -13,6 +13,7 @@ use crate::http::access::Caller;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
 use crate::http::page::containers::servers;
+use crate::http::page::layout::Following;
 use crate::http::page::{containers, format, layout};
 use crate::update::{History, HistoryFilter, UpdateState};
 
@@ -68,9 +69,6 @@ pub(in crate::http) async fn show(
     let names = state.app.server_names().await?;
     let filter = query.filter();
     let drawn = html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "What became of updates" } }
-        (tabs(HISTORY))
         section class="card" {
             header { h2 { "Updates so far" } span class="soft" { (page.total) " · the newest first" } }
             (choice(&filter, &servers(&names)))
@@ -80,7 +78,14 @@ pub(in crate::http) async fn show(
         }
         @if let Some(next) = &page.next { p { a href=(query.address(next)) { "Older records" } } }
     };
-    Ok(layout::still("What became of updates", &caller.principal, &drawn))
+    let drawn = framed("What became of updates", HISTORY, &drawn);
+    let (user, following) = (&caller.principal, Following::everything(None));
+    Ok(layout::following(
+        "What became of updates",
+        user,
+        &drawn,
+        following,
+    ))
 }
 
 fn choice(filter: &HistoryFilter, servers: &[(i64, String)]) -> Markup {
@@ -143,13 +148,7 @@ fn line(record: &History, names: Option<&Names>) -> Markup {
     let took = record
         .completed_ms
         .map(|completed| format::duration(seconds(completed - record.started_ms)));
-    let hostname = names.map(|names| {
-        let name = names.get(&ServerId(record.server_id));
-        name.map_or_else(
-            || format!("server {}", record.server_id),
-            |name| name.hostname.clone(),
-        )
-    });
+    let hostname = names.map(|names| containers::hostname(names, ServerId(record.server_id)));
     html! {
         tr {
             td {

@@ -2,21 +2,21 @@
 
 mod form;
 
-use axum::extract::{Extension, Form, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::State;
 use maud::{Markup, html};
 use muster_update::{Policy, Scope};
 
-use self::form::{Choices, PolicyForm};
-use super::{POLICIES, Wrong, tabs};
+use self::form::Choices;
+use super::{POLICIES, framed};
 use crate::app::auth::Role;
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
-use crate::http::page::{containers, format, layout};
-use crate::update::{Kept, UpdateError};
+use crate::http::page::asked::Asked;
+use crate::http::page::form::{Form, Refused, Sent};
+use crate::http::page::layout;
+use crate::http::page::sheet::{About, Sheet};
+use crate::update::Kept;
 
 /// The page of all policies.
 pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller) -> Result<Markup, Problem> {
@@ -31,10 +31,7 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
         )
     });
     let may_change = caller.principal.may(Role::Admin);
-    let drawn = html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Update policies" } }
-        (tabs(POLICIES))
+    let list = html! {
         section class="card" {
             header {
                 h2 { "What may happen to which containers" }
@@ -56,6 +53,7 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
             @if may_change { div class="acts" { a class="button" href={ (POLICIES) "/new" } { "Make a policy" } } }
         }
     };
+    let drawn = framed("Update policies", POLICIES, &list);
     Ok(layout::page("Update policies", &caller.principal, &drawn))
 }
 
@@ -109,120 +107,50 @@ fn of(policy: &Policy) -> String {
     }
 }
 
-/// The form of a new policy.
-pub(in crate::http) async fn new(State(state): State<HttpState>, caller: Caller) -> Result<Markup, Problem> {
-    page(&state, &caller, None, &PolicyForm::fresh(), &Wrong::default()).await
-}
+impl Sheet for Kept<Policy> {
+    const PATH: &'static str = POLICIES;
+    const ALL: &'static str = "Update policies";
+    const NEW: &'static str = "A new policy";
+    const DELETE: &'static str = "Yes, delete it";
+    const NOT_FOUND: Code = Code::UpdatePolicyNotFound;
+    const LOOK: Role = Role::Viewer;
+    const ACTIONS: [&'static str; 3] = [
+        "update_policy.create",
+        "update_policy.change",
+        "update_policy.delete",
+    ];
 
-/// A policy, as a form for whoever may change it.
-pub(in crate::http) async fn edit(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Markup, Problem> {
-    let id = id_or(&id, Code::UpdatePolicyNotFound)?;
-    let kept = state.updates.kept_policies().await?;
-    let kept = kept.into_iter().find(|kept| kept.document.id == id);
-    let kept = kept.ok_or_else(|| {
-        Problem::new(
-            Code::UpdatePolicyNotFound,
-            format!("there is no update policy {id}"),
-        )
-    })?;
-    let form = PolicyForm::of(&kept.document.body);
-    page(&state, &caller, Some(&kept), &form, &Wrong::default()).await
-}
+    async fn find(state: &HttpState, id: i64) -> Result<Self, Problem> {
+        let kept = state.updates.kept_policies().await?;
+        let found = kept.into_iter().find(|kept| kept.document.id == id);
+        let none = || Problem::new(Self::NOT_FOUND, format!("there is no update policy {id}"));
+        found.ok_or_else(none)
+    }
 
-async fn page(
-    state: &HttpState,
-    caller: &Caller,
-    kept: Option<&Kept<Policy>>,
-    form: &PolicyForm,
-    wrong: &Wrong,
-) -> Result<Markup, Problem> {
-    let choices = Choices::load(state).await?;
-    let may_change = caller.principal.may(Role::Admin);
-    let title = kept.map_or("A new policy", |kept| kept.document.body.name.as_str());
-    let action = kept.map_or_else(
-        || POLICIES.to_owned(),
-        |kept| format!("{POLICIES}/{}", kept.document.id),
-    );
-    let nothing = html! {};
-    let drawn = html! {
-        p class="crumbs" { a href="/" { "Servers" } " / " a href=(POLICIES) { "Update policies" } }
-        div class="head" {
-            h1 { (title) }
-            @if let Some(kept) = kept {
-                div class="sub" { span { "changed " (format::time(kept.updated_ms)) " by " (kept.updated_by) } }
-            }
-        }
-        (wrong.others(&form::FIELDS))
-        (form.draw(&action, &choices, wrong, may_change))
-        @if let (Some(kept), true) = (kept, may_change) {
-            div class="acts" {
-                (containers::confirmed("Delete", "Yes, delete it",
-                    &format!("{POLICIES}/{}/delete", kept.document.id), &nothing))
-            }
-        }
-    };
-    Ok(layout::still(title, &caller.principal, &drawn))
-}
-
-/// Makes a policy.
-pub(in crate::http) async fn add(
-    state: State<HttpState>,
-    caller: Caller,
-    Form(pairs): Form<Vec<(String, String)>>,
-) -> Result<Response, Problem> {
-    put(state, caller, None, &pairs).await
-}
-
-/// Puts another in the place of a policy.
-pub(in crate::http) async fn change(
-    state: State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdatePolicyNotFound)?;
-    put(state, caller, Some(id), &pairs).await
-}
-
-async fn put(
-    State(state): State<HttpState>,
-    caller: Caller,
-    id: Option<i64>,
-    pairs: &[(String, String)],
-) -> Result<Response, Problem> {
-    let form = PolicyForm::read(pairs)?;
-    let mut wrong = Wrong::default();
-    let kept = state.updates.kept_policies().await?;
-    let old = kept.iter().find(|kept| Some(kept.document.id) == id);
-    let body = form.body(old.map(|kept| &kept.document.body), &mut wrong);
-    if wrong.is_empty() {
-        match state
-            .updates
-            .put_policy(id, body, &caller.principal.username)
-            .await
-        {
-            Ok(kept) => {
-                let told = Told(kept.document.body.name);
-                return Ok((Extension(told), Redirect::to(POLICIES)).into_response());
-            }
-            Err(UpdateError::Invalid(problems)) => wrong = problems.into(),
-            Err(error) => return Err(error.into()),
+    fn about(&self) -> About<'_> {
+        About {
+            id: self.document.id,
+            name: &self.document.body.name,
+            changed: Some((self.updated_ms, &self.updated_by)),
         }
     }
-    let page = page(&state, &caller, old, &form, &wrong).await?;
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
-}
 
-/// Deletes a policy.
-pub(in crate::http) async fn delete(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::UpdatePolicyNotFound)?;
-    state.updates.delete_policy(id).await?;
-    Ok(Redirect::to(POLICIES).into_response())
+    async fn form(state: &HttpState, _: Option<&Self>) -> Result<Form, Problem> {
+        Ok(form::fields(&Choices::load(state).await?))
+    }
+
+    fn sent(&self) -> Sent {
+        form::sent(&self.document.body)
+    }
+
+    async fn put(asked: &Asked, old: Option<&Self>, sent: &Sent) -> Result<String, Refused> {
+        let id = old.map(|old| old.document.id);
+        let body = form::body(sent, old.map(|old| &old.document.body))?;
+        let kept = asked.state.updates.put_policy(id, body, asked.by()).await?;
+        Ok(kept.document.body.name)
+    }
+
+    async fn delete(state: &HttpState, id: i64) -> Result<(), Problem> {
+        Ok(state.updates.delete_policy(id).await?)
+    }
 }

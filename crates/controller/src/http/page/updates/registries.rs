@@ -2,27 +2,27 @@
 
 mod form;
 
-use axum::extract::{Extension, Form, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::State;
 use maud::{Markup, html};
 
-use self::form::{FIELDS, RegistryForm};
-use super::{REGISTRIES, Wrong, tabs};
+use super::{REGISTRIES, framed};
 use crate::app::auth::Role;
 use crate::app::registries::{RegistryUseError, RegistryView};
 use crate::app::{PAGE_LIMIT_MAX, PageRequest};
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
-use crate::http::extract::{Path, id_or};
-use crate::http::page::{containers, format, layout};
+use crate::http::page::asked::{Answer, Asked, done};
+use crate::http::page::form::{Form, Refused, Sent};
+use crate::http::page::sheet::{About, Sheet};
+use crate::http::page::{format, layout};
 use crate::registry::{ImageCheck, RateLimit};
 
 /// Images of which a check failed that are shown.
 const FAILED_SHOWN: usize = 100;
 /// Registries whose limits are shown.
 const LIMITS_SHOWN: usize = 200;
+
 struct View {
     /// For admins alone: who we are somewhere is nobody else's.
     registries: Option<Vec<RegistryView>>,
@@ -52,14 +52,12 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
         failed: checks.into_iter().filter(|check| check.error.is_some()).collect(),
         now_ms: state.app.clock().now_ms(),
     };
-    Ok(layout::page("Registries", &caller.principal, &draw(&view)))
+    let drawn = framed("Registries", REGISTRIES, &draw(&view));
+    Ok(layout::page("Registries", &caller.principal, &drawn))
 }
 
 fn draw(view: &View) -> Markup {
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Registries" } }
-        (tabs(REGISTRIES))
         @if let Some(registries) = &view.registries { (credentials(registries, view.now_ms)) }
         (limits(view))
         (failed(view))
@@ -215,115 +213,53 @@ fn failed(view: &View) -> Markup {
     }
 }
 
-/// The form of a new registry.
-pub(in crate::http) async fn new(caller: Caller) -> Markup {
-    let form = RegistryForm::fresh();
-    page(&caller, None, &form, &Wrong::default())
-}
+impl Sheet for RegistryView {
+    const PATH: &'static str = REGISTRIES;
+    const ALL: &'static str = "Registries";
+    const NEW: &'static str = "A registry";
+    const DELETE: &'static str = "Yes, delete it with its credentials";
+    const NOT_FOUND: Code = Code::RegistryNotFound;
+    const LOOK: Role = Role::Admin;
+    const ACTIONS: [&'static str; 3] = ["registry.create", "registry.change", "registry.delete"];
 
-/// A registry, as a form.
-pub(in crate::http) async fn edit(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Markup, Problem> {
-    let view = state.app.registry(id_or(&id, Code::RegistryNotFound)?).await?;
-    let form = RegistryForm::of(&view);
-    Ok(page(&caller, Some(&view), &form, &Wrong::default()))
-}
-
-fn page(caller: &Caller, view: Option<&RegistryView>, form: &RegistryForm, wrong: &Wrong) -> Markup {
-    let title = view.map_or("A registry", |view| view.name.as_str());
-    let action = view.map_or_else(
-        || REGISTRIES.to_owned(),
-        |view| format!("{REGISTRIES}/{}", view.id),
-    );
-    let nothing = html! {};
-    let drawn = html! {
-        p class="crumbs" { a href="/" { "Servers" } " / " a href=(REGISTRIES) { "Registries" } }
-        div class="head" { h1 { (title) } }
-        (wrong.others(&FIELDS))
-        (form.draw(&action, wrong, view.is_some_and(|view| view.has_password)))
-        @if let Some(view) = view {
-            div class="acts" {
-                (containers::confirmed("Delete", "Yes, delete it with its credentials",
-                    &format!("{REGISTRIES}/{}/delete", view.id), &nothing))
-            }
-        }
-    };
-    layout::still(title, &caller.principal, &drawn)
-}
-
-/// Makes a registry.
-pub(in crate::http) async fn add(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(form): Form<RegistryForm>,
-) -> Result<Response, Problem> {
-    kept(
-        &caller,
-        None,
-        &form,
-        state.app.create_registry(form.fields()).await,
-    )
-}
-
-/// Changes a registry.
-pub(in crate::http) async fn change(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Form(form): Form<RegistryForm>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::RegistryNotFound)?;
-    let before = state.app.registry(id).await?;
-    let changed = state.app.change_registry(id, form.fields()).await;
-    kept(&caller, Some(&before), &form, changed)
-}
-
-/// Leads back, or shows the form again with what is wrong at its fields.
-fn kept(
-    caller: &Caller,
-    before: Option<&RegistryView>,
-    form: &RegistryForm,
-    done: Result<RegistryView, RegistryUseError>,
-) -> Result<Response, Problem> {
-    let mut wrong = Wrong::default();
-    match done {
-        Ok(view) => {
-            let told = Told(format!("{} ({}) as {:?}", view.name, view.host, view.username));
-            return Ok((Extension(told), Redirect::to(REGISTRIES)).into_response());
-        }
-        Err(RegistryUseError::Invalid(problems)) => {
-            for problem in problems {
-                wrong.note(problem.field, problem.message);
-            }
-        }
-        Err(error @ RegistryUseError::NameTaken) => wrong.note("name", error.to_string()),
-        Err(error @ RegistryUseError::HostTaken) => wrong.note("registry_url", error.to_string()),
-        Err(error) => return Err(error.into()),
+    async fn find(state: &HttpState, id: i64) -> Result<Self, Problem> {
+        Ok(state.app.registry(id).await?)
     }
-    let page = page(caller, before, form, &wrong);
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+
+    fn about(&self) -> About<'_> {
+        About {
+            id: self.id,
+            name: &self.name,
+            changed: None,
+        }
+    }
+
+    async fn form(_: &HttpState, old: Option<&Self>) -> Result<Form, Problem> {
+        Ok(form::fields(old))
+    }
+
+    fn sent(&self) -> Sent {
+        form::sent(self)
+    }
+
+    async fn put(asked: &Asked, old: Option<&Self>, sent: &Sent) -> Result<String, Refused> {
+        let (app, fields) = (&asked.state.app, form::meant(sent));
+        let view = match old {
+            Some(old) => app.change_registry(old.id, fields).await?,
+            None => app.create_registry(fields).await?,
+        };
+        Ok(format!("{} ({}) as {:?}", view.name, view.host, view.username))
+    }
+
+    async fn delete(state: &HttpState, id: i64) -> Result<(), Problem> {
+        Ok(state.app.remove_registry(id).await?)
+    }
 }
 
 /// Logs in to a registry; how that went is on the page.
-pub(in crate::http) async fn validate(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::RegistryNotFound)?;
-    let view = state.registries.validate(id).await?;
+pub(in crate::http) async fn validate(asked: Asked) -> Answer {
+    let id = asked.id(Code::RegistryNotFound)?;
+    let view = asked.state.registries.validate(id).await?;
     let told = format!("{} ({}): {}", view.name, view.host, view.validation);
-    Ok((Extension(Told(told)), Redirect::to(REGISTRIES)).into_response())
-}
-
-/// Removes a registry with its credentials.
-pub(in crate::http) async fn delete(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::RegistryNotFound)?;
-    state.app.remove_registry(id).await?;
-    Ok(Redirect::to(REGISTRIES).into_response())
+    done(told, REGISTRIES)
 }

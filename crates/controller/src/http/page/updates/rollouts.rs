@@ -3,26 +3,27 @@
 mod draw;
 mod form;
 
-use axum::extract::{Extension, Form, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::State;
 use maud::{Markup, html};
 use muster_update::RolloutState;
 use serde::Deserialize;
 
 pub(super) use self::draw::summary;
 use self::draw::{members, pill};
-use self::form::{FIELDS, RolloutForm};
-use super::{ROLLOUTS, Wrong, tabs};
+use super::{ROLLOUTS, framed};
 use crate::app::PageRequest;
 use crate::app::auth::Role;
 use crate::http::HttpState;
-use crate::http::access::{Caller, Told};
+use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::{Path, Query, id_or};
-use crate::http::page::layout;
-use crate::update::{RolloutDeed, UpdateError};
+use crate::http::page::asked::{Answer, Asked, again, done};
+use crate::http::page::form::{Refused, Sent, Written};
+use crate::http::page::layout::{self, Following};
+use crate::update::{KeptRollout, RolloutDeed};
 
+/// How often the page of one that goes on is loaded anew without a script, in seconds.
+const EVERY_S: u32 = 30;
 /// Roll-outs on one page.
 const PAGE: u32 = 50;
 
@@ -39,22 +40,14 @@ pub(in crate::http) async fn show(
     caller: Caller,
     Query(query): Query<RolloutsQuery>,
 ) -> Result<Markup, Problem> {
-    all(
-        &state,
-        &caller,
-        query.before,
-        &RolloutForm::default(),
-        &Wrong::default(),
-    )
-    .await
+    all(&state, &caller, query.before, None).await
 }
 
 async fn all(
     state: &HttpState,
     caller: &Caller,
     before: Option<i64>,
-    form: &RolloutForm,
-    wrong: &Wrong,
+    written: Option<Written<'_>>,
 ) -> Result<Markup, Problem> {
     let wanted = PageRequest {
         limit: Some(PAGE),
@@ -64,11 +57,9 @@ async fn all(
     let names = state.app.server_names().await?;
     let may_act = caller.principal.may(Role::Operator);
     let now_ms = state.app.clock().now_ms();
+    let form = form::fields(&names);
     let drawn = html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Roll-outs" } }
-        (tabs(ROLLOUTS))
-        (wrong.others(&FIELDS))
+        @if let Some((_, wrong)) = written { (wrong.draw(&form)) }
         @if page.items.is_empty() {
             section class="card" {
                 div class="empty" {
@@ -81,9 +72,25 @@ async fn all(
             section class="card" { (summary(kept, &names, now_ms, may_act)) }
         }
         @if let Some(next) = &page.next { p { a href={ (ROLLOUTS) "?before=" (next) } { "Older roll-outs" } } }
-        @if may_act { (form::draw(form, wrong, &names)) }
+        @if may_act {
+            section class="card" {
+                header { h2 { "Begin a roll-out" } span class="soft" { "of every open update whose image matches" } }
+                (form.draw_row("first", ROLLOUTS, written, "Begin it"))
+            }
+        }
     };
-    Ok(layout::still("Roll-outs", &caller.principal, &drawn))
+    let drawn = framed("Roll-outs", ROLLOUTS, &drawn);
+    if written.is_some() {
+        return Ok(layout::still("Roll-outs", &caller.principal, &drawn));
+    }
+    // Without a script what is being written is not taken away.
+    let following = Following::everything(None);
+    Ok(layout::following(
+        "Roll-outs",
+        &caller.principal,
+        &drawn,
+        following,
+    ))
 }
 
 /// The page of one roll-out.
@@ -102,78 +109,55 @@ pub(in crate::http) async fn show_one(
         section class="card" { (summary(&kept, &names, now_ms, may_act)) }
         (members(&kept.rollout, &names))
     };
-    Ok(if kept.rollout.state == RolloutState::Running {
-        layout::page(&kept.rollout.name, &caller.principal, &drawn)
-    } else {
-        layout::still(&kept.rollout.name, &caller.principal, &drawn)
-    })
+    let every_s = (kept.rollout.state == RolloutState::Running).then_some(EVERY_S);
+    let (name, user) = (&kept.rollout.name, &caller.principal);
+    Ok(layout::following(
+        name,
+        user,
+        &drawn,
+        Following::everything(every_s),
+    ))
 }
 
 /// Begins a roll-out.
-pub(in crate::http) async fn begin(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Form(form): Form<RolloutForm>,
-) -> Result<Response, Problem> {
-    let mut wrong = Wrong::default();
-    let body = form.read(&mut wrong);
-    if wrong.is_empty() {
-        match state
-            .updates
-            .create_rollout(body, &caller.principal.username)
-            .await
-        {
-            Ok(kept) => {
-                let told = Told(format!("roll-out {} {}", kept.id, kept.rollout.name));
-                let to = format!("{ROLLOUTS}/{}", kept.id);
-                return Ok((Extension(told), Redirect::to(&to)).into_response());
-            }
-            Err(UpdateError::Invalid(problems)) => wrong = problems.into(),
-            Err(error) => return Err(error.into()),
+pub(in crate::http) async fn begin(asked: Asked) -> Answer {
+    let names = asked.state.app.server_names().await?;
+    let sent = Sent::read(&form::fields(&names), &asked.pairs)?;
+    match create(&asked, &sent).await {
+        Ok(kept) => done(
+            format!("roll-out {} {}", kept.id, kept.rollout.name),
+            &format!("{ROLLOUTS}/{}", kept.id),
+        ),
+        Err(refused) => {
+            let wrong = refused.wrong()?;
+            again(all(&asked.state, &asked.caller, None, Some((&sent, &wrong))).await?)
         }
     }
-    let page = all(&state, &caller, None, &form, &wrong).await?;
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+async fn create(asked: &Asked, sent: &Sent) -> Result<KeptRollout, Refused> {
+    let body = form::meant(sent)?;
+    Ok(asked.state.updates.create_rollout(body, asked.by()).await?)
 }
 
 /// Stops it for a while.
-pub(in crate::http) async fn pause(
-    state: State<HttpState>,
-    caller: Caller,
-    id: Path<String>,
-) -> Result<Response, Problem> {
-    act(state, caller, id, RolloutDeed::Pause).await
+pub(in crate::http) async fn pause(asked: Asked) -> Answer {
+    act(&asked, RolloutDeed::Pause).await
 }
 
 /// Lets it go on.
-pub(in crate::http) async fn resume(
-    state: State<HttpState>,
-    caller: Caller,
-    id: Path<String>,
-) -> Result<Response, Problem> {
-    act(state, caller, id, RolloutDeed::Resume).await
+pub(in crate::http) async fn resume(asked: Asked) -> Answer {
+    act(&asked, RolloutDeed::Resume).await
 }
 
 /// Ends it.
-pub(in crate::http) async fn abort(
-    state: State<HttpState>,
-    caller: Caller,
-    id: Path<String>,
-) -> Result<Response, Problem> {
-    act(state, caller, id, RolloutDeed::Abort).await
+pub(in crate::http) async fn abort(asked: Asked) -> Answer {
+    act(&asked, RolloutDeed::Abort).await
 }
 
-async fn act(
-    State(state): State<HttpState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    deed: RolloutDeed,
-) -> Result<Response, Problem> {
-    let id = id_or(&id, Code::RolloutNotFound)?;
-    let kept = state
-        .updates
-        .change_rollout(id, deed, &caller.principal.username)
-        .await?;
-    let told = Told(format!("roll-out {id} is {}", kept.rollout.state.as_str()));
-    Ok((Extension(told), Redirect::to(&format!("{ROLLOUTS}/{id}"))).into_response())
+async fn act(asked: &Asked, deed: RolloutDeed) -> Answer {
+    let id = asked.id(Code::RolloutNotFound)?;
+    let kept = asked.state.updates.change_rollout(id, deed, asked.by()).await?;
+    let told = format!("roll-out {id} is {}", kept.rollout.state.as_str());
+    done(told, &format!("{ROLLOUTS}/{id}"))
 }

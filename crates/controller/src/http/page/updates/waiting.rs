@@ -7,7 +7,7 @@ use muster_model::CommandStatus;
 use muster_update::{Decision, RolloutState};
 use serde::Deserialize;
 
-use super::{PATH, ROLLOUTS, Wrong, digest, freeze, rollouts, state as state_pill, tabs};
+use super::{PATH, ROLLOUTS, digest, framed, freeze, rollouts, state as state_pill};
 use crate::app::PageRequest;
 use crate::app::auth::Role;
 use crate::app::series::Names;
@@ -15,9 +15,13 @@ use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
+use crate::http::page::form::Wrong;
+use crate::http::page::layout::Following;
 use crate::http::page::{containers, format, layout};
 use crate::update::{Freeze, KeptRollout, Outlook, Update, UpdateState, Waiting};
 
+/// How often the page is loaded anew without a script while something is under way, in seconds.
+const EVERY_S: u32 = 30;
 /// Updates of each list on one page.
 const PAGE: usize = 100;
 /// Roll-outs among which those that go on are looked for.
@@ -72,15 +76,14 @@ pub(super) async fn page(
             .waiting
             .iter()
             .any(|waiting| waiting.explanation.decision == Decision::NeedsApproval);
-    let drawn = draw(&view, wrong, refused, &caller.principal);
-    // What is being chosen is not taken away.
-    Ok(
-        if view.outlook.going.is_empty() || may_choose || !refused.is_empty() || !wrong.is_empty() {
-            layout::still("Updates", &caller.principal, &drawn)
-        } else {
-            layout::page("Updates", &caller.principal, &drawn)
-        },
-    )
+    let drawn = framed("Updates", PATH, &draw(&view, wrong, refused, &caller.principal));
+    if !refused.is_empty() || !wrong.is_empty() {
+        return Ok(layout::still("Updates", &caller.principal, &drawn));
+    }
+    // Without a script what is being chosen is not taken away.
+    let every_s = (!view.outlook.going.is_empty() && !may_choose).then_some(EVERY_S);
+    let following = Following::everything(every_s);
+    Ok(layout::following("Updates", &caller.principal, &drawn, following))
 }
 
 async fn load(state: &HttpState, page: usize) -> Result<View, Problem> {
@@ -131,9 +134,6 @@ fn draw(view: &View, wrong: &Wrong, refused: &[String], who: &crate::app::auth::
         .iter()
         .partition(|waiting| waiting.explanation.decision == Decision::NeedsApproval);
     html! {
-        p class="crumbs" { a href="/" { "Servers" } }
-        div class="head" { h1 { "Updates" } }
-        (tabs(PATH))
         @if !refused.is_empty() {
             section class="card notice bad" role="alert" {
                 strong { "Not all of it was done:" }
@@ -141,6 +141,20 @@ fn draw(view: &View, wrong: &Wrong, refused: &[String], who: &crate::app::auth::
             }
         }
         (freeze::draw(&view.freeze, wrong, may_act))
+        div class="tiles" {
+            (layout::tile("Under way", view.outlook.going.len(), "", &html! {
+                @if view.outlook.going.is_empty() { "nothing is begun" } @else { "begun, and not over" }
+            }))
+            (layout::tile("To be approved", asked.len(), "", &html! {
+                @if asked.is_empty() { "nobody is waited for" } @else { a href="#approvals" { "somebody must say yes" } }
+            }))
+            (layout::tile("Waiting", others.len(), "", &html! {
+                @if others.is_empty() { "nothing else waits" } @else { a href="#waiting" { "for their time, or held" } }
+            }))
+            (layout::tile("Did harm", view.bad.len(), "", &html! {
+                @if view.bad.is_empty() { "no image is barred" } @else { a href="#harm" { "images that are barred" } }
+            }))
+        }
         (going(view))
         (open_rollouts(view, may_act))
         (approvals(view, &asked, may_act))
@@ -149,18 +163,13 @@ fn draw(view: &View, wrong: &Wrong, refused: &[String], who: &crate::app::auth::
     }
 }
 
-fn hostname(names: &Names, id: i64) -> String {
-    let name = names.get(&ServerId(id));
-    name.map_or_else(|| format!("server {id}"), |name| name.hostname.clone())
-}
-
 /// The container of an update, and from what to what.
 fn what(view: &View, update: &Update) -> Markup {
     let body = &update.body;
     html! {
         td {
             a class="name" href={ (containers::PATH) "/" (update.container_id) } { (body.container_name) }
-            div class="under" { "on " a href={ "/servers/" (update.server_id) } { (hostname(&view.names, update.server_id)) } }
+            div class="under" { "on " a href={ "/servers/" (update.server_id) } { (containers::hostname(&view.names, ServerId(update.server_id))) } }
         }
         td class="wrap" data-label="Update" {
             (body.from_image) @if body.from_image != body.to_image { " → " (body.to_image) }
@@ -238,7 +247,7 @@ fn open_rollouts(view: &View, may_act: bool) -> Markup {
 fn approvals(view: &View, asked: &[&Waiting], may_act: bool) -> Markup {
     let shown: Vec<&&Waiting> = asked.iter().skip(view.page * PAGE).take(PAGE).collect();
     html! {
-        section class="card" {
+        section class="card" id="approvals" {
             header { h2 { "Waits for somebody to say yes" } span class="soft" { (asked.len()) } }
             @if asked.is_empty() {
                 div class="empty" {
@@ -304,7 +313,7 @@ fn check() -> Markup {
 fn rest(view: &View, others: &[&Waiting]) -> Markup {
     let shown: Vec<&&Waiting> = others.iter().skip(view.page * PAGE).take(PAGE).collect();
     html! {
-        section class="card" {
+        section class="card" id="waiting" {
             header { h2 { "Waits for something else" } span class="soft" { (others.len()) } }
             @if others.is_empty() {
                 p class="empty" { "Nothing else waits. What is new is looked for once an hour; what can't be told is unknown, and on the page of containers." }
@@ -342,7 +351,7 @@ fn said(update: &Update) -> Markup {
 
 fn bad(view: &View, may_forgive: bool) -> Markup {
     html! {
-        section class="card" {
+        section class="card" id="harm" {
             header { h2 { "Images that did harm" } span class="soft" { (view.bad.len()) " · they are begun nowhere" } }
             @if view.bad.is_empty() {
                 p class="empty" { "None. An image after which a container had to go back is remembered here, for the whole fleet." }

@@ -1,122 +1,61 @@
-//! The form of a registry.
+//! The form of a registry. A password is never among what is shown.
 
-use maud::{Markup, html};
-use serde::Deserialize;
-
-use super::super::{Field, Wrong};
 use crate::app::registries::{RegistryFields, RegistryView};
+use crate::http::page::form::{Field, Form, Sent};
 
-/// Fields at which something can be wrong.
-pub(super) const FIELDS: [&str; 8] = [
-    "name",
-    "description",
-    "registry_url",
-    "username",
-    "password",
-    "email",
-    "allow_http",
-    "enabled",
-];
-
-/// What is written in the form. A password is never among what is shown.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::http) struct RegistryForm {
-    name: String,
-    description: String,
-    registry_url: String,
-    username: String,
-    password: String,
-    email: String,
-    allow_http: String,
-    enabled: String,
-    forget: String,
+/// The fields of one that is there, or of a new one.
+pub(super) fn fields(old: Option<&RegistryView>) -> Form {
+    let has_password = old.is_some_and(|old| old.has_password);
+    let password = if has_password {
+        Field::secret("password", "Another password or token").hint("as it is")
+    } else {
+        Field::secret("password", "Password or token")
+    };
+    let mut fields = vec![
+        Field::text("name", "Name", "our own"),
+        Field::text("registry_url", "Where it is", "https://registry.example.org"),
+        Field::text("description", "What it is for", ""),
+        Field::text("username", "User name", "can be left out"),
+        password.at_most(4_096),
+        Field::text("email", "Email", "can be left out"),
+    ];
+    if has_password {
+        fields.push(Field::mark("forget", "forget the password", false));
+    }
+    fields.push(Field::mark("allow_http", "may be talked to without TLS", false));
+    fields.push(Field::mark("enabled", "is asked", true));
+    Form::default()
+        .section("Where it is, and who we are there", "")
+        .row(fields)
 }
 
-impl RegistryForm {
-    /// Of a registry that is to be made.
-    pub(super) fn fresh() -> Self {
-        Self {
-            enabled: "yes".to_owned(),
-            ..Self::default()
-        }
-    }
+/// What is written in the form of one that is there.
+pub(super) fn sent(view: &RegistryView) -> Sent {
+    Sent::default()
+        .with("name", &view.name)
+        .with("description", &view.description)
+        .with("registry_url", &view.url)
+        .with("username", &view.username)
+        .with("email", &view.email)
+        .marked("allow_http", view.allow_http)
+        .marked("enabled", view.enabled)
+}
 
-    /// Of one that is there.
-    pub(super) fn of(view: &RegistryView) -> Self {
-        let mark = |is_on: bool| if is_on { "yes" } else { "" }.to_owned();
-        Self {
-            name: view.name.clone(),
-            description: view.description.clone(),
-            registry_url: view.url.clone(),
-            username: view.username.clone(),
-            email: view.email.clone(),
-            allow_http: mark(view.allow_http),
-            enabled: mark(view.enabled),
-            ..Self::default()
-        }
-    }
-
-    /// What is meant.
-    pub(super) fn fields(&self) -> RegistryFields {
-        // An empty password leaves the one that is set, unless it is to be forgotten.
-        let password = match (self.password.is_empty(), self.forget.is_empty()) {
-            (false, _) => Some(self.password.clone()),
-            (true, false) => Some(String::new()),
-            (true, true) => None,
-        };
-        RegistryFields {
-            name: Some(self.name.trim().to_owned()),
-            description: Some(self.description.trim().to_owned()),
-            url: Some(self.registry_url.trim().to_owned()),
-            username: Some(self.username.trim().to_owned()),
-            password,
-            email: Some(self.email.trim().to_owned()),
-            allow_http: Some(!self.allow_http.is_empty()),
-            enabled: Some(!self.enabled.is_empty()),
-        }
-    }
-
-    /// Draws the form.
-    pub(super) fn draw(&self, action: &str, wrong: &Wrong, has_password: bool) -> Markup {
-        let field = |label, name, value, hint| {
-            Field {
-                label,
-                name,
-                value,
-                hint,
-                bytes_max: 1_000,
-            }
-            .draw(wrong)
-        };
-        html! {
-            section class="card" {
-                form method="post" action=(action) class="row first" {
-                    (field("Name", "name", &self.name, "our own"))
-                    (field("Where it is", "registry_url", &self.registry_url, "https://registry.example.org"))
-                    (field("What it is for", "description", &self.description, ""))
-                    (field("User name", "username", &self.username, "can be left out"))
-                    label {
-                        @if has_password { "Another password or token" } @else { "Password or token" }
-                        input name="password" type="password" maxlength="4096" autocomplete="new-password"
-                            placeholder=[has_password.then_some("as it is")];
-                        (wrong.at("password"))
-                    }
-                    (field("Email", "email", &self.email, "can be left out"))
-                    @if has_password {
-                        label class="inline" { input type="checkbox" name="forget" value="yes"; " forget the password" }
-                    }
-                    label class="inline" {
-                        input type="checkbox" name="allow_http" value="yes" checked[!self.allow_http.is_empty()];
-                        " may be talked to without TLS"
-                    }
-                    (wrong.at("allow_http"))
-                    label class="inline" {
-                        input type="checkbox" name="enabled" value="yes" checked[!self.enabled.is_empty()]; " is asked"
-                    }
-                    button type="submit" { "Keep it" }
-                }
-            }
-        }
+/// What is meant.
+pub(super) fn meant(sent: &Sent) -> RegistryFields {
+    // An empty password leaves the one that is set, unless it is to be forgotten.
+    let password = match (sent.text("password"), sent.is_on("forget")) {
+        ("", false) => None,
+        (password, _) => Some(password.to_owned()),
+    };
+    RegistryFields {
+        name: Some(sent.trimmed("name")),
+        description: Some(sent.trimmed("description")),
+        url: Some(sent.trimmed("registry_url")),
+        username: Some(sent.trimmed("username")),
+        password,
+        email: Some(sent.trimmed("email")),
+        allow_http: Some(sent.is_on("allow_http")),
+        enabled: Some(sent.is_on("enabled")),
     }
 }

@@ -93,11 +93,6 @@ fn counts(wave: &BTreeMap<i64, Reached>) -> String {
     told.join(", ")
 }
 
-fn hostname(names: &Names, id: i64) -> String {
-    let name = names.get(&ServerId(id));
-    name.map_or_else(|| format!("server {id}"), |name| name.hostname.clone())
-}
-
 /// A square for each server of a wave.
 fn picture(wave: &BTreeMap<i64, Reached>, names: &Names, title: &str) -> Markup {
     let drawn = wave.len().min(DRAWN_MAX);
@@ -108,7 +103,7 @@ fn picture(wave: &BTreeMap<i64, Reached>, names: &Names, title: &str) -> Markup 
             role="img" aria-label=(title) {
             @for (place, (server, reached)) in wave.iter().take(DRAWN_MAX).enumerate() {
                 rect class=(reached.class()) x=(place % ROW * 16 + 1) y=(place / ROW * 16 + 1) width="13" height="13" rx="3" {
-                    title { (hostname(names, *server)) ": " (reached.word()) }
+                    title { (containers::hostname(names, ServerId(*server))) ": " (reached.word()) }
                 }
             }
         }
@@ -238,7 +233,7 @@ pub(super) fn members(rollout: &Rollout, names: &Names) -> Markup {
                         @for member in members.iter().take(MEMBERS_MAX) {
                             @let reached = Reached::of(member.state);
                             tr {
-                                td { a class="name" href={ "/servers/" (member.server_id) } { (hostname(names, member.server_id)) } }
+                                td { a class="name" href={ "/servers/" (member.server_id) } { (containers::hostname(names, ServerId(member.server_id))) } }
                                 td data-label="Container" {
                                     a href={ (containers::PATH) "/" (member.container_id) } { "container " (member.container_id) }
                                 }

@@ -1,53 +1,53 @@
 //! The form that begins a roll-out.
 
-use maud::{Markup, html};
 use muster_update::{RolloutBody, Wave};
-use serde::Deserialize;
 
-use super::super::{Field, ROLLOUTS, Wrong, given, number};
 use crate::app::series::Names;
 use crate::http::page::containers;
+use crate::http::page::form::{Field, Form, Refused, Sent, Wrong, numbered};
 
 /// Waves that are usual, as they are written in the form.
 const WAVES_USUAL: &str = "1, 5%, 25%, 100%";
+/// Longest pause after a wave, in minutes.
+const SOAK_MAX_MIN: i64 = 7 * 24 * 60;
 
-/// What is asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::http) struct RolloutForm {
-    name: String,
-    image_pattern: String,
-    canary_server_id: String,
-    waves: String,
-    soak_min: String,
+/// The fields.
+pub(super) fn fields(names: &Names) -> Form {
+    let servers = numbered("the lowest number", &containers::servers(names));
+    Form::of(vec![
+        Field::text("name", "Name", "nginx"),
+        Field::text("image_pattern", "Images, a regular expression", "nginx:.*"),
+        Field::one("canary_server_id", "First server", servers),
+        Field::text("waves", "Waves, up to", WAVES_USUAL),
+        Field::number("soak_min", "Minutes after each wave", 0, SOAK_MAX_MIN)
+            .hint("10")
+            .known_as("soak_s"),
+    ])
 }
 
-/// The fields of the form, as they are called when something is wrong with them.
-pub(super) const FIELDS: [&str; 5] = ["name", "image_pattern", "canary_server_id", "waves", "soak_s"];
-
-impl RolloutForm {
-    /// What is meant; what cannot be read is noted.
-    pub(super) fn read(&self, wrong: &mut Wrong) -> RolloutBody {
-        let waves = given(&self.waves).map(|text| {
-            let read: Option<Vec<Wave>> = text.split(',').map(wave).collect();
-            read.unwrap_or_else(|| {
-                wrong.note(
-                    "waves",
-                    "numbers of servers or shares are needed, such as 1, 5%, 100%",
-                );
-                Vec::new()
-            })
-        });
-        let soak_min = number("soak_s", &self.soak_min, wrong);
-        RolloutBody {
-            name: self.name.trim().to_owned(),
-            image_pattern: given(&self.image_pattern),
-            update_ids: None,
-            canary_server_id: number("canary_server_id", &self.canary_server_id, wrong),
-            waves,
-            soak_s: soak_min.map(|minutes| minutes.saturating_mul(60)),
-        }
-    }
+/// What is meant.
+pub(super) fn meant(sent: &Sent) -> Result<RolloutBody, Refused> {
+    let mut wrong = Wrong::default();
+    let waves = sent.given("waves").map(|text| {
+        let read: Option<Vec<Wave>> = text.split(',').map(wave).collect();
+        read.unwrap_or_else(|| {
+            wrong.note(
+                "waves",
+                "numbers of servers or shares are needed, such as 1, 5%, 100%",
+            );
+            Vec::new()
+        })
+    });
+    let soak_min: Option<i64> = sent.number("soak_min", &mut wrong);
+    let body = RolloutBody {
+        name: sent.trimmed("name"),
+        image_pattern: sent.given("image_pattern"),
+        update_ids: None,
+        canary_server_id: sent.number("canary_server_id", &mut wrong),
+        waves,
+        soak_s: soak_min.map(|minutes| minutes.saturating_mul(60)),
+    };
+    wrong.unless(body)
 }
 
 fn wave(text: &str) -> Option<Wave> {
@@ -55,43 +55,6 @@ fn wave(text: &str) -> Option<Wave> {
     match text.strip_suffix('%') {
         Some(share) => share.trim().parse().ok().map(Wave::Percent),
         None => text.parse().ok().map(Wave::Servers),
-    }
-}
-
-/// Draws the form.
-pub(super) fn draw(form: &RolloutForm, wrong: &Wrong, names: &Names) -> Markup {
-    let field = |label, name, value, hint| Field {
-        label,
-        name,
-        value,
-        hint,
-        bytes_max: 500,
-    };
-    html! {
-        section class="card" {
-            header { h2 { "Begin a roll-out" } span class="soft" { "of every open update whose image matches" } }
-            form method="post" action=(ROLLOUTS) class="row first" {
-                (field("Name", "name", &form.name, "nginx").draw(wrong))
-                (field("Images, a regular expression", "image_pattern", &form.image_pattern, "nginx:.*").draw(wrong))
-                label {
-                    "First server"
-                    select name="canary_server_id" {
-                        option value="" { "the one with the lowest number" }
-                        @for (id, name) in containers::servers(names) {
-                            option value=(id) selected[form.canary_server_id == id.to_string()] { (name) }
-                        }
-                    }
-                    (wrong.at("canary_server_id"))
-                }
-                (field("Waves, up to", "waves", &form.waves, WAVES_USUAL).draw(wrong))
-                label {
-                    "Minutes after each wave"
-                    input name="soak_min" type="number" min="0" max="10080" value=(form.soak_min) placeholder="10";
-                    (wrong.at("soak_s"))
-                }
-                button type="submit" { "Begin it" }
-            }
-        }
     }
 }
 
