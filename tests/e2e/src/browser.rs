@@ -1,7 +1,8 @@
 //! A real browser, as people use one: Chromium without a window, told what to do over a pipe.
 //!
 //! The protocol is that of Chrome's own developer tools (`--remote-debugging-pipe`: JSON with a zero byte behind it).
-//! Scripts of pages are switched off, because the pages promise to work without; what the test asks runs all the same.
+//! Scripts of pages are switched off until a test wants them, because the pages promise to work without; what the test asks
+//! runs all the same.
 //! It has its own profile, opens no port, and is ended with the test.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -105,7 +106,16 @@ impl Browser {
         let session = attached["sessionId"].as_str().context("a session")?;
         self.session = Some(session.to_owned());
         self.call("Log.enable", &json!({}))?;
-        self.call("Emulation.setScriptExecutionDisabled", &json!({"value": true}))?;
+        self.run_scripts(false)
+    }
+
+    /// Lets scripts of pages run that are shown from now on, or not.
+    ///
+    /// # Errors
+    /// If the browser does not.
+    pub fn run_scripts(&mut self, is_wanted: bool) -> Result<()> {
+        let setting = json!({"value": !is_wanted});
+        self.call("Emulation.setScriptExecutionDisabled", &setting)?;
         Ok(())
     }
 

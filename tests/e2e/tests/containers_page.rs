@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use muster_e2e::engines::{Behaviour, Docker, Image};
-use muster_e2e::{Browser, Process, World, run_to_end};
-use serde_json::Value;
+use muster_e2e::{Browser, Process, World, eventually, run_to_end};
+use serde_json::{Value, json};
 
 /// How long anything may take on a machine that does much else.
 const LONG: Duration = Duration::from_secs(120);
@@ -15,6 +15,8 @@ const LONG: Duration = Duration::from_secs(120);
 const NARROW: u32 = 390;
 /// As wide as a screen.
 const WIDE: u32 = 1_280;
+/// How soon something must be on the page that the controller knows. A page that loads itself anew has 30 seconds.
+const SOON: Duration = Duration::from_secs(5);
 /// Fields without a name that a reader of the screen could say.
 const NAMELESS: &str = "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]\
     .filter(one => !one.labels?.length && !one.getAttribute('aria-label')).map(one => one.name).join(' ')";
@@ -113,16 +115,22 @@ impl Stage {
             .browser
             .until("document.querySelector('pre.command')?.innerText")?;
         let advice = advice.as_str().context("a text")?;
-        let policy = self.world.dir().join("policy.toml");
         // None of its words has a space in it.
         let words = advice.split_whitespace().map(|word| word.trim_matches('\''));
-        let mut words: Vec<&str> = words.collect();
+        let words: Vec<&str> = words.collect();
         ensure!(words.first() == Some(&"muster-agent"), "{advice}");
+        self.as_root(&words[1..])
+    }
+
+    /// Has the policy of the server changed.
+    fn as_root(&self, words: &[&str]) -> Result<()> {
+        let policy = self.world.dir().join("policy.toml");
+        let mut words = words.to_vec();
         words.extend(["--policy", policy.to_str().context("UTF-8")?]);
-        let told = run_to_end("muster-agent", &words[1..])?;
+        let told = run_to_end("muster-agent", &words)?;
         ensure!(
             told.status.success(),
-            "{advice}: {}",
+            "{words:?}: {}",
             String::from_utf8_lossy(&told.stderr)
         );
         Ok(())
@@ -176,6 +184,66 @@ async fn a_person_restarts_a_container_in_a_browser_once_its_server_allows_it() 
     told("it was done");
     stage.look_at_every_page()?;
     told("every page was looked at");
+    stage.agent.stop(Duration::from_secs(30))?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_ask_for_shows_at_once_and_what_is_being_written_stays() -> Result<()> {
+    const DONE: &str =
+        "[...document.querySelectorAll('#asked .pill')].filter(one => one.innerText === 'done').length";
+    let mut stage = Stage::set().await?;
+    stage.find_the_container().await?;
+    stage.as_root(&["allow", "container.restart"])?;
+    let address = stage.browser.ask("location.href")?;
+    let address = address.as_str().context("an address")?.to_owned();
+    stage.browser.run_scripts(true)?;
+    stage.browser.go_to(&address)?;
+    stage
+        .browser
+        .until("document.querySelector('footer .live')?.hidden === false")?;
+    // A page that is loaded anew forgets this, and what is written in it.
+    stage.browser.ask("window.isTheSame = true")?;
+    stage.browser.click("Stop…")?;
+    let api = stage.world.api().await?;
+    let path = address.replace(&stage.url("/containers"), "/api/containers");
+    for count in 1..=3 {
+        let (status, answer) = api
+            .ask("POST", &format!("{path}/restart"), Some(json!({})))
+            .await?;
+        ensure!(status == 202, "{status}: {answer}");
+        let answer: Value = serde_json::from_str(&answer)?;
+        let command = answer["command_id"].as_str().context("a command")?;
+        eventually(LONG, async || {
+            let command = api.get(&format!("/api/commands/{command}")).await?;
+            ensure!(command["state"] == "succeeded", "{command}");
+            Ok(())
+        })
+        .await?;
+        let known = Instant::now();
+        stage.browser.until(&format!("{DONE} === {count}"))?;
+        let took = known.elapsed();
+        println!(
+            "on the page {:.2} s after the controller had it",
+            took.as_secs_f64()
+        );
+        ensure!(took < SOON, "{took:?}");
+    }
+    ensure!(
+        stage.browser.ask("window.isTheSame")? == true,
+        "the page was loaded anew"
+    );
+    ensure!(
+        stage.browser.can_click("Yes, stop it")?,
+        "the question was taken away"
+    );
+    let complaints = stage.browser.complaints();
+    ensure!(complaints.is_empty(), "{complaints:?}");
+    // What is shown while nobody answers may be old, and says so.
+    stage.world.stop_controller()?;
+    stage
+        .browser
+        .until("document.querySelector('.stale')?.hidden === false")?;
     stage.agent.stop(Duration::from_secs(30))?;
     Ok(())
 }
