@@ -46,6 +46,13 @@ pub(crate) struct Reader {
     said: Arc<Value>,
 }
 
+/// Whether an engine belongs to a user: Podman says so in a field of its own, Docker among its security options.
+fn is_rootless(info: &Value) -> bool {
+    let options = info["SecurityOptions"].as_array().into_iter().flatten();
+    let mut options = options.filter_map(Value::as_str);
+    info["Rootless"] == true || options.any(|option| option.contains("rootless"))
+}
+
 /// Why a question was not answered.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
@@ -104,19 +111,12 @@ impl Reader {
         let said = self.docker.version().await?;
         let info = self.docker.info().await?;
         let text = |value: &Value, name: &str| Some(value.get(name)?.as_str()?.to_owned());
-        let options = info.get("SecurityOptions").and_then(Value::as_array);
-        let is_rootless = options.is_some_and(|options| {
-            options
-                .iter()
-                .filter_map(Value::as_str)
-                .any(|option| option.contains("rootless"))
-        });
         Ok(About {
             version: text(&said, "Version"),
             api_version: text(&said, "ApiVersion"),
             storage_driver: text(&info, "Driver"),
             root_dir: text(&info, "DockerRootDir"),
-            is_rootless: Some(is_rootless),
+            is_rootless: Some(is_rootless(&info)),
         })
     }
 
@@ -187,4 +187,25 @@ fn row(listed: &Value) -> Option<Row> {
         ),
         pod: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As Podman 4.3 and Docker 20.10 said it.
+    #[test]
+    fn an_engine_of_a_user_is_known_by_its_own_word_for_it() {
+        let podman =
+            |is_users| json!({"Rootless": is_users, "SecurityOptions": ["name=seccomp,profile=default"]});
+        assert!(is_rootless(&podman(true)));
+        assert!(!is_rootless(&podman(false)));
+        assert!(is_rootless(
+            &json!({"SecurityOptions": ["name=seccomp,profile=default", "name=rootless"]})
+        ));
+        assert!(!is_rootless(&json!({"SecurityOptions": ["name=apparmor"]})));
+        assert!(!is_rootless(&json!({})));
+    }
 }
