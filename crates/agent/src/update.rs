@@ -14,7 +14,9 @@ mod ground;
 mod health;
 mod reconcile;
 mod record;
+mod systemd;
 mod undo;
+mod unit;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -31,6 +33,7 @@ use uuid::Uuid;
 
 pub use crate::command::transactions::{Reconciled, Tell, TransactionError, Transactions};
 pub use ground::{Ground, HostGround, Room};
+pub use systemd::{HostUnits, UnitError, UnitState, Units};
 
 use crate::clocks::ClockReader;
 use crate::runtime::{Engine, RegistryAuth};
@@ -64,6 +67,7 @@ impl Default for Patience {
 pub struct Updater {
     engines: Arc<dyn Engines>,
     ground: Arc<dyn Ground>,
+    units: Arc<dyn Units>,
     journal: Journal,
     clock: ClockReader,
     limits: Patience,
@@ -99,7 +103,7 @@ impl Updater {
     #[must_use]
     pub fn new(
         engines: Arc<dyn Engines>,
-        ground: Arc<dyn Ground>,
+        (ground, units): (Arc<dyn Ground>, Arc<dyn Units>),
         data_dir: &Utf8Path,
         clock: ClockReader,
         patience: Patience,
@@ -107,6 +111,7 @@ impl Updater {
         Self {
             engines,
             ground,
+            units,
             journal: Journal::new(data_dir),
             clock,
             limits: patience,

@@ -210,10 +210,10 @@ fn per_key(
         if want != new {
             found.unexplained(path, &old, &new);
         } else if old != new {
-            let reason = if key == "com.docker.compose.image" {
-                "so that compose finds the image it would use"
-            } else {
-                "of the new image"
+            let reason = match key {
+                "com.docker.compose.image" => "so that compose finds the image it would use",
+                crate::LABEL => "so that the next update knows which addresses were asked for",
+                _ => "of the new image",
             };
             found.push(path, &old, &new, Why::Expected(reason.to_owned()));
         }

@@ -7,6 +7,7 @@
 //! [`explain`] is the other half: it compares the container with the one that was made, and names each difference
 //! with the rule that wants it, or as unexplained. Nothing unexplained may ever be started.
 
+mod asked;
 mod explain;
 mod host;
 mod image;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+pub use asked::{Asked, AskedError, LABEL, UnreadError, asked, pulls_again};
 pub use explain::{Difference, Why, explain};
 pub use owner::{Owner, owner};
 
@@ -35,6 +37,8 @@ pub struct Input<'a> {
     pub new_image: &'a Value,
     /// The reference it is to be configured with.
     pub image: &'a str,
+    /// Which addresses were asked for, where the engine does not show it: of Podman.
+    pub asked: Option<&'a Asked>,
     /// Names, without a slash, of all containers of the engine by id.
     pub names: &'a BTreeMap<String, String>,
 }
@@ -108,6 +112,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, RecreateError> {
     let mut body = image::carried(input, config, &mut notes)?;
     hostname(input, &mut body, &mut notes);
     mac(input, &mut body, &mut notes);
+    label(input, &mut body);
     let (first, networks) = network::split(input, &host);
     body.insert("HostConfig".to_owned(), Value::Object(host));
     if !first.is_empty() {
@@ -172,8 +177,23 @@ fn hostname(input: &Input<'_>, body: &mut Map<String, Value>, notes: &mut Vec<No
     }
 }
 
+/// What was made has no command line that could say the next time what was asked for.
+fn label(input: &Input<'_>, body: &mut Map<String, Value>) {
+    let Some(text) = input.asked.and_then(Asked::label) else {
+        return;
+    };
+    let mut labels = value::entries(body.get("Labels"));
+    labels.insert(LABEL.to_owned(), Value::from(text));
+    body.insert("Labels".to_owned(), Value::Object(labels));
+}
+
 /// Only an address that somebody has set is kept: one that was made from the IP address would be doubled.
 fn mac(input: &Input<'_>, body: &mut Map<String, Value>, notes: &mut Vec<Note>) {
+    if input.is_podman {
+        // It shows here the one that the container has; what was asked for is said at the network.
+        body.remove("MacAddress");
+        return;
+    }
     let Some(mac) = body.get("MacAddress").and_then(Value::as_str) else {
         return;
     };

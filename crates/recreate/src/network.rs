@@ -24,6 +24,15 @@ pub(crate) fn endpoints(container: &Value) -> Map<String, Value> {
     value::entries(container.pointer("/NetworkSettings/Networks"))
 }
 
+/// Whether a container with this mode has no networks of its own, whatever is shown.
+pub(crate) fn is_without(mode: &str) -> bool {
+    let word = mode.split(':').next().unwrap_or_default();
+    matches!(
+        word,
+        "host" | "none" | "container" | "slirp4netns" | "pasta" | "ns"
+    )
+}
+
 /// What was asked for at one network. Unknown fields stay.
 pub(crate) fn desired(container: &Value, endpoint: &Value) -> Map<String, Value> {
     let mut wanted = value::entries(Some(endpoint));
@@ -51,14 +60,18 @@ pub(crate) fn split(input: &Input<'_>, host: &Map<String, Value>) -> (Map<String
         .unwrap_or_default();
     let mut first = Map::new();
     let mut others = Vec::new();
-    if mode == "host" || mode == "none" || mode.starts_with("container:") || mode.starts_with("slirp4netns") {
+    if is_without(mode) {
         return (first, others);
     }
     let all = endpoints(input.container);
     if input.is_podman {
         // It takes all of them at once, and calls the mode of each `bridge`.
         for (name, endpoint) in &all {
-            first.insert(name.clone(), Value::Object(desired(input.container, endpoint)));
+            let mut wanted = desired(input.container, endpoint);
+            if let Some(asked) = input.asked {
+                asked.add(name, &mut wanted);
+            }
+            first.insert(name.clone(), Value::Object(wanted));
         }
         return (first, others);
     }

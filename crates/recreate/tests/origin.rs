@@ -185,6 +185,7 @@ fn with<T>(world: &World, ask: impl FnOnce(&Input<'_>) -> T) -> T {
         old_image: Some(&world.old),
         new_image: &world.new,
         image: "r/a:1",
+        asked: None,
         names: &names,
     })
 }
@@ -301,6 +302,7 @@ fn captured_containers_are_explained_and_each_field_taken_from_them_is_missed() 
                 old_image: Some(&image),
                 new_image: &image,
                 image: &reference,
+                asked: None,
                 names: &names,
             };
             let bad = |after: &Value| {

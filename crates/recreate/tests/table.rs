@@ -65,6 +65,7 @@ impl Case {
             old_image: Some(&self.old),
             new_image: &self.new,
             image: "r/a:1",
+            asked: None,
             names: &names,
         })
     }
@@ -175,6 +176,7 @@ fn without_the_old_image_all_is_kept_and_it_is_said() {
         old_image: None,
         new_image: &case.new,
         image: "r/a:1",
+        asked: None,
         names: &names,
     })
     .expect("a plan");
@@ -359,6 +361,7 @@ fn values_of_the_environment_are_not_told() {
         old_image: Some(&case.old),
         new_image: &case.new,
         image: "r/a:1",
+        asked: None,
         names: &names,
     };
     let mut after = case.container.clone();

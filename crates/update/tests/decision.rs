@@ -587,7 +587,9 @@ proptest! {
         };
         prop_assert!(0 < reasons);
         if explanation.decision == Decision::Ready {
-            prop_assert!(!is_held && !is_bad && !is_frozen && !subject.is_auto_remove);
+            prop_assert!(!is_held && !is_bad && !is_frozen);
+            let is_of_unit = matches!(subject.owner, Owner::Systemd | Owner::Quadlet);
+            prop_assert!(!subject.is_auto_remove || is_of_unit);
             prop_assert!(!matches!(approval, Approval::Rejected(_)));
             prop_assert!(subject.owner.held_because().is_none());
             // By itself only where a policy says so.

@@ -54,7 +54,7 @@ async fn call(
         .await
         .map(http_body_util::Collected::to_bytes);
     let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
-    let path = match path.strip_prefix("/v1.") {
+    let path = match path.strip_prefix("/v1.").or_else(|| path.strip_prefix("/v4.")) {
         Some(rest) => rest
             .find('/')
             .map_or_else(String::new, |at| rest[at..].to_owned()),

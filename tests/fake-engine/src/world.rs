@@ -1,5 +1,7 @@
 //! What an engine has, and what calls do to it.
 
+mod unit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,10 @@ pub struct World {
     registry: BTreeMap<String, (String, Image)>,
     volumes: BTreeSet<String>,
     made: u64,
+    /// The command line by which containers say that they were made; none without one. Of Podman.
+    pub command_line: Vec<String>,
+    /// Whether it is an engine of a user.
+    pub is_rootless: bool,
     /// What no client may do.
     violations: Vec<String>,
 }
@@ -237,7 +243,10 @@ impl World {
             ("GET", ["version"]) => {
                 Answer::good(json!({"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10"}))
             }
-            ("GET", ["info"]) => Answer::good(json!({"DockerRootDir": "/"})),
+            ("GET", ["info"]) => Answer::good(json!({"DockerRootDir": "/", "Rootless": self.is_rootless})),
+            ("GET", ["libpod", "containers", name, "json"]) => self
+                .native(name)
+                .map_or_else(|| Answer::missing(name), Answer::good),
             ("GET", ["containers", "json"]) => Answer::good(self.list()),
             ("GET", ["containers", name, "json"]) => self
                 .inspect(name)

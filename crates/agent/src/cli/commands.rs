@@ -27,6 +27,10 @@ pub(super) struct Allow {
     /// For container.update: also to images of this repository, not only of the container's own.
     #[arg(long = "repository", value_name = "REPO")]
     repositories: Vec<String>,
+    /// For container.update and container.rollback: also containers that this systemd unit makes, by restarting it; none
+    /// without this.
+    #[arg(long = "unit", value_name = "PATTERN")]
+    units: Vec<String>,
     /// For pool.scrub: only this pool; all without this.
     #[arg(long = "pool", value_name = "PATTERN")]
     pools: Vec<String>,
@@ -89,6 +93,7 @@ impl Allow {
             containers: self.containers,
             runtimes: self.runtimes,
             repositories: self.repositories,
+            units: self.units,
             pools: self.pools,
             allow_privileged: self.allow_privileged,
             allow_force: self.allow_force,

@@ -28,7 +28,7 @@ use super::pinned::claimed_id;
 use crate::clocks::ClockReader;
 use crate::host::{Host, HostError};
 use crate::part::{self, FROM_PART_BYTES_MAX, Parent, PartError};
-use crate::update::{self, HostGround, Patience, Transactions, Updater};
+use crate::update::{self, HostGround, HostUnits, Patience, Transactions, Updater};
 
 /// How often what updates have left is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -84,7 +84,10 @@ async fn open(setup: Setup, refusal_tx: mpsc::Sender<CommandReport>) -> Result<S
     engines.look().await;
     let updater = Arc::new(Updater::new(
         Arc::clone(&engines) as Arc<dyn update::Engines>,
-        Arc::new(HostGround(host.clone())),
+        (
+            Arc::new(HostGround(host.clone())),
+            Arc::new(HostUnits(host.clone())),
+        ),
         &setup.data_dir,
         ClockReader::new(move || clock.clock()),
         Patience::default(),

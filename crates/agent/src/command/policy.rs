@@ -40,7 +40,8 @@ struct RawPolicy {
     allow: Vec<RawAllow>,
 }
 
-/// One `[[allow]]`. A list that is not there stands for all, but for `repositories`, which adds to a container's own.
+/// One `[[allow]]`. A list that is not there stands for all, but for `repositories`, which adds to a container's own, and
+/// `units`, without which no unit is restarted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawAllow {
@@ -50,6 +51,8 @@ struct RawAllow {
     pools: Option<Vec<String>>,
     #[serde(default)]
     repositories: Vec<String>,
+    #[serde(default)]
+    units: Vec<String>,
     #[serde(default)]
     allow_privileged: bool,
     #[serde(default)]
@@ -163,7 +166,11 @@ impl RawAllow {
         if !self.repositories.is_empty() && name != "container.update" {
             return wrong("repositories");
         }
-        if self.allow_privileged && !matches!(name, "container.update" | "container.rollback") {
+        let replaces = matches!(name, "container.update" | "container.rollback");
+        if !self.units.is_empty() && !replaces {
+            return wrong("units");
+        }
+        if self.allow_privileged && !replaces {
             return wrong("allow_privileged");
         }
         if self.allow_force && name != "container.remove" {
@@ -213,6 +220,9 @@ impl RawAllow {
         if !self.repositories.is_empty() {
             line.push_str(&format!(", also from {}", self.repositories.join(" ")));
         }
+        if !self.units.is_empty() {
+            line.push_str(&format!(", restarting the units {}", self.units.join(" ")));
+        }
         for (word, is_set) in [
             ("privileged ones too", self.allow_privileged),
             ("while they run too", self.allow_force),
@@ -233,14 +243,23 @@ impl Allowed {
     /// [`Refused`].
     pub fn judge(&self, container: &Container, image: Option<&str>) -> Result<(), Refused> {
         let privileged = container.privileged();
-        let mut rules = self
+        let mut rules: Vec<&RawAllow> = self
             .rules
             .iter()
             .filter(|rule| privileged.is_none() || rule.allow_privileged)
-            .peekable();
-        if let (Some(why), None) = (&privileged, rules.peek()) {
+            .collect();
+        if let Some(why) = privileged.filter(|_| rules.is_empty()) {
             let message = format!("the container {why}, and the policy does not allow that to be changed");
             return Err(Refused::new(CommandRefusal::PrivilegedContainer, message));
+        }
+        if let Some(unit) = container.unit() {
+            rules.retain(|rule| rule.units.iter().any(|pattern| is_match(pattern, &unit)));
+            if rules.is_empty() {
+                let message = format!(
+                    "the container is made by {unit}, and the policy does not allow that to be restarted (units)"
+                );
+                return Err(Refused::new(CommandRefusal::NotAllowed, message));
+            }
         }
         let Some(image) = image else { return Ok(()) };
         let Some(wanted) = repository(image) else {
@@ -251,7 +270,7 @@ impl Allowed {
             return Ok(());
         }
         let is_listed = |rule: &RawAllow| rule.repositories.iter().any(|pattern| is_match(pattern, &wanted));
-        if rules.any(is_listed) {
+        if rules.into_iter().any(is_listed) {
             return Ok(());
         }
         let own = container.repository();

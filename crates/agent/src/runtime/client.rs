@@ -24,6 +24,8 @@ use super::{Endpoint, Engine, EngineError, EngineKind, ImageId, LogChunk, PullPr
 const API_MIN: (usize, usize) = (1, 40);
 /// The newest that is known, of Docker 29; a newer engine speaks this one too.
 const API_MAX: (usize, usize) = (1, 53);
+/// Podman's own API, in the version that Podman 4 and 5 speak.
+const LIBPOD: &str = "/v4.0.0/libpod";
 /// The largest list or inspect that is read.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What an engine gives a container to stop in when nothing is configured.
@@ -265,6 +267,24 @@ impl Engine for Client {
         let call = "inspect the container";
         let name = names::plain(call, container)?;
         self.get(call, &format!("/containers/{name}/json")).await
+    }
+
+    async fn inspect_native(&self, container: &str) -> Result<Option<Value>, EngineError> {
+        if self.kind() == EngineKind::Docker {
+            return Ok(None);
+        }
+        let call = "inspect the container in podman's own words";
+        let name = names::plain(call, container)?;
+        let ask = wire::Ask {
+            call,
+            method: Method::GET,
+            path: format!("{LIBPOD}/containers/{name}/json"),
+            body: None,
+            auth: None,
+            limit: self.limits.read,
+            bytes_max: BYTES_MAX,
+        };
+        parsed(call, &wire::send(&self.endpoint.socket, ask).await?).map(Some)
     }
 
     async fn inspect_image(&self, image: &str) -> Result<Value, EngineError> {

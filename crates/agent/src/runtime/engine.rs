@@ -146,6 +146,8 @@ pub trait Engine: Send + Sync {
     async fn containers(&self) -> Result<Vec<Value>, EngineError>;
     /// `GET /containers/{id}/json`, byte for byte what the engine says.
     async fn inspect(&self, container: &str) -> Result<Value, EngineError>;
+    /// What the engine says of a container in its own words, beyond what Docker's API knows; `None`: it has no others.
+    async fn inspect_native(&self, container: &str) -> Result<Option<Value>, EngineError>;
     /// `GET /images/{id}/json`.
     async fn inspect_image(&self, image: &str) -> Result<Value, EngineError>;
     /// All images: an array as of `GET /images/json`.

@@ -1,12 +1,15 @@
 //! What must hold before anything is changed.
 
 use muster_model::ContainerTarget;
-use muster_recreate::{Owner, owner};
+use muster_recreate::{Asked, Owner, asked, owner};
 use serde_json::Value;
 
 use super::undo::normal_image;
 use super::{TransactionError, Updater, is_backup_name, refused, text};
 use crate::runtime::{Engine, EngineError, EngineKind};
+
+/// What a dependent of another is refused with.
+pub(super) const UNIT_MAKES_IT: &str = "its systemd unit makes it: restart that";
 
 /// Reads the container that is meant, and refuses one that must not be touched.
 pub(super) async fn container(
@@ -58,15 +61,16 @@ pub(super) fn unreachable(error: &EngineError) -> TransactionError {
 
 /// Whoever would make it again by itself must do it.
 fn of_owner(container: &Value) -> Result<(), TransactionError> {
-    if container["HostConfig"]["AutoRemove"] == true {
-        let why = muster_recreate::RecreateError::AutoRemove;
-        return Err(refused("auto_remove", why.to_string()));
-    }
     let message = match owner(container) {
-        Owner::Nobody | Owner::Compose { .. } => return Ok(()),
-        Owner::Systemd { unit } => format!(
-            "{unit} makes this container at each start: pull the image and restart the unit, or use podman auto-update"
-        ),
+        // Made anew at each start of its unit, so that nothing is lost with it.
+        Owner::Systemd { .. } => return Ok(()),
+        Owner::Nobody | Owner::Compose { .. } if container["HostConfig"]["AutoRemove"] != true => {
+            return Ok(());
+        }
+        Owner::Nobody | Owner::Compose { .. } => {
+            let why = muster_recreate::RecreateError::AutoRemove;
+            return Err(refused("auto_remove", why.to_string()));
+        }
         Owner::Swarm => "a Swarm service keeps this container: use docker service update".to_owned(),
         Owner::Kubernetes => "a kubelet keeps this container: change what it was deployed from".to_owned(),
         Owner::PodInfra => {
@@ -79,8 +83,10 @@ fn of_owner(container: &Value) -> Result<(), TransactionError> {
 /// What a container and its project are locked by.
 pub(super) fn keys(target: &ContainerTarget, container: &Value) -> Vec<String> {
     let mut keys = vec![format!("{}/{}", target.runtime, target.name)];
-    if let Owner::Compose { project, .. } = owner(container) {
-        keys.push(format!("{} project {project}", target.runtime));
+    match owner(container) {
+        Owner::Compose { project, .. } => keys.push(format!("{} project {project}", target.runtime)),
+        Owner::Systemd { unit } => keys.push(format!("unit {unit}")),
+        _ => {}
     }
     keys
 }
@@ -134,20 +140,22 @@ fn places(container: &Value, root: &str) -> Vec<String> {
     places
 }
 
-/// What can't be kept on Podman, because its Docker-compatible inspect does not say it.
-pub(super) fn kind_allows(kind: EngineKind, container: &Value) -> Result<(), TransactionError> {
-    if kind != EngineKind::Podman {
-        return Ok(());
+/// Which addresses were asked for, which Podman says only in its own words; `None` where the engine shows them.
+pub(super) async fn networks(
+    engine: &dyn Engine,
+    container: &Value,
+    old_image: Option<&Value>,
+) -> Result<Option<Asked>, TransactionError> {
+    if engine.kind() != EngineKind::Podman {
+        return Ok(None);
     }
-    let networks = container["NetworkSettings"]["Networks"].as_object();
-    let own = networks.is_some_and(|networks| networks.keys().any(|name| name != "podman"));
-    let mode = text(&container["HostConfig"], "NetworkMode");
-    if own && !mode.starts_with("container:") {
-        return Err(refused(
+    let native = engine.inspect_native(text(container, "Id")).await;
+    let native = native.map_err(|error| unreachable(&error))?;
+    match asked(container, native.as_ref(), old_image) {
+        Ok(asked) => Ok(Some(asked)),
+        Err(error) => Err(refused(
             "podman_network",
-            "podman does not say whether this container's address in its own network was asked for, so it could be lost: \
-             update it by hand",
-        ));
+            format!("{error}: an address could be lost, so update it by hand"),
+        )),
     }
-    Ok(())
 }

@@ -148,6 +148,12 @@ async fn make_one_again(
     let engine = updater.engine(&runtime).map_err(|error| error.to_string())?;
     let engine = engine.as_ref();
     let mut container = engine.inspect(name).await.map_err(|error| error.to_string())?;
+    if matches!(
+        muster_recreate::owner(&container),
+        muster_recreate::Owner::Systemd { .. }
+    ) {
+        return Err(super::checks::UNIT_MAKES_IT.to_owned());
+    }
     let before = container["HostConfig"].clone();
     point_to(&mut container["HostConfig"], parent);
     if container["HostConfig"] == before && was_made_after(engine, parent, &container).await {

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_model::{CommandState, ContainerTarget, UpdatePlan};
-use muster_recreate::{Input, Plan, Why, explain, plan as recreate};
+use muster_recreate::{Asked, Input, Plan, Why, explain, plan as recreate};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::health::has_what_was_asked;
 use super::record::{Record, Stage};
 use super::undo::normal_image;
-use super::{Tell, TransactionError, Updater, checks, is_running, reference, repository, text};
+use super::{Tell, TransactionError, Updater, checks, is_running, reference, repository, text, unit};
 use crate::runtime::{Engine, EngineError, EngineKind, PullProgress, RegistryAuth};
 
 /// The repository of the names that keep old images from being pruned.
@@ -74,16 +75,24 @@ pub(super) async fn update(
     let engine = updater.engine(&target.runtime)?;
     let engine = engine.as_ref();
     let container = checks::container(engine, target, Some(&plan.from_image_id)).await?;
-    checks::kind_allows(engine.kind(), &container)?;
     let _held = updater.hold(checks::keys(target, &container))?;
     let old_image = image(engine, &container).await?;
+    let owned = unit::check(updater, engine, &container, &plan.image).await?;
+    let asked = match &owned {
+        Some(_) => None,
+        None => checks::networks(engine, &container, old_image.as_ref()).await?,
+    };
     updater
         .ground(engine, target, &container, old_image.as_ref())
         .await?;
     if plan.dry_run {
-        return dry_run(engine, &container, old_image.as_ref(), plan).await;
+        return match &owned {
+            Some(owned) => Ok(unit::dry_run(owned)),
+            None => dry_run(engine, &container, (old_image.as_ref(), asked.as_ref()), plan).await,
+        };
     }
     let mut record = begin(updater, command, target, plan, &container);
+    record.unit = owned;
     record.old_digest = old_image
         .as_ref()
         .and_then(|image| digest_of(image, text(&container["Config"], "Image")));
@@ -161,6 +170,8 @@ pub(super) fn begin(
         dependents: Vec::new(),
         ancestors: Vec::new(),
         attached: Vec::new(),
+        asked: None,
+        unit: None,
         outcome: None,
     }
 }
@@ -169,7 +180,7 @@ pub(super) fn begin(
 async fn dry_run(
     engine: &dyn Engine,
     container: &Value,
-    old_image: Option<&Value>,
+    (old_image, asked): (Option<&Value>, Option<&Asked>),
     plan: &UpdatePlan,
 ) -> Result<Value, TransactionError> {
     let steps = [
@@ -185,7 +196,15 @@ async fn dry_run(
         Err(error) => return Err(checks::unreachable(&error)),
     };
     let names = names(engine).await.map_err(|error| checks::unreachable(&error))?;
-    let input = input(engine, container, old_image, &new_image, &plan.image, &names);
+    let input = Input {
+        is_podman: engine.kind() == EngineKind::Podman,
+        container,
+        old_image,
+        new_image: &new_image,
+        image: &plan.image,
+        asked,
+        names: &names,
+    };
     let made = recreate(&input).map_err(|error| super::refused("configuration", error.to_string()))?;
     let differences = foreseen(&input, &made);
     Ok(json!({"dry_run": true, "steps": steps, "differences": differences, "notes": notes(&made)}))
@@ -234,24 +253,6 @@ async fn names(engine: &dyn Engine) -> Result<BTreeMap<String, String>, EngineEr
     Ok(named.collect())
 }
 
-fn input<'a>(
-    engine: &dyn Engine,
-    container: &'a Value,
-    old_image: Option<&'a Value>,
-    new_image: &'a Value,
-    image: &'a str,
-    names: &'a BTreeMap<String, String>,
-) -> Input<'a> {
-    Input {
-        is_podman: engine.kind() == EngineKind::Podman,
-        container,
-        old_image,
-        new_image,
-        image,
-        names,
-    }
-}
-
 /// A transaction that is under way.
 pub(super) struct Run<'a> {
     pub(super) updater: &'a Updater,
@@ -262,7 +263,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn check_cancel(&self) -> Result<(), Stop> {
+    pub(super) fn check_cancel(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             Err(Stop::cancelled())
         } else {
@@ -270,7 +271,7 @@ impl Run<'_> {
         }
     }
 
-    fn enter(
+    pub(super) fn enter(
         &self,
         record: &mut Record,
         stage: Stage,
@@ -294,7 +295,7 @@ impl Run<'_> {
     }
 
     /// Gives the old image a name of its own, so that no prune takes it.
-    async fn keep_image(&self, record: &mut Record) -> Result<(), Stop> {
+    pub(super) async fn keep_image(&self, record: &mut Record) -> Result<(), Stop> {
         if self.old_image.is_none() {
             return Ok(());
         }
@@ -336,20 +337,26 @@ impl Run<'_> {
 
     /// From the pulled image to a container that is well.
     pub(super) async fn replace(&self, record: &mut Record) -> Result<(), Stop> {
+        if record.unit.is_some() {
+            return unit::replace(self, record).await;
+        }
         let failed = |error| Stop::engine("engine", error);
         let id = record.new_image.clone().unwrap_or_default();
         let new_image = self.engine.inspect_image(&id).await.map_err(failed)?;
         let names = names(self.engine).await.map_err(failed)?;
         let before = record.before.clone();
-        let reference_text = record.plan.image.clone();
-        let input = input(
-            self.engine,
-            &before,
-            self.old_image,
-            &new_image,
-            &reference_text,
-            &names,
-        );
+        let asked = checks::networks(self.engine, &before, self.old_image).await;
+        record.asked = asked.map_err(|error| Stop::new("podman_network", error.to_string()))?;
+        let (reference_text, asked) = (record.plan.image.clone(), record.asked.clone());
+        let input = Input {
+            is_podman: self.engine.kind() == EngineKind::Podman,
+            container: &before,
+            old_image: self.old_image,
+            new_image: &new_image,
+            image: &reference_text,
+            asked: asked.as_ref(),
+            names: &names,
+        };
         let made = recreate(&input).map_err(|error| Stop::new("configuration", error.to_string()))?;
         record.notes.extend(notes(&made));
         let found = super::dependents::of(self.engine, &record.old_id, &record.name).await;
@@ -462,6 +469,7 @@ impl Run<'_> {
                 .map_err(|error| not_started(&error))?;
             self.enter(record, Stage::Health, "health", "watching the new container")?;
             self.updater.watch(self.engine, record, &new, self.cancel).await?;
+            has_what_was_asked(self.engine, record, &new).await?;
         }
         self.commit(record)
     }
@@ -488,12 +496,17 @@ impl Run<'_> {
         };
         record.cause = Some(stop.message.clone());
         record.reason.get_or_insert_with(|| stop.reason.to_owned());
+        self.tell.step("rollback", None, &stop.message);
+        let was_stopped = Stage::Stop <= record.stage;
+        // Written down before, for whoever goes on with it.
         if stop.is_image {
             record.bad_digest = Some(record.plan.to_digest.clone());
         }
-        self.tell.step("rollback", None, &stop.message);
-        let was_stopped = Stage::Stop <= record.stage;
         let undone = self.updater.undo(self.engine, record).await;
+        if record.unit.is_some() && undone.is_err() {
+            // A unit that does not start with the old image either says nothing of the new one.
+            record.bad_digest = None;
+        }
         if was_stopped && undone.is_ok() {
             super::dependents::restart(self.engine, &record.dependents).await;
         }
@@ -552,18 +565,26 @@ impl Run<'_> {
 /// A taken port is this server's, an entry point that does not exist the image's.
 fn not_started(error: &EngineError) -> Stop {
     let message = ErrorChain(error).to_string();
+    match error {
+        EngineError::Refused { .. } | EngineError::NotFound { .. } => {
+            not_started_by(&message.clone(), message)
+        }
+        _ => Stop::new("start", message),
+    }
+}
+
+/// The same of what an engine or systemd said.
+pub(super) fn not_started_by(said: &str, message: String) -> Stop {
     let words = [
         "port is already allocated",
         "address already in use",
         "bind for",
         "no space left",
     ];
-    let lower = message.to_ascii_lowercase();
-    let is_own = words.iter().any(|word| lower.contains(word));
-    match error {
-        EngineError::Refused { .. } | EngineError::NotFound { .. } if !is_own => {
-            Stop::by_image("start", message)
-        }
-        _ => Stop::new("start", message),
+    let lower = said.to_ascii_lowercase();
+    if words.iter().any(|word| lower.contains(word)) {
+        Stop::new("start", message)
+    } else {
+        Stop::by_image("start", message)
     }
 }

@@ -135,6 +135,22 @@ impl Updater {
     }
 }
 
+/// Podman shows the addresses of a container only once it runs.
+pub(super) async fn has_what_was_asked(engine: &dyn Engine, record: &Record, id: &str) -> Result<(), Stop> {
+    let Some(asked) = &record.asked else { return Ok(()) };
+    let inspected = engine.inspect(id).await;
+    let inspect = inspected.map_err(|error| Stop::engine("compare", error))?;
+    let unmet = asked.unmet(&inspect);
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the new container was not given what was asked for: {}",
+        unmet.join(", ")
+    );
+    Err(Stop::new("unexplained", message))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -8,9 +8,12 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::forward::{Run, Stop, begin, digest_of};
+use super::health::has_what_was_asked;
 use super::record::{Record, Stage};
 use super::undo::{Failure, find_new, found, gone, normal_image};
-use super::{Reconciled, Tell, TransactionError, Updater, checks, is_running, refused, repository, text};
+use super::{
+    Reconciled, Tell, TransactionError, Updater, checks, is_running, refused, repository, text, unit,
+};
 use crate::runtime::{Engine, EngineError};
 
 /// Nobody listens at a start.
@@ -118,11 +121,16 @@ async fn resume(updater: &Updater, record: &mut Record) -> (CommandState, String
 
 /// The new one was to be started: it gets the place unless it is not well.
 async fn forward(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
+    if record.unit.is_some() {
+        return unit::go_on(run, record).await;
+    }
     let begun = tokio::time::Instant::now();
     let id = loop {
         match ready(run.engine, record).await {
             Ok(id) => break id,
-            Err(Failure::Stuck(message)) => return Err(Stop::new("interrupted", message)),
+            Err(Failure::Stuck(message) | Failure::Unit(message)) => {
+                return Err(Stop::new("interrupted", message));
+            }
             // The engine may be on its way up as the agent is.
             Err(Failure::Engine(error)) if run.updater.limits.patience < begun.elapsed() => {
                 return Err(Stop::engine("engine", error));
@@ -132,6 +140,7 @@ async fn forward(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
     };
     run.updater.enter(record, Stage::Health, "health")?;
     run.updater.watch(run.engine, record, &id, run.cancel).await?;
+    has_what_was_asked(run.engine, record, &id).await?;
     run.commit(record)
 }
 
@@ -163,13 +172,16 @@ pub(super) async fn remove_old(updater: &Updater, engine: &dyn Engine, record: &
     if record.stage != Stage::Committed || !is_due {
         return;
     }
-    // One that runs by now was started by somebody who wants it.
-    let old = found(engine, &record.old_id).await;
-    if !matches!(&old, Ok(old) if old.as_ref().is_none_or(|old| !is_running(old))) {
-        return;
-    }
-    if gone(engine.remove(&record.old_id, false).await).is_err() {
-        return;
+    // What a unit makes it also removes.
+    if record.unit.is_none() {
+        // One that runs by now was started by somebody who wants it.
+        let old = found(engine, &record.old_id).await;
+        if !matches!(&old, Ok(old) if old.as_ref().is_none_or(|old| !is_running(old))) {
+            return;
+        }
+        if gone(engine.remove(&record.old_id, false).await).is_err() {
+            return;
+        }
     }
     if let Some(tag) = &record.rollback_tag {
         // An image that something else uses stays, and only loses this name.
@@ -229,6 +241,7 @@ async fn make_old_again(
         .ground(engine, &target, current, image_now.as_ref())
         .await?;
     let configured = text(&record.before["Config"], "Image");
+    let owned = unit::check(updater, engine, current, configured).await?;
     let image = old_image(engine, record, configured, tell).await?;
     let plan = UpdatePlan {
         image: configured.to_owned(),
@@ -239,6 +252,7 @@ async fn make_old_again(
     };
     let mut again = begin(updater, command, &target, &plan, current);
     again.new_image = Some(image);
+    again.unit = owned;
     again.old_digest = image_now
         .as_ref()
         .and_then(|image| digest_of(image, &record.plan.image));
@@ -256,7 +270,15 @@ async fn make_old_again(
         cancel,
         old_image: image_now.as_ref(),
     };
-    let result = run.replace(&mut again).await;
+    let result = match &again.unit {
+        // The image that it has now is used by nothing else once the unit made the container again.
+        Some(_) => run.keep_image(&mut again).await,
+        None => Ok(()),
+    };
+    let result = match result {
+        Ok(()) => run.replace(&mut again).await,
+        Err(stop) => Err(stop),
+    };
     let result = run.end(&mut again, result).await?;
     Ok(json!({"rolled_back": true, "update": record.command, "result": result}))
 }
@@ -325,17 +347,20 @@ pub(super) async fn rollback(
         ));
     }
     let current = checks::container(engine, target, None).await?;
-    if record.new_id.as_deref() != Some(text(&current, "Id")) {
+    let is_same = match &record.unit {
+        // It makes another container at each start.
+        Some(_) => record.new_image == Some(normal_image(text(&current, "Image"))),
+        None => record.new_id.as_deref() == Some(text(&current, "Id")),
+    };
+    if !is_same {
         return Err(refused(
             "reality_changed",
             "the container was replaced again since that update",
         ));
     }
-    if found(engine, &record.old_id)
-        .await
-        .map_err(|error| checks::unreachable(&error))?
-        .is_none()
-    {
+    let old = found(engine, &record.old_id).await;
+    let old = old.map_err(|error| checks::unreachable(&error))?;
+    if old.is_none() || record.unit.is_some() {
         // Its time has passed, or somebody removed it: then it is made again of the image it had.
         return make_old_again(updater, engine, command, &record, &current, (tell, cancel)).await;
     }

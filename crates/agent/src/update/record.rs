@@ -5,11 +5,13 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use muster_base::ErrorChain;
 use muster_model::{CommandState, UpdatePlan};
+use muster_recreate::Asked;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::unit::Owned;
 use crate::durable;
 
 /// So many finished transactions are remembered; unfinished ones always are.
@@ -109,6 +111,12 @@ pub(super) struct Record {
     /// Containers that take volumes of this one or are linked to it, and are still to be made again.
     #[serde(default)]
     pub(super) attached: Vec<String>,
+    /// Which addresses the container was given on purpose, where its engine does not show it.
+    #[serde(default)]
+    pub(super) asked: Option<Asked>,
+    /// The systemd unit that makes the container.
+    #[serde(default)]
+    pub(super) unit: Option<Owned>,
     /// What became of it, once that is told.
     pub(super) outcome: Option<(CommandState, String)>,
 }
@@ -132,7 +140,8 @@ impl Record {
             "cause": self.cause,
             "reason": self.reason,
             "bad_digest": self.bad_digest,
-            "kept_as": (self.stage == Stage::Committed).then_some(&self.backup),
+            "unit": self.unit.as_ref().map(|owned| &owned.unit),
+            "kept_as": (self.stage == Stage::Committed && self.unit.is_none()).then_some(&self.backup),
             "kept_until_ms": self.keep_until_ms,
         })
     }

@@ -12,6 +12,8 @@ use super::record::{Record, Stage};
 use super::{Updater, is_running, text};
 use crate::runtime::{Engine, EngineError};
 
+/// How often a unit that does not start is told to.
+const UNIT_TRIES: usize = 3;
 /// How long an engine that does not answer is asked again.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -19,6 +21,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) enum Failure {
     /// The engine did not answer as it should: worth another try.
     Engine(EngineError),
+    /// A systemd unit did not do it: worth a few tries.
+    Unit(String),
     /// Trying again changes nothing.
     Stuck(String),
 }
@@ -76,13 +80,18 @@ impl Updater {
         self.save(record)
             .map_err(|error| ErrorChain(&error).to_string())?;
         let begun = tokio::time::Instant::now();
+        let mut tries = 0;
         loop {
             match self.undo_once(engine, record).await {
                 Ok(()) => {
                     record.stage = Stage::Undone;
                     return self.save(record).map_err(|error| ErrorChain(&error).to_string());
                 }
-                Err(Failure::Stuck(message)) => {
+                Err(Failure::Unit(_)) if tries + 1 < UNIT_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(self.limits.pace).await;
+                }
+                Err(Failure::Stuck(message) | Failure::Unit(message)) => {
                     record.stage = Stage::Stuck;
                     let _ = self.save(record);
                     return Err(message);
@@ -99,6 +108,9 @@ impl Updater {
     }
 
     async fn undo_once(&self, engine: &dyn Engine, record: &Record) -> Result<(), Failure> {
+        if let Some(owned) = &record.unit {
+            return super::unit::undo_once(self, engine, record, owned).await;
+        }
         let new = find_new(engine, record).await?;
         let Some(old) = found(engine, &record.old_id).await? else {
             if let Some(new) = &new

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use muster_agent::clocks::ClockReader;
+use muster_agent::host::Host;
 use muster_agent::runtime::{Client, Endpoint, Engine, EngineKind, Limits};
 use muster_agent::update::{
-    Engines, Ground, Patience, Room, Tell, TransactionError, Transactions as _, Updater,
+    Engines, Ground, HostUnits, Patience, Room, Tell, TransactionError, Transactions as _, Units, Updater,
 };
 use muster_base::shutdown::CancellationToken;
 use muster_fake_engine::{Behaviour, FakeEngine, Fault};
@@ -77,9 +78,22 @@ pub(crate) fn updater(socket: &Path, data: &Path, ground: Firm) -> Updater {
 
 /// The same, with as long for each call.
 fn updater_within(limit: Duration, socket: &Path, data: &Path, ground: Firm) -> Updater {
+    // No program is ever run.
+    let units = HostUnits(Host::system().with_programs_in(Vec::new()));
+    updater_of(EngineKind::Docker, Arc::new(units), limit, (socket, data), ground)
+}
+
+/// The same of any kind of engine, with units.
+pub(crate) fn updater_of(
+    kind: EngineKind,
+    units: Arc<dyn Units>,
+    limit: Duration,
+    (socket, data): (&Path, &Path),
+    ground: Firm,
+) -> Updater {
     let endpoint = Endpoint {
         key: ResourceKey::new("runtime:docker"),
-        kind: EngineKind::Docker,
+        kind,
         socket: Utf8PathBuf::from_path_buf(socket.to_owned()).expect("UTF-8"),
     };
     let limits = Limits {
@@ -99,7 +113,8 @@ fn updater_within(limit: Duration, socket: &Path, data: &Path, ground: Firm) -> 
         patience: Duration::from_secs(60),
     };
     let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
-    Updater::new(Arc::new(One(client)), Arc::new(ground), &data, clock, patience)
+    let below: (Arc<dyn Ground>, Arc<dyn Units>) = (Arc::new(ground), units);
+    Updater::new(Arc::new(One(client)), below, &data, clock, patience)
 }
 
 pub(crate) struct Bench {

@@ -5,3 +5,4 @@ mod breaking;
 mod ground;
 mod killed;
 mod outcomes;
+mod units;

@@ -7,7 +7,7 @@ use super::{Approval, Circumstances, Decision, Outcome, Step};
 use crate::label::Labels;
 use crate::policy::Scope;
 use crate::subject::reference;
-use crate::{Change, Container, HoldKind, LabelPower, Limit, Mode, Offer, Policy};
+use crate::{Change, Container, HoldKind, LabelPower, Limit, Mode, Offer, Owner, Policy};
 
 /// What counts for a container, of the policy and its own labels.
 #[derive(Debug, Clone)]
@@ -242,7 +242,9 @@ impl<'a> Asked<'a> {
 
     /// What the engine and the container's owner make impossible.
     fn engine(&mut self) {
-        if self.container.is_auto_remove {
+        // A unit makes its container anew at each start, with --rm or without.
+        let is_of_unit = matches!(self.container.owner, Owner::Systemd | Owner::Quadlet);
+        if self.container.is_auto_remove && !is_of_unit {
             self.block(
                 "auto_remove",
                 "the engine removes it as soon as it stops (--rm), so there would be no way back: start it without"

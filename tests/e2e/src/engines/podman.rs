@@ -42,7 +42,12 @@ impl Podman {
             dir: tempfile::Builder::new().prefix("muster-podman-").tempdir()?,
             process: None,
         };
-        std::fs::write(podman.settings(), SETTINGS)?;
+        // Else its networks would be the machine's own.
+        let networks = format!(
+            "[network]\nnetwork_config_dir = \"{}\"\n",
+            podman.dir.path().join("networks").display()
+        );
+        std::fs::write(podman.settings(), format!("{SETTINGS}{networks}"))?;
         let trusted = registry.map(|registry| {
             format!(
                 "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
@@ -185,6 +190,7 @@ impl Drop for Podman {
     fn drop(&mut self) {
         // First those who know how: networks and address leases live outside of the folder.
         let _ = self.cli(&["rm", "--all", "--force", "--time", "0"]);
+        let _ = self.cli(&["network", "prune", "--force"]);
         if let Some(process) = &mut self.process {
             let _ = process.stop(Duration::from_secs(30));
         }

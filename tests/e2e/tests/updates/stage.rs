@@ -57,7 +57,7 @@ pub(super) fn updater(client: &Arc<Client>, data: &Path) -> Updater {
     let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
     Updater::new(
         Arc::new(One(Arc::clone(client))),
-        Arc::new(Firm),
+        (Arc::new(Firm), Arc::new(NoUnits)),
         &data,
         clock,
         patience,
@@ -75,6 +75,25 @@ impl muster_agent::update::Ground for Firm {
 
     async fn room(&self, _: &str) -> Option<muster_agent::update::Room> {
         None
+    }
+}
+
+/// Nothing here is made by a unit.
+struct NoUnits;
+
+#[async_trait::async_trait]
+impl muster_agent::update::Units for NoUnits {
+    async fn show(
+        &self,
+        _: &str,
+    ) -> Result<muster_agent::update::UnitState, muster_agent::update::UnitError> {
+        Ok(muster_agent::update::UnitState::default())
+    }
+
+    async fn restart(&self, unit: &str) -> Result<(), muster_agent::update::UnitError> {
+        Err(muster_agent::update::UnitError::Failed(format!(
+            "there is no {unit}"
+        )))
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Rule {
     pub runtimes: Vec<String>,
     /// Patterns of repositories.
     pub repositories: Vec<String>,
+    /// Patterns of systemd units.
+    pub units: Vec<String>,
     /// Patterns of pools' keys.
     pub pools: Vec<String>,
     /// Containers with rights over the machine too.
@@ -99,6 +101,7 @@ impl Rule {
             ("containers", &self.containers),
             ("runtimes", &self.runtimes),
             ("repositories", &self.repositories),
+            ("units", &self.units),
             ("pools", &self.pools),
         ] {
             if !patterns.is_empty() {

@@ -1,6 +1,7 @@
-//! What of a container decides whether it may be changed: its image's repository, and the rights it has.
+//! What of a container decides whether it may be changed: its image's repository, the rights it has, and who has made it.
 
 use camino::Utf8Path;
+use muster_recreate::Owner;
 use serde_json::Value;
 
 /// Sockets of engines: whoever has one has the machine.
@@ -43,6 +44,15 @@ impl Container {
         let name = named.or_else(|| self.0["ImageName"].as_str())?;
         let is_id = name.starts_with("sha256:") || (name.len() == 64 && is_hex(name));
         if is_id { None } else { repository(name) }
+    }
+
+    /// The systemd unit that its label says has made it, which is restarted to make it again.
+    #[must_use]
+    pub fn unit(&self) -> Option<String> {
+        match muster_recreate::owner(&self.0) {
+            Owner::Systemd { unit } => Some(unit),
+            _ => None,
+        }
     }
 
     /// What gives it rights over the machine, for people.

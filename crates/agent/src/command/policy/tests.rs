@@ -286,6 +286,38 @@ fn folder() -> Option<(tempfile::TempDir, Utf8PathBuf)> {
 
 /// S10
 #[test]
+fn a_unit_is_restarted_only_where_a_rule_names_it() {
+    let all = verbs("web");
+    let judge = |rules: &str, verb: &str, unit: &str| {
+        let policy = Policy::parse(rules).unwrap();
+        let verb = all.iter().find(|one| one.name() == verb).expect("a verb");
+        let labels = json!({"PODMAN_SYSTEMD_UNIT": unit});
+        let container =
+            Container(json!({"Config": {"Image": "nginx:1", "Labels": labels}, "HostConfig": {}}));
+        let image = matches!(verb, Verb::ContainerUpdate { .. }).then_some("docker.io/library/nginx:2");
+        let judged = policy
+            .judge(verb)
+            .and_then(|allowed| allowed.judge(&container, image));
+        judged.err().map(|refused| refused.reason)
+    };
+    let denied = Some(CommandRefusal::NotAllowed);
+    for verb in ["container.update", "container.rollback"] {
+        let bare = format!("[[allow]]\nverb = \"{verb}\"\n");
+        assert_eq!(judge(&bare, verb, "web.service"), denied);
+        assert_eq!(judge(&bare, verb, ""), None);
+        let listed = format!("{bare}units = [\"web*.service\"]\n");
+        assert_eq!(judge(&listed, verb, "web-1.service"), None);
+        assert_eq!(judge(&listed, verb, "sshd.service"), denied);
+        assert_eq!(judge(&listed, verb, ""), None);
+        // One rule allows all of it, or none does.
+        let apart = format!("{listed}containers = [\"other\"]\n{bare}");
+        assert_eq!(judge(&apart, verb, "web-1.service"), denied);
+    }
+    let foreign = "[[allow]]\nverb = \"container.restart\"\nunits = [\"*\"]\n";
+    assert!(Policy::parse(foreign).is_err());
+}
+
+#[test]
 fn a_policy_that_others_could_have_written_does_not_count() {
     let Some((_folder, dir)) = folder() else { return };
     let path = dir.join("policy.toml");

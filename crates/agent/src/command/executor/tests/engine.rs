@@ -91,6 +91,9 @@ impl Engine for FakeEngine {
         }
         Ok(self.state.lock().unwrap().clone())
     }
+    async fn inspect_native(&self, _container: &str) -> Result<Option<Value>, EngineError> {
+        Ok(None)
+    }
     async fn inspect_image(&self, _image: &str) -> Result<Value, EngineError> {
         Ok(json!({}))
     }
