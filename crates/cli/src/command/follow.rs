@@ -43,6 +43,11 @@ pub(super) async fn follow(client: &Client, output: Output, answer: &Value) -> R
     if ended["state"] == "succeeded" {
         return say(&told);
     }
+    if ended["state"] == "unknown" {
+        return Err(ClientError::Failed(clean(&format!(
+            "{told}; nobody knows yet whether it was done: what the agent says later counts"
+        ))));
+    }
     Err(ClientError::Failed(clean(&told)))
 }
 

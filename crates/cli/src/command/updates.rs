@@ -143,7 +143,7 @@ async fn run(
     let is_open = |state: &str| {
         matches!(
             state,
-            "pending" | "approved" | "rejected" | "failed" | "rolled_back"
+            "pending" | "approved" | "rejected" | "failed" | "rolled_back" | "unknown"
         )
     };
     let update = newest(client, container, is_open).await?;
@@ -230,7 +230,10 @@ fn columns() -> [Column; 7] {
         Column::field("TO", "to_image"),
         Column::field("CHANGE", "change"),
         Column::field("STATE", "state"),
-        Column::field("REFUSED", "refused"),
+        Column::new("WHY", |item| {
+            let said = [&item["refused"], &item["unknown"]];
+            said.into_iter().find(|said| !said.is_null()).map_or_else(|| "-".to_owned(), word)
+        }),
     ]
 }
 
@@ -242,7 +245,10 @@ fn past() -> [Column; 7] {
         Column::field("FROM", "from_image"),
         Column::field("TO", "to_image"),
         Column::field("STATUS", "status"),
-        Column::field("ERROR", "error_message"),
+        Column::new("ERROR", |item| match item["status"].as_str() {
+            Some("unknown") => word(&item["execution_log"]),
+            _ => word(&item["error_message"]),
+        }),
     ]
 }
 

@@ -19,4 +19,5 @@ mod series;
 mod storage;
 mod streams;
 mod targets;
+mod unknown_updates;
 mod update_pages;

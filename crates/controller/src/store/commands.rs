@@ -185,11 +185,15 @@ impl Store {
             return Ok(Said::NotTheirs);
         };
         let row = CommandRow::try_from(found.clone())?;
-        let is_open = !row.state.is_final() || is_ended_here(&row.reason);
+        // Whoever said that it can't be told may find out later.
+        let is_found_out = row.state == CommandState::Unknown
+            && status.state.is_final()
+            && status.state != CommandState::Unknown;
+        let is_open = !row.state.is_final() || is_ended_here(&row.reason) || is_found_out;
         // Of one that runs, news may come again and again.
         let is_ahead = rank(row.state) < rank(status.state)
             || (row.state == CommandState::Started && status.state == CommandState::Started);
-        if !is_open || !(is_ahead || is_ended_here(&row.reason)) || status.state == CommandState::Pending {
+        if !is_open || !(is_ahead || is_found_out || is_ended_here(&row.reason)) || status.state == CommandState::Pending {
             return Ok(Said::Known);
         }
         let mut changed = command::ActiveModel {

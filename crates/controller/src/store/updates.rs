@@ -34,6 +34,8 @@ const HISTORY_MAX: u64 = 100_000;
 const NOTICES_MAX: u64 = 50_000;
 /// Most digests that did harm.
 const BAD_MAX: u64 = 10_000;
+/// States of updates that nothing follows.
+const OVER: [&str; 5] = ["completed", "failed", "rolled_back", "rejected", "unknown"];
 /// Most roll-outs that are over.
 const ROLLOUTS_MAX: u64 = 1_000;
 
@@ -282,7 +284,7 @@ impl Store {
             .await
             .doing(DOING)?;
         container_update::Entity::delete_many()
-            .filter(container_update::Column::State.is_in(["completed", "failed", "rolled_back", "rejected"]))
+            .filter(container_update::Column::State.is_in(OVER))
             .filter(container_update::Column::ChangedMs.lt(before_ms))
             .exec(&transaction)
             .await

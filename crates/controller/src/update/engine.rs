@@ -4,6 +4,7 @@
 //! once over the fleet ([`AT_ONCE_MAX`]).
 
 mod follow;
+mod unknown;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -155,9 +156,7 @@ impl Updates {
         let updates = self.updates_of(&query).await?;
         let update = match &candidate {
             Candidate::Available(offer) => updates.into_iter().find(|update| update.digest == offer.digest),
-            _ => updates
-                .into_iter()
-                .find(|update| update.state == UpdateState::InProgress),
+            _ => updates.into_iter().find(Update::is_under_way),
         };
         let approval = update.as_ref().map_or(Approval::None, approval_of);
         let explanation = self
@@ -291,13 +290,14 @@ impl Updates {
             return Ok(());
         }
         let query = UpdateQuery {
-            states: vec!["pending", "approved", "in_progress"],
+            states: vec!["pending", "approved", "in_progress", "unknown"],
             ..UpdateQuery::default()
         };
         let updates = self.updates_of(&query).await?;
+        // Where nobody knows whether one goes on, no other begins.
         let busy: HashSet<i64> = updates
             .iter()
-            .filter(|update| update.state == UpdateState::InProgress)
+            .filter(|update| update.is_under_way())
             .map(|update| update.server_id)
             .collect();
         let mut ready: BTreeMap<i64, Vec<(Seen, Update, Explanation)>> = BTreeMap::new();
@@ -397,6 +397,8 @@ impl Updates {
         update.body.refused = None;
         update.body.held = None;
         update.body.held_until_ms = None;
+        update.body.unknown = None;
+        update.body.unknown_since_ms = None;
         update.body.begun_by = Some(by.to_owned());
         update.body.begun_ms = Some(now_ms);
         update.state = UpdateState::InProgress;

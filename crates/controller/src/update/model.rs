@@ -26,11 +26,13 @@ pub enum UpdateState {
     Failed,
     /// It was tried or done, and taken back.
     RolledBack,
+    /// It was begun, and nobody knows what became of it.
+    Unknown,
 }
 
 impl UpdateState {
     /// Every state.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pending,
         Self::Approved,
         Self::Rejected,
@@ -38,6 +40,7 @@ impl UpdateState {
         Self::Completed,
         Self::Failed,
         Self::RolledBack,
+        Self::Unknown,
     ];
 
     /// The word in JSON and tables.
@@ -51,6 +54,7 @@ impl UpdateState {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::RolledBack => "rolled_back",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -115,6 +119,10 @@ pub struct UpdateBody {
     pub begun_by: Option<String>,
     /// When it was begun, Unix ms.
     pub begun_ms: Option<i64>,
+    /// Why nobody knows what became of it.
+    pub unknown: Option<String>,
+    /// Since when nobody does, Unix ms; `None` again once nobody looks any more.
+    pub unknown_since_ms: Option<i64>,
 }
 
 /// What a container could be updated to.
@@ -139,6 +147,16 @@ pub struct Update {
 }
 
 impl Update {
+    /// Whether it was begun, and what became of it is still to be found out.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        match self.state {
+            UpdateState::InProgress => true,
+            UpdateState::Unknown => self.body.unknown_since_ms.is_some(),
+            _ => false,
+        }
+    }
+
     /// Under what the command of its current attempt is found again.
     pub(super) fn reference(&self) -> OrderReference {
         let way = if self.body.is_rollback {

@@ -23,6 +23,8 @@ pub(super) enum Event {
     Success,
     /// It is not.
     Failure,
+    /// Nobody knows whether it is.
+    Unknown,
 }
 
 impl Event {
@@ -32,20 +34,21 @@ impl Event {
             Self::Start => "start",
             Self::Success => "success",
             Self::Failure => "failure",
+            Self::Unknown => "unknown",
         }
     }
 
     const fn severity(self) -> Severity {
         match self {
             Self::Available | Self::Start | Self::Success => Severity::Info,
-            Self::Failure => Severity::Warning,
+            Self::Failure | Self::Unknown => Severity::Warning,
         }
     }
 
     const fn kind(self) -> NotificationKind {
         match self {
             Self::Success => NotificationKind::Resolved,
-            Self::Available | Self::Start | Self::Failure => NotificationKind::Firing,
+            Self::Available | Self::Start | Self::Failure | Self::Unknown => NotificationKind::Firing,
         }
     }
 }
@@ -105,6 +108,7 @@ fn title(event: Event, update: &Update, hostname: &str) -> String {
         Event::Start => "is being updated",
         Event::Success => "was updated",
         Event::Failure => "could not be updated",
+        Event::Unknown => "may or may not have been updated",
     };
     let title = format!("{name} on {hostname} {what} to {}", update.body.to_image);
     title

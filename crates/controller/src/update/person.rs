@@ -40,6 +40,20 @@ fn before(wanted: &PageRequest) -> Result<Option<i64>, UpdateError> {
     Ok((0 < after).then_some(after))
 }
 
+/// What is under way or done is not decided any more.
+fn may_be_decided(update: &Update) -> Result<(), UpdateError> {
+    let words = match update.state {
+        UpdateState::Unknown if update.is_under_way() => {
+            "what became of the update is not known yet: the agent's next word is waited for, at most a day".to_owned()
+        }
+        UpdateState::InProgress | UpdateState::Completed => {
+            format!("the update is {}", update.state.as_str())
+        }
+        _ => return Ok(()),
+    };
+    Err(UpdateError::State(words))
+}
+
 impl Updates {
     /// Updates, by number.
     ///
@@ -156,12 +170,7 @@ impl Updates {
         }
         let _only = self.inner.only.lock().await;
         let mut update = self.update(id).await?;
-        if matches!(update.state, UpdateState::InProgress | UpdateState::Completed) {
-            return Err(UpdateError::State(format!(
-                "the update is {}",
-                update.state.as_str()
-            )));
-        }
+        may_be_decided(&update)?;
         let now_ms = self.now_ms();
         update.state = state;
         update.changed_ms = now_ms;
@@ -220,12 +229,7 @@ impl Updates {
 
     async fn ready_now(&self, id: i64, by: &str) -> Result<(super::Seen, Update, Explanation), UpdateError> {
         let mut update = self.update(id).await?;
-        if matches!(update.state, UpdateState::InProgress | UpdateState::Completed) {
-            return Err(UpdateError::State(format!(
-                "the update is {}",
-                update.state.as_str()
-            )));
-        }
+        may_be_decided(&update)?;
         let seen = self.container(update.container_id).await?;
         let mut basis = self.basis().await?;
         let found = self.candidate_of(&seen, &basis.policies, &basis.bad).await;

@@ -267,6 +267,9 @@ impl Updates {
                 Some(update) => match update.state {
                     UpdateState::Completed => Some(MemberState::Completed),
                     UpdateState::Failed | UpdateState::RolledBack => Some(MemberState::Failed),
+                    // Waited for as long as somebody may still say; after that it is not taken for a success.
+                    UpdateState::Unknown if update.is_under_way() => None,
+                    UpdateState::Unknown => Some(MemberState::Failed),
                     UpdateState::Rejected => Some(MemberState::Skipped),
                     // The server refused it: whoever began the roll-out has to see to that.
                     UpdateState::Pending | UpdateState::Approved

@@ -3,7 +3,7 @@
 use muster_update::{Candidate, Explanation};
 
 use super::engine::{approval_of, offer_of, read_all};
-use super::{Seen, Update, UpdateError, UpdateState, Updates};
+use super::{Seen, Update, UpdateError, Updates};
 use crate::store::UpdateQuery;
 
 /// Most updates that are judged for one look.
@@ -38,7 +38,7 @@ impl Updates {
     /// A failure of the database.
     pub async fn outlook(&self) -> Result<Outlook, UpdateError> {
         let query = UpdateQuery {
-            states: vec!["pending", "approved", "in_progress"],
+            states: vec!["pending", "approved", "in_progress", "unknown"],
             ..UpdateQuery::default()
         };
         let (rows, total) = self.app().store().updates(&query, 0, JUDGED_MAX).await?;
@@ -50,8 +50,11 @@ impl Updates {
         let mut basis = self.basis().await?;
         let seen = self.seen_of(&updates).await?;
         for update in updates {
-            if update.state == UpdateState::InProgress {
+            if update.is_under_way() {
                 outlook.going.push(update);
+                continue;
+            }
+            if !update.state.is_open() {
                 continue;
             }
             // One whose container is gone is forgotten with the next look at the fleet.

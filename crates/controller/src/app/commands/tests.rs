@@ -206,6 +206,19 @@ async fn what_is_not_begun_in_time_expires_and_what_was_sent_is_not_known() {
     estate.commands().said(estate.agent, &report).await.unwrap();
     let row = estate.commands().get(sent.id).await.unwrap().unwrap();
     assert_eq!(row.state, CommandState::Succeeded);
+    // Nor does the agent itself always know at once.
+    let doubtful = estate.issue().await;
+    for (says, stands) in [
+        (CommandState::Unknown, CommandState::Unknown),
+        (CommandState::Started, CommandState::Unknown),
+        (CommandState::Failed, CommandState::Failed),
+        (CommandState::Succeeded, CommandState::Failed),
+    ] {
+        let report = estate.says(doubtful.id, says);
+        estate.commands().said(estate.agent, &report).await.unwrap();
+        let row = estate.commands().get(doubtful.id).await.unwrap().unwrap();
+        assert_eq!(row.state, stands, "{says:?}");
+    }
     let late = estate.says(unsent.id, CommandState::Succeeded);
     estate.commands().said(estate.agent, &late).await.unwrap();
     let row = estate.commands().get(unsent.id).await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use crate::app::servers::ServerName;
 use crate::http::HttpState;
 use crate::http::error::Problem;
 use crate::http::extract::rfc3339;
-use crate::update::{Freeze, History, Judged, Kept, KeptRollout, Notice, Seen, Update};
+use crate::update::{Freeze, History, Judged, Kept, KeptRollout, Notice, Seen, Update, UpdateState};
 
 /// Names of servers, and numbers of runtimes.
 pub(super) struct Names {
@@ -149,6 +149,8 @@ pub(super) fn update(update: &Update) -> Value {
         "decided_at": time(body.decided_ms),
         "note": body.note,
         "refused": body.refused,
+        "unknown": body.unknown,
+        "unknown_since": time(body.unknown_since_ms),
         "attempts": body.attempts,
         "command_id": body.command_id,
         "is_rollback": body.is_rollback,
@@ -167,7 +169,11 @@ pub(super) fn history(record: &History) -> Value {
     let took = record
         .completed_ms
         .map(|completed| (completed - record.started_ms) / 1_000);
-    let success = record.completed_ms.map(|_| body.error_message.is_none());
+    let is_known = record.status != UpdateState::Unknown;
+    let success = record
+        .completed_ms
+        .filter(|_| is_known)
+        .map(|_| body.error_message.is_none());
     json!({
         "id": record.id,
         "server_id": record.server_id,
@@ -189,7 +195,7 @@ pub(super) fn history(record: &History) -> Value {
         "result": body.result,
         "execution_duration_s": took,
         "triggered_by": body.triggered_by,
-        "rollback_available": record.status == crate::update::UpdateState::Completed && body.update_type == "update",
+        "rollback_available": record.status == UpdateState::Completed && body.update_type == "update",
         "rolled_back": body.rolled_back,
         "rolled_back_at": time(body.rolled_back_ms),
         "command_id": body.command_id,

@@ -72,6 +72,7 @@ fn state(state: UpdateState) -> Markup {
         UpdateState::Completed => ("good", "completed"),
         UpdateState::Failed => ("bad", "failed"),
         UpdateState::RolledBack => ("warn", "rolled back"),
+        UpdateState::Unknown => ("warn", "nobody knows"),
     };
     html! { span class={ "pill " (class) } { (word) } }
 }

@@ -26,10 +26,11 @@ impl Updates {
     /// Looks what became of what was begun.
     pub(super) async fn follow(&self) -> Result<(), UpdateError> {
         let query = UpdateQuery {
-            states: vec!["in_progress"],
+            states: vec!["in_progress", "unknown"],
             ..UpdateQuery::default()
         };
-        for update in self.updates_of(&query).await? {
+        let updates = self.updates_of(&query).await?;
+        for update in updates.into_iter().filter(Update::is_under_way) {
             self.follow_one(update).await?;
         }
         Ok(())
@@ -48,14 +49,12 @@ impl Updates {
             return Ok(());
         };
         let status = match issue.status(id).await? {
-            Some(status) if !status.state.is_final() => return Ok(()),
+            Some(status) if !status.state.is_final() => return self.goes_on(update).await,
             Some(status) => status,
             None if self.now_ms() < update.changed_ms.saturating_add(LOST_AFTER_MS) => return Ok(()),
             None => {
                 let words = "its command is not known any more, so what became of it can't be told";
-                return self
-                    .finish(&mut update, UpdateState::Failed, words, None, false)
-                    .await;
+                return self.doubt(update, words, None).await;
             }
         };
         self.conclude(update, &status).await
@@ -85,6 +84,9 @@ impl Updates {
         let is_back = result
             .as_ref()
             .is_some_and(|result| result["rolled_back"].as_bool() == Some(true));
+        if status.state == CommandState::Unknown {
+            return self.doubt(update, said, result).await;
+        }
         if update.body.is_rollback {
             let state = if status.state == CommandState::Succeeded {
                 UpdateState::RolledBack
@@ -178,9 +180,15 @@ impl Updates {
         let now_ms = self.now_ms();
         update.state = state;
         update.changed_ms = now_ms;
+        update.body.unknown_since_ms = None;
+        let is_known = state != UpdateState::Unknown;
+        if is_known {
+            update.body.unknown = None;
+        }
         let mut writes = vec![UpdateWrite::Update(update.row()?)];
-        let failed = update.body.is_rollback && state != UpdateState::RolledBack
-            || !update.body.is_rollback && state != UpdateState::Completed;
+        let failed = is_known
+            && (update.body.is_rollback && state != UpdateState::RolledBack
+                || !update.body.is_rollback && state != UpdateState::Completed);
         let mut policy_id = None;
         if let Some(mut history) = self.history_of(update).await? {
             history.status = if failed && update.body.is_rollback {
@@ -207,7 +215,8 @@ impl Updates {
         self.told(update);
         let policies = self.policies().await?;
         let policy = policies.iter().find(|policy| Some(policy.id) == policy_id);
-        if !update.body.is_rollback {
+        // That nobody knows was told when it began.
+        if is_known && !update.body.is_rollback {
             let event = if failed { Event::Failure } else { Event::Success };
             self.notify(event, update, update.body.history_id, policy, words)
                 .await?;

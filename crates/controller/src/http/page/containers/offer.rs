@@ -132,7 +132,8 @@ fn deeds(judged: &Judged, last: Option<&Update>) -> Markup {
                 | UpdateState::Rejected
                 | UpdateState::Failed
                 | UpdateState::RolledBack
-        )
+                | UpdateState::Unknown
+        ) && !update.is_under_way()
     });
     let back = html! { input type="hidden" name="back" value="container"; };
     let noted = html! {

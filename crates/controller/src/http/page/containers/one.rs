@@ -72,7 +72,7 @@ pub(in crate::http) async fn show_one(
             .judged
             .update
             .as_ref()
-            .is_some_and(|update| update.state == UpdateState::InProgress);
+            .is_some_and(Update::is_under_way);
     let following = Following {
         of: Some((id, view.server.id)),
         // Without a script what is being confirmed is not taken away, unless there is something to see.

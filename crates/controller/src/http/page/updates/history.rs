@@ -94,6 +94,7 @@ fn choice(filter: &HistoryFilter, servers: &[(i64, String)]) -> Markup {
         UpdateState::Completed,
         UpdateState::Failed,
         UpdateState::RolledBack,
+        UpdateState::Unknown,
     ];
     html! {
         form method="get" action=(HISTORY) class="row first" {
@@ -163,6 +164,7 @@ fn line(record: &History, names: Option<&Names>) -> Markup {
             td class="wrap" data-label="Outcome" {
                 (state(record.status))
                 @if let Some(error) = &body.error_message { div class="under" { (error) } }
+                @else if let (UpdateState::Unknown, Some(said)) = (record.status, &body.execution_log) { div class="under" { (said) } }
                 @if body.rolled_back { div class="under" { "the old container runs again" } }
             }
             td class="wrap" data-label="From" { (image(&body.from_image, body.from_digest.as_deref())) }

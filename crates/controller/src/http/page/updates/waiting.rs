@@ -221,6 +221,9 @@ fn how_far(update: &Update, command: Option<&CommandStatus>) -> Markup {
             }
             None => { span class="pill dim" { "nobody was told yet" } }
         }
+        @if let Some(unknown) = &update.body.unknown {
+            div class="under" { "Nobody knows yet what became of it (" (unknown) "): the agent's next word is waited for, at most a day." }
+        }
         @if update.body.is_rollback { div class="under" { "goes back to what was before" } }
     }
 }
