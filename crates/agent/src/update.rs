@@ -26,12 +26,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{ContainerTarget, ResourceKey, UpdatePlan};
+use muster_model::{ContainerTarget, ResourceKey, UpdatePlan, Verb};
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use crate::command::transactions::{Reconciled, Tell, TransactionError, Transactions};
+pub use crate::command::transactions::{Reconciled, Standing, Tell, TransactionError, Transactions};
 pub use ground::{Ground, HostGround, Room};
 pub use systemd::{HostUnits, UnitError, UnitState, Units};
 
@@ -246,6 +246,10 @@ impl Transactions for Updater {
 
     async fn reconcile(&self) -> Vec<Reconciled> {
         reconcile::all(self).await
+    }
+
+    fn standing(&self, command: Uuid, verb: &Verb) -> Standing {
+        reconcile::standing(self, command, verb)
     }
 }
 

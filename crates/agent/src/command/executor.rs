@@ -3,14 +3,15 @@
 //! The order is fixed: verify the bytes, read those bytes, look for whom they are, refuse what was seen, write down that
 //! it came, judge its time and the policy, write down that it is allowed, look at what is there and judge that, write down
 //! that it is begun, do it, write down how it ended, tell it until the controller has written it down too. When one of
-//! these writes fails, nothing after it happens.
+//! these writes fails, nothing after it happens; how it ended is tried to be written until it is.
 //!
 //! Bounds: `RUNNING_MAX` at once, one on a container, and as many open ones as the journal takes.
 
 mod admission;
+mod ending;
 mod telling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,9 +25,10 @@ use muster_proto::convert::{CommandReport, Order};
 use muster_proto::v1;
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use uuid::Uuid;
 
+use self::ending::{Unwritten, outcome_of};
 use self::telling::Teller;
 use super::Engines;
 use super::audit::{AuditError, AuditLog, Event};
@@ -95,6 +97,14 @@ struct State {
     journal: Journal,
     audit: AuditLog,
     running: BTreeMap<Uuid, Running>,
+    /// Commands that are over, and of whose ends not all is written down.
+    unwritten: BTreeMap<Uuid, Unwritten>,
+    /// Commands whose ends the controller knows, which is not written down.
+    confirmed: BTreeSet<Uuid>,
+    /// Transactions that are not over, with why not.
+    unfinished: BTreeMap<Uuid, String>,
+    /// Whether one task looks at these three again.
+    is_going_on: bool,
     /// The latest time that a signed command was issued at.
     signed_ms: i64,
 }
@@ -145,6 +155,10 @@ impl Executor {
                     journal,
                     audit,
                     running: BTreeMap::new(),
+                    unwritten: BTreeMap::new(),
+                    confirmed: BTreeSet::new(),
+                    unfinished: BTreeMap::new(),
+                    is_going_on: false,
                     signed_ms: 0,
                 }),
                 tasks: Mutex::default(),
@@ -181,16 +195,7 @@ impl Executor {
 
     /// Takes the controller's word that it has written a state down.
     pub fn seen(&self, id: Uuid, seen: CommandState) {
-        let mut state = self.inner.lock();
-        let is_over = state.journal.open_commands().get(&id).is_some_and(|open| {
-            let ended = open.ended.as_ref();
-            ended.is_some_and(|ended| ended.state == seen)
-        });
-        let now_ms = self.inner.now_ms();
-        if is_over && let Err(error) = state.journal.reported(id, now_ms) {
-            // It is told once more, and known already.
-            warn!(error = %ErrorChain(&error), "not written down that the controller knows a command's end");
-        }
+        self.inner.confirmed(id, seen);
     }
 
     /// Takes an envelope exactly as it came. `controller_ms` is the controller's time, as far as it is known.
@@ -254,14 +259,7 @@ impl Executor {
         let inner = &self.inner;
         let mut ended: BTreeMap<Uuid, Outcome> = BTreeMap::new();
         if let Some(transactions) = &inner.tools.transactions {
-            for (id, state, message, result) in transactions.reconcile().await {
-                let outcome = match state {
-                    CommandState::Succeeded => Outcome::done(message),
-                    state => Outcome::ended(state, CommandRefusal::Interrupted, message),
-                };
-                let outcome = Outcome { result, ..outcome };
-                ended.insert(id, outcome);
-            }
+            ended.extend(transactions.reconcile().await.into_iter().map(outcome_of));
         }
         let left: Vec<(Uuid, Open)> = {
             let state = inner.lock();
@@ -388,38 +386,6 @@ impl Inner {
                 running.cancel.cancel();
                 Outcome::done("it was told to end; how it ended is its own last word")
             }
-        }
-    }
-
-    /// Writes down how a command ended, and tells it.
-    fn finish(&self, id: Uuid, outcome: Outcome) {
-        let now_ms = self.now_ms();
-        let mut state = self.lock();
-        state.running.remove(&id);
-        let Some(open) = state.journal.open_commands().get(&id) else {
-            return;
-        };
-        let event = Event {
-            reason: outcome.word.clone(),
-            detail: outcome.message.clone(),
-            ..event_of(id, open, outcome.state.as_str())
-        };
-        info!(
-            command.id = %id,
-            state = outcome.state.as_str(),
-            reason = outcome.word,
-            "command is over"
-        );
-        if let Err(error) = state.audit.record(event, now_ms) {
-            error!(error = %ErrorChain(&error), "the end of a command is missing from the audit log");
-        }
-        if let Err(error) = state.journal.finished(id, outcome.at(now_ms)) {
-            // The next start finds it begun and looks at what is there.
-            error!(error = %ErrorChain(&error), "the end of a command is not written down");
-            return;
-        }
-        if let Some(open) = state.journal.open_commands().get(&id) {
-            self.put(&state, id, open);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{CommandState, ContainerTarget, UpdatePlan};
+use muster_model::{CommandState, ContainerTarget, UpdatePlan, Verb};
 use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
@@ -54,6 +54,17 @@ pub enum TransactionError {
 /// What became of a command that was under way: its id, its end, words for people, and what came of it.
 pub type Reconciled = (Uuid, CommandState, String, Option<Value>);
 
+/// How a transaction stands of which it was told that its end can't be told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// Nothing more is to be heard of it.
+    Over,
+    /// It is gone on with as soon as that is possible.
+    Unfinished,
+    /// It has come to its end since.
+    Ended(Reconciled),
+}
+
 /// Updates of containers, each one a transaction with a journal.
 #[async_trait]
 pub trait Transactions: Send + Sync {
@@ -87,4 +98,7 @@ pub trait Transactions: Send + Sync {
     /// Brings what was under way when the agent ended to its end, one way or the other, and says what became of each
     /// command. Called once, before any command is accepted.
     async fn reconcile(&self) -> Vec<Reconciled>;
+
+    /// How the transaction of a command stands.
+    fn standing(&self, command: Uuid, verb: &Verb) -> Standing;
 }

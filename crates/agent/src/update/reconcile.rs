@@ -2,7 +2,7 @@
 
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
-use muster_model::{CommandState, ContainerTarget, ResourceKey, UpdatePlan};
+use muster_model::{CommandState, ContainerTarget, ResourceKey, UpdatePlan, Verb};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::health::has_what_was_asked;
 use super::record::{Record, Stage};
 use super::undo::{Failure, find_new, found, gone, normal_image};
 use super::{
-    Reconciled, Tell, TransactionError, Updater, checks, is_running, refused, repository, text, unit,
+    Reconciled, Standing, Tell, TransactionError, Updater, checks, is_running, refused, repository, text, unit,
 };
 use crate::runtime::{Engine, EngineError};
 
@@ -37,6 +37,31 @@ pub(super) async fn all(updater: &Updater) -> Vec<Reconciled> {
     }
     updater.journal.trim();
     outcomes
+}
+
+/// How the transaction of a command stands. One that goes back is written down with the update that it takes back.
+pub(super) fn standing(updater: &Updater, command: Uuid, verb: &Verb) -> Standing {
+    if let Some(record) = updater.journal.load(command) {
+        return match &record.outcome {
+            None => Standing::Unfinished,
+            Some((state, message)) => {
+                let result = Some(record.result());
+                Standing::Ended((command, *state, message.clone(), result))
+            }
+        };
+    }
+    let Verb::ContainerRollback { update, .. } = verb else {
+        return Standing::Over;
+    };
+    match updater.journal.load(*update) {
+        Some(record) if record.stage == Stage::Undone => {
+            let result = json!({"rolled_back": true, "update": update, "result": record.result()});
+            let message = "the old container is back".to_owned();
+            Standing::Ended((command, CommandState::Succeeded, message, Some(result)))
+        }
+        Some(record) if record.outcome.is_none() => Standing::Unfinished,
+        _ => Standing::Over,
+    }
 }
 
 /// Brings one that is unfinished to its end.

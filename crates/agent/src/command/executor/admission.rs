@@ -1,5 +1,7 @@
 //! Everything up to the policy's word: verified, new, written down, in time, allowed.
 
+use std::sync::Arc;
+
 use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_model::{CommandRefusal, Verb};
@@ -27,7 +29,7 @@ impl Inner {
     /// # Errors
     /// [`Refused`] if it was not even written down.
     pub(super) fn admit(
-        &self,
+        self: &Arc<Self>,
         envelope: &v1::CommandEnvelope,
         came: Came,
     ) -> Result<Option<(Order, Allowed)>, Refused> {

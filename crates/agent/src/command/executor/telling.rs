@@ -7,7 +7,7 @@ use muster_proto::convert::CommandReport;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Inner, State};
+use super::{Inner, State, Unwritten};
 use crate::command::journal::{Ended, Open};
 use crate::command::transactions::Tell;
 
@@ -16,6 +16,8 @@ const TOLD_EVERY_MS: u128 = 1_000;
 
 impl Inner {
     pub(super) fn put(&self, state: &State, id: Uuid, open: &Open) {
+        let is_over = state.unwritten.contains_key(&id);
+        let words = is_over.then_some(Unwritten::WORDS);
         let (status, reason) = match &open.ended {
             Some(ended) => (outcome_status(id, ended), ended.reason.as_str()),
             None => {
@@ -27,7 +29,7 @@ impl Inner {
                     at_ms,
                     progress: None,
                     step: String::new(),
-                    message: String::new(),
+                    message: words.unwrap_or_default().to_owned(),
                     result: None,
                 };
                 (status, "")

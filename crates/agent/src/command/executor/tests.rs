@@ -1,5 +1,6 @@
 //! S9, S10, S11: what is done of commands, what is not, and that it is done once whatever ends in between.
 
+mod ending;
 mod engine;
 mod estate;
 mod refused;

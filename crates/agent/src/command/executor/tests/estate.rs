@@ -57,6 +57,11 @@ impl Estate {
     }
 
     pub(super) async fn open(&self) -> Executor {
+        self.open_with(None).await
+    }
+
+    /// With what updates containers.
+    pub(super) async fn open_with(&self, transactions: Option<Arc<dyn Transactions>>) -> Executor {
         let root = self.dir.join("root");
         std::fs::create_dir_all(&root).unwrap();
         Executor::open(Parts {
@@ -64,7 +69,7 @@ impl Estate {
             policy_file: self.dir.join("policy.toml"),
             host: Host::under(&root).unwrap().with_clock(WallClock::fixed(NOW_MS)),
             engines: Arc::new(OneEngine(Arc::clone(&self.engine))),
-            transactions: None,
+            transactions,
         })
         .await
         .unwrap()
