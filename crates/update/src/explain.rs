@@ -7,8 +7,8 @@ mod rules;
 
 use serde::Serialize;
 
-use self::rules::Asked;
-use crate::{Candidate, Change, Container, Hold, Mode, Policy, Window};
+use self::rules::{Asked, Terms};
+use crate::{Candidate, Change, Container, Hold, Limit, Mode, Policy, Window};
 
 /// What is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -131,6 +131,28 @@ pub fn select<'a>(container: &Container, policies: &'a [Policy]) -> Option<&'a P
         .iter()
         .filter(|policy| policy.takes(container))
         .max_by_key(|policy| (policy.priority(), policy.body.scope, std::cmp::Reverse(policy.id)))
+}
+
+/// What is asked of a registry for a container, by its policy and its own labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// How far updates go.
+    pub limit: Limit,
+    /// How long a digest must have been known, ms.
+    pub min_age_ms: i64,
+}
+
+impl Reach {
+    /// Of what the container's labels make of its policy: what is looked for is what may be taken, so that a label that
+    /// narrows leads to the newest version within it, and one that would widen does not lead past the policy.
+    #[must_use]
+    pub fn of(container: &Container, policy: Option<&Policy>) -> Self {
+        let terms = Terms::of(container, policy);
+        Self {
+            limit: terms.limit,
+            min_age_ms: terms.min_age_ms,
+        }
+    }
 }
 
 /// What may be done with a container for which there is `candidate`, and why.

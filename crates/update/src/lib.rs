@@ -16,7 +16,7 @@ mod rollout;
 mod subject;
 mod window;
 
-pub use explain::{Approval, Circumstances, Decision, Explanation, Outcome, Step, explain, select};
+pub use explain::{Approval, Circumstances, Decision, Explanation, Outcome, Reach, Step, explain, select};
 pub use field::FieldProblem;
 pub use label::{Labels, names as label_names};
 pub use limit::Limit;

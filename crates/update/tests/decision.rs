@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use muster_update::{
     Approval, Candidate, Circumstances, Container, Decision, Explanation, Hold, HoldKind, LabelPower, Limit,
-    Mode, Offer, Owner, Policy, PolicyBody, Scope, Window, WindowBody, explain, select,
+    Mode, Offer, Owner, Policy, PolicyBody, Reach, Scope, Window, WindowBody, explain, select,
 };
 use proptest::prelude::*;
 
@@ -403,6 +403,77 @@ fn labels_only_narrow_unless_the_policy_says_otherwise() {
         let decided = with(power, mode, limit).decides(&subject, &new);
         assert_eq!(decided, expected, "{power:?} {mode:?} {limit:?} {name}={value}");
     }
+}
+
+#[test]
+fn what_is_looked_for_is_what_label_and_policy_permit_together() {
+    for (power, policy_limit, label, reached, words) in [
+        (
+            LabelPower::Narrow,
+            Limit::Minor,
+            "patch",
+            Limit::Patch,
+            "narrows updates to patch",
+        ),
+        (
+            LabelPower::Narrow,
+            Limit::Minor,
+            "major",
+            Limit::Minor,
+            "the policy permits up to minor",
+        ),
+        (
+            LabelPower::Narrow,
+            Limit::Minor,
+            "minor",
+            Limit::Minor,
+            "as the policy does",
+        ),
+        (
+            LabelPower::Any,
+            Limit::Minor,
+            "major",
+            Limit::Major,
+            "as the policy lets labels do",
+        ),
+        (
+            LabelPower::Ignored,
+            Limit::Minor,
+            "patch",
+            Limit::Minor,
+            "mean nothing",
+        ),
+    ] {
+        let labels = [("muster.update.track", label), ("muster.update.min-age", "3d")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let app = Container {
+            labels: BTreeMap::from(labels),
+            ..container("app:1.2.3")
+        };
+        let policy = policy(1, |body| {
+            body.labels = power;
+            body.limit = Some(policy_limit);
+        });
+        let reach = Reach::of(&app, Some(&policy));
+        assert_eq!(reach.limit, reached, "{power:?} {label}");
+        let age_ms = if power == LabelPower::Ignored {
+            0
+        } else {
+            72 * HOUR
+        };
+        assert_eq!(reach.min_age_ms, age_ms, "{power:?} {label}");
+        let said = World::with(vec![policy]).of(&app, &Candidate::Current);
+        assert!(
+            said.steps.iter().any(|step| step.words.contains(words)),
+            "{power:?} {label}: {:?}",
+            said.steps
+        );
+    }
+    let nobody = Container {
+        labels: BTreeMap::from([("muster.update.track".to_owned(), "minor".to_owned())]),
+        ..container("app:1.2.3")
+    };
+    assert_eq!(Reach::of(&nobody, None).limit, Limit::Digest);
 }
 
 #[test]

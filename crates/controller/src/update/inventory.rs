@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_base::id::{ResourceId, ServerId};
 use muster_model::{Attribute, ContainerTarget, ResourceKey, ResourceKind};
-use muster_update::{Container, Owner};
+use muster_update::{Container, Owner, Reach};
 
 use super::model::HostSettings;
 use super::{Asked, FieldProblem, UpdateError, Updates, model};
@@ -111,19 +111,20 @@ impl Seen {
         text(&self.view, "platform")
     }
 
-    /// What a registry is asked for it, under the terms of a policy and with what is known to do harm.
+    /// What a registry is asked for it, under the terms of a policy and its own labels and with what is known to do harm.
     #[must_use]
     pub fn asked(&self, policy: Option<&muster_update::Policy>, bad: &Arc<[String]>) -> Asked {
+        let reach = Reach::of(&self.container, policy);
         Asked {
             image: self.container.image.clone(),
             platform: self.platform().map(str::to_owned),
             current_digest: self.digest().map(str::to_owned),
             repo_digests: list(&self.view, "repo_digests").to_vec(),
             image_id: self.image_id().to_owned(),
-            limit: policy.map(muster_update::Policy::limit),
+            limit: Some(reach.limit),
             allowed_versions: policy.and_then(|policy| policy.body.allowed_versions.clone()),
             excluded_versions: policy.map_or_else(Vec::new, |policy| policy.body.exclude_versions.clone()),
-            min_age_ms: policy.and_then(|policy| policy.min_age_ms).unwrap_or(0),
+            min_age_ms: reach.min_age_ms,
             created_ms: text(&self.view, "created_at")
                 .and_then(|at| at.parse::<jiff::Timestamp>().ok())
                 .map(jiff::Timestamp::as_millisecond),

@@ -11,16 +11,16 @@ use crate::{Change, Container, HoldKind, LabelPower, Limit, Mode, Offer, Owner, 
 
 /// What counts for a container, of the policy and its own labels.
 #[derive(Debug, Clone)]
-struct Terms {
+pub(super) struct Terms {
     mode: Mode,
-    limit: Limit,
-    min_age_ms: i64,
+    pub(super) limit: Limit,
+    pub(super) min_age_ms: i64,
     labels: Labels,
     power: LabelPower,
 }
 
 impl Terms {
-    fn of(container: &Container, policy: Option<&Policy>) -> Self {
+    pub(super) fn of(container: &Container, policy: Option<&Policy>) -> Self {
         let power = policy.map_or(LabelPower::Narrow, |policy| policy.body.labels);
         let labels = Labels::read(&container.labels);
         let mut terms = Self {
@@ -144,14 +144,7 @@ impl<'a> Asked<'a> {
         } else if let Some(mode) = labels.mode {
             notes.push(format!("its label sets the mode {}", mode.as_str()));
         }
-        if let Some(track) = labels.track
-            && track != self.terms.limit
-        {
-            notes.push(format!(
-                "its label asks for updates up to {}, which is more than the policy permits",
-                track.as_str()
-            ));
-        }
+        notes.extend(labels.track.map(|track| self.track_words(track)));
         if self.terms.power == LabelPower::Ignored
             && self
                 .container
@@ -167,6 +160,41 @@ impl<'a> Asked<'a> {
     }
 
     /// Asks every rule about what is offered.
+    /// What its own label makes of how far updates go.
+    fn track_words(&self, track: Limit) -> String {
+        let limit = self.terms.limit;
+        let permitted = self.policy.map_or(Limit::Digest, Policy::limit);
+        if track != limit {
+            return format!(
+                "its label asks for updates up to {}, and {} permits up to {}: what goes no further than that is offered; \
+                 set labels to any in a policy to let labels go further",
+                track.as_str(),
+                if self.policy.is_some() {
+                    "the policy"
+                } else {
+                    "nobody"
+                },
+                limit.as_str()
+            );
+        }
+        match track.cmp(&permitted) {
+            std::cmp::Ordering::Less => format!(
+                "its label narrows updates to {}, and the newest within that is offered; the policy would permit up to {}",
+                track.as_str(),
+                permitted.as_str()
+            ),
+            std::cmp::Ordering::Equal => format!(
+                "its label sets updates up to {}, as the policy does",
+                track.as_str()
+            ),
+            std::cmp::Ordering::Greater => format!(
+                "its label sets updates up to {}, further than the policy's own {}, as the policy lets labels do",
+                track.as_str(),
+                permitted.as_str()
+            ),
+        }
+    }
+
     pub(super) fn all(&mut self, offer: &Offer) -> Decision {
         let words = format!(
             "{} with the digest {} is there",
@@ -282,9 +310,14 @@ impl<'a> Asked<'a> {
             self.block(
                 "limit",
                 format!(
-                    "it is a change of {}, and only up to {} is permitted: raise limit in the policy",
+                    "it is a change of {}, and only up to {} is permitted: {}",
                     change.as_str(),
-                    limit.as_str()
+                    limit.as_str(),
+                    if self.policy.is_some_and(|policy| policy.limit().permits(change)) {
+                        "its own label says so"
+                    } else {
+                        "raise limit in the policy"
+                    }
                 ),
             );
         }

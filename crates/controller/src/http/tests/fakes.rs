@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use muster_model::{CommandState, CommandStatus, Verb};
-use muster_update::{Candidate, Offer};
+use muster_update::{Candidate, Limit, Offer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::harness::NOW;
 use crate::update::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
 
-/// What registries know, by image reference.
+/// What registries know, by image reference, and how far updates were asked to go.
 #[derive(Default)]
-pub(super) struct FakeRegistry(pub(super) Mutex<HashMap<String, Candidate>>);
+pub(super) struct FakeRegistry(
+    pub(super) Mutex<HashMap<String, Candidate>>,
+    Mutex<HashMap<String, Option<Limit>>>,
+);
 
 impl FakeRegistry {
     /// From now on there is this for an image.
@@ -29,6 +32,11 @@ impl FakeRegistry {
         self.says(image, Candidate::Available(offer));
     }
 
+    /// How far updates of an image were asked to go last.
+    pub(super) fn limit_asked(&self, image: &str) -> Option<Limit> {
+        self.1.lock().unwrap().get(image).copied().flatten()
+    }
+
     pub(super) fn says(&self, image: &str, candidate: Candidate) {
         self.0.lock().unwrap().insert(image.to_owned(), candidate);
     }
@@ -37,6 +45,7 @@ impl FakeRegistry {
 #[async_trait]
 impl Candidates for FakeRegistry {
     async fn candidate(&self, asked: &Asked) -> Candidate {
+        self.1.lock().unwrap().insert(asked.image.clone(), asked.limit);
         let known = self.0.lock().unwrap();
         let found = known.get(&asked.image).cloned();
         match found {

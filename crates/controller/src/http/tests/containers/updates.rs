@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use muster_base::id::ServerId;
-use muster_model::CommandState;
-use muster_update::Candidate;
+use muster_model::{Attribute, CommandState};
+use muster_update::{Candidate, Limit};
 use serde_json::{Value, json};
 
 use super::{container, end, furnish, id_of, offered, tick};
@@ -262,6 +262,26 @@ async fn what_the_server_itself_holds_is_tried_again_later_and_is_no_refusal() {
     let id = only_update(&app).await["id"].clone();
     let path = format!("/api/containers/updates/{id}/execute");
     assert_eq!(app.call("POST", &path).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn registries_are_asked_for_what_a_containers_own_label_permits() {
+    let app = TestApp::start().await;
+    let mut web = container("web", "nginx:1.27.1", &[]);
+    let labels = vec!["muster.update.track=patch".to_owned()];
+    web.attributes.insert("labels".to_owned(), Attribute::List(labels));
+    let mut far = container("far", "redis:7.1.1", &[]);
+    let labels = vec!["muster.update.track=major".to_owned()];
+    far.attributes.insert("labels".to_owned(), Attribute::List(labels));
+    furnish(&app, "one", vec![web, far]).await;
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    let asked = |image| app.fakes.registry.limit_asked(image);
+    assert_eq!(asked("nginx:1.27.1"), Some(Limit::Patch));
+    assert_eq!(asked("redis:7.1.1"), Some(Limit::Minor), "no further than the policy");
+    let web = id_of(&app, "web").await;
+    let why = app.get(&format!("/api/containers/{web}/explain")).await;
+    assert!(why.text().contains("narrows updates to patch"), "{}", why.text());
 }
 
 /// S30
