@@ -52,6 +52,8 @@ pub struct Patience {
     pub pace: Duration,
     /// How long an engine that does not answer is asked again before the transaction is left to the next start.
     pub patience: Duration,
+    /// For how long a new container is watched at the least, whatever the plan says: no plan skips that.
+    pub watch_min: Duration,
 }
 
 impl Default for Patience {
@@ -59,6 +61,7 @@ impl Default for Patience {
         Self {
             pace: Duration::from_millis(500),
             patience: undo::PATIENCE,
+            watch_min: Duration::from_secs(10),
         }
     }
 }

@@ -30,9 +30,10 @@ pub struct UpdatePlan {
     pub to_digest: String,
     /// `os/architecture` with perhaps `/variant`. `None`: the engine's own.
     pub platform: Option<String>,
-    /// For how long the new container may be on its way to health, in milliseconds.
+    /// For how long the new container may be on its way to health, in milliseconds; agents take no less than ten seconds.
     pub health_timeout_ms: u64,
-    /// For how long it must run without a restart when it has no health check, in milliseconds.
+    /// For how long it must run without a restart when it has no health check, in milliseconds; agents take no less than
+    /// ten seconds.
     pub stable_ms: u64,
     /// For how long the old one is kept, stopped, after the new one was found in health, in milliseconds.
     pub grace_ms: u64,

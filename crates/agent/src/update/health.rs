@@ -79,8 +79,10 @@ impl Updater {
         cancel: &CancellationToken,
     ) -> Result<(), Stop> {
         let begun = Instant::now();
-        let limit = Duration::from_millis(record.plan.health_timeout_ms);
-        let stable = Duration::from_millis(record.plan.stable_ms);
+        // A plan that gives it no time would pass what crashes, or condemn what only starts slowly.
+        let at_least = |ms| Duration::from_millis(ms).max(self.limits.watch_min);
+        let limit = at_least(record.plan.health_timeout_ms);
+        let stable = at_least(record.plan.stable_ms);
         let mut first: Option<(Value, Instant)> = None;
         // What happens to a container while its engine is being restarted says nothing of its image.
         let mut was_lost = false;

@@ -78,16 +78,26 @@ pub(crate) fn updater(socket: &Path, data: &Path, ground: Firm) -> Updater {
 
 /// The same, with as long for each call.
 fn updater_within(limit: Duration, socket: &Path, data: &Path, ground: Firm) -> Updater {
+    updater_watching(Duration::ZERO, limit, (socket, data), ground)
+}
+
+/// The same, which watches new containers at least so long.
+fn updater_watching(
+    watch_min: Duration,
+    limit: Duration,
+    below: (&Path, &Path),
+    ground: Firm,
+) -> Updater {
     // No program is ever run.
     let units = HostUnits(Host::system().with_programs_in(Vec::new()));
-    updater_of(EngineKind::Docker, Arc::new(units), limit, (socket, data), ground)
+    updater_of(EngineKind::Docker, Arc::new(units), (watch_min, limit), below, ground)
 }
 
 /// The same of any kind of engine, with units.
 pub(crate) fn updater_of(
     kind: EngineKind,
     units: Arc<dyn Units>,
-    limit: Duration,
+    (watch_min, limit): (Duration, Duration),
     (socket, data): (&Path, &Path),
     ground: Firm,
 ) -> Updater {
@@ -111,6 +121,7 @@ pub(crate) fn updater_of(
     let patience = Patience {
         pace: Duration::from_millis(5),
         patience: Duration::from_secs(60),
+        watch_min,
     };
     let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
     let below: (Arc<dyn Ground>, Arc<dyn Units>) = (Arc::new(ground), units);
@@ -164,6 +175,14 @@ impl Bench {
         let socket = self.dir.path().join("engine.sock");
         let limit = Duration::from_secs(120);
         updater_within(limit, &socket, &self.dir.path().join("data"), Firm::default())
+    }
+
+    /// Watches new containers at least so long, whatever the plan says.
+    pub(crate) fn watchful_updater(&self, watch_min: Duration) -> Updater {
+        let socket = self.dir.path().join("engine.sock");
+        let limit = Duration::from_secs(120);
+        let data = self.dir.path().join("data");
+        updater_watching(watch_min, limit, (&socket, &data), Firm::default())
     }
 
     pub(crate) fn updater(&self) -> Updater {

@@ -1,6 +1,7 @@
 //! What becomes of updates when the engine works and the image, the server or the plan does not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_agent::update::{Room, TransactionError, Transactions as _};
 use muster_base::shutdown::CancellationToken;
@@ -60,6 +61,29 @@ async fn a_version_that_fails_by_itself_is_put_back_and_called_bad() {
         assert_eq!(told["rolled_back"], true);
         let expected = if bad { json!(digest()) } else { Value::Null };
         assert_eq!(told["bad_digest"], expected, "{behaviour:?}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_gives_no_time_to_look_does_not_skip_the_look() {
+    let hasty = UpdatePlan {
+        health_timeout_ms: 0,
+        stable_ms: 0,
+        ..plan()
+    };
+    // One that crashes after 10 ms, and one that is healthy after 30 ms.
+    for (behaviour, state) in [
+        (Behaviour::Crashes, CommandState::Failed),
+        (Behaviour::Healthy, CommandState::Succeeded),
+    ] {
+        let bench = Bench::new(behaviour);
+        let updater = bench.watchful_updater(Duration::from_secs(2));
+        let cancel = CancellationToken::new();
+        let result = updater
+            .update(Uuid::new_v4(), &target(), &hasty, None, &Deaf, &cancel)
+            .await;
+        assert_eq!(state_of(&result), state, "{behaviour:?}: {result:?}");
+        bench.check(state, "the new one was watched all the same");
     }
 }
 

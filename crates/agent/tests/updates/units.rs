@@ -142,7 +142,7 @@ impl Bench {
         updater_of(
             EngineKind::Podman,
             units,
-            limit,
+            (Duration::ZERO, limit),
             (&socket, &data),
             Firm::default(),
         )

@@ -53,6 +53,8 @@ pub(super) fn updater(client: &Arc<Client>, data: &Path) -> Updater {
     let patience = Patience {
         pace: Duration::from_millis(200),
         patience: Duration::from_secs(120),
+        // The plans of these tests say themselves how long is watched.
+        watch_min: Duration::ZERO,
     };
     let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
     Updater::new(
