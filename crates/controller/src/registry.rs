@@ -25,7 +25,7 @@ use muster_notify::{Network, Roots, Secret};
 use url::Url;
 
 use self::challenge::Credential;
-pub use self::checks::Round;
+pub use self::checks::{Progress, Round};
 use self::client::{Client, Endpoint};
 use self::decision::Known;
 pub use self::decision::{Decision, Offer, Wanted};
@@ -326,7 +326,7 @@ impl Registries {
 }
 
 /// What an image is checked as: its repository and tag.
-fn key(reference: &Reference) -> Option<Reference> {
+pub(crate) fn key(reference: &Reference) -> Option<Reference> {
     reference.with_tag(reference.effective_tag()?).ok()
 }
 

@@ -9,6 +9,7 @@
 //! switch or a digest known to be bad, whoever asks; what cannot be told is never "up to date".
 
 mod act;
+mod checking;
 mod commanded;
 mod documents;
 mod engine;
@@ -34,6 +35,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex, broadcast};
 
 pub use self::act::{Deed, LogLines};
+pub use self::checking::{CheckRound, CheckState};
 pub use self::commanded::ByCommand;
 pub use self::documents::Kept;
 pub use self::engine::Judged;
@@ -145,6 +147,8 @@ struct Inner {
     /// Held by whoever begins, follows or changes updates, so that nothing is begun twice.
     only: Mutex<()>,
     changed: broadcast::Sender<Arc<Changed>>,
+    /// The round of checks that somebody wanted.
+    checking: std::sync::Mutex<checking::Checking>,
 }
 
 impl Updates {
@@ -159,6 +163,7 @@ impl Updates {
                 issue,
                 only: Mutex::default(),
                 changed,
+                checking: std::sync::Mutex::default(),
             }),
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn follow(client: &Client, output: Output, answer: &Value) -> R
         if is_final(&command) {
             break command;
         }
-        line.show(&command)?;
+        line.show(&words_of(&command))?;
         tokio::time::sleep(EVERY).await;
     };
     line.end()?;
@@ -60,17 +60,22 @@ fn is_final(command: &Value) -> bool {
 
 /// One line that is written over, on a terminal; elsewhere a line for each step.
 #[derive(Default)]
-struct Line {
+pub(super) struct Line {
     last: String,
 }
 
+/// How far a command is, in words.
+fn words_of(command: &Value) -> String {
+    let bar = command["progress"].as_f64().map_or_else(String::new, bar);
+    let step = command["step"].as_str().filter(|step| !step.is_empty());
+    let step = step.unwrap_or(command["state"].as_str().unwrap_or("pending"));
+    let message = command["message"].as_str().unwrap_or_default();
+    format!("{bar}{step}: {message}")
+}
+
 impl Line {
-    fn show(&mut self, command: &Value) -> Result<(), ClientError> {
-        let bar = command["progress"].as_f64().map_or_else(String::new, bar);
-        let step = command["step"].as_str().filter(|step| !step.is_empty());
-        let step = step.unwrap_or(command["state"].as_str().unwrap_or("pending"));
-        let message = command["message"].as_str().unwrap_or_default();
-        let text = clean(&format!("{bar}{step}: {message}")).replace('\n', " ");
+    pub(super) fn show(&mut self, text: &str) -> Result<(), ClientError> {
+        let text = clean(text).replace('\n', " ");
         if io::stderr().is_terminal() {
             let cut: String = text.chars().take(100).collect();
             write!(io::stderr(), "\r\u{1b}[K{cut}")
@@ -83,7 +88,7 @@ impl Line {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), ClientError> {
+    pub(super) fn end(&self) -> Result<(), ClientError> {
         if !self.last.is_empty() && io::stderr().is_terminal() {
             write!(io::stderr(), "\r\u{1b}[K").map_err(|source| ClientError::Output { source })?;
         }

@@ -80,6 +80,8 @@ enum Command {
     },
     /// Lists what checks of images found.
     Images,
+    /// Has all of them asked now, and shows how far that is.
+    Check,
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +148,7 @@ impl Registries {
                 ];
                 return output.list(&client.list(IMAGES, &[]).await?, &columns);
             }
+            Command::Check => return super::updates::check(&client, output).await,
             Command::Show { registry } => find(&client, &registry).await?,
             Command::Add {
                 name,

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::confirm::confirm;
 use super::containers;
-use super::follow::follow;
+use super::follow::{Line, follow};
 use crate::client::{Client, ClientError, Common};
-use crate::render::{Column, Output, say, word};
+use crate::render::{Column, Output, clean, say, word};
 
 const PATH: &str = "/api/containers/updates";
 const ROLLOUTS: &str = "/api/containers/rollouts";
@@ -91,14 +91,7 @@ impl Updates {
         let (client, output) = (self.common.connect()?, self.common.output);
         match self.command {
             None | Some(Command::List) => list(&client, output).await,
-            Some(Command::Check) => {
-                let (_, answer) = client.post(&format!("{PATH}/check"), &json!({})).await?;
-                said(
-                    output,
-                    &answer,
-                    "the registries are asked; `muster updates` shows what they have",
-                )
-            }
+            Some(Command::Check) => check(&client, output).await,
             Some(Command::Approve { id, note }) => decide(&client, output, id, "approve", &note).await,
             Some(Command::Reject { id, note }) => decide(&client, output, id, "reject", &note).await,
             Some(Command::Run {
@@ -131,6 +124,43 @@ impl Updates {
             }
         }
     }
+}
+
+/// Has the registries asked, and shows how far that is until it is over.
+pub(super) async fn check(client: &Client, output: Output) -> Result<(), ClientError> {
+    let path = format!("{PATH}/check");
+    let (_, mut round) = client.post(&path, &json!({})).await?;
+    // One that goes on already and does not ask about everything is followed by one that does.
+    let follows = u64::from(round["followed_by_another"] == true);
+    let wanted = round["round"].as_u64().unwrap_or(0) + follows;
+    let mut line = Line::default();
+    while is_asked(&round, wanted) {
+        line.show(&format!(
+            "asked about {} of {} images",
+            word(&round["asked"]),
+            word(&round["images"])
+        ))?;
+        tokio::time::sleep(BEGIN_EVERY).await;
+        round = client.get(&path, &[]).await?;
+    }
+    line.end()?;
+    if round["state"] == "failed" {
+        return Err(ClientError::Failed(clean(&format!(
+            "the registries could not be asked: {}",
+            word(&round["error"])
+        ))));
+    }
+    let words = format!(
+        "asked about {} images, {} of them without an answer; `muster updates` shows what there is",
+        word(&round["asked"]),
+        word(&round["failed"])
+    );
+    said(output, &round, &words)
+}
+
+fn is_asked(round: &Value, wanted: u64) -> bool {
+    let number = round["round"].as_u64();
+    number.is_some_and(|number| number < wanted) || (number == Some(wanted) && round["state"] == "running")
 }
 
 async fn run(
@@ -232,7 +262,9 @@ fn columns() -> [Column; 7] {
         Column::field("STATE", "state"),
         Column::new("WHY", |item| {
             let said = [&item["refused"], &item["unknown"]];
-            said.into_iter().find(|said| !said.is_null()).map_or_else(|| "-".to_owned(), word)
+            said.into_iter()
+                .find(|said| !said.is_null())
+                .map_or_else(|| "-".to_owned(), word)
         }),
     ]
 }

@@ -56,6 +56,7 @@ fn of_updates(routes: Routes, look: Access, act: Access, administer: Access) -> 
         .add(look, routes!(updates::list))
         .add(look, routes!(updates::history))
         .change(act, "update.check", routes!(updates::check))
+        .add(look, routes!(updates::check_round))
         .add(look, routes!(updates::get))
         .change(act, "update.execute", routes!(updates::execute))
         .change(act, "update.approve", routes!(updates::approve))

@@ -6,6 +6,7 @@
 
 mod fresh;
 mod gather;
+mod progress;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use muster_base::ErrorChain;
 use muster_image::{Digest, Platform, Reference};
 
 use self::gather::Pair;
+pub use self::progress::Progress;
 use super::client::Endpoint;
 use super::{Registries, RegistryError};
 use crate::store::{CheckRow, DigestRow, StoreError, TagsRow};
@@ -64,7 +66,7 @@ impl Registries {
             pairs.truncate(PAIRS_MAX);
         }
         let repositories: BTreeSet<String> = pairs.iter().map(|pair| pair.reference.name()).collect();
-        let (checked, failed) = self.check_pairs(pairs).await?;
+        let (checked, failed) = self.check_pairs(pairs, &Progress::default()).await?;
         (round.checked, round.failed) = (checked, failed);
         let before_ms = self.app.clock().now_ms().saturating_sub(FORGOTTEN_AFTER_MS);
         let store = self.app.store();
@@ -81,16 +83,35 @@ impl Registries {
     /// # Errors
     /// A failure of the database.
     pub async fn check(&self, reference: &Reference) -> Result<(usize, usize), StoreError> {
-        let Some(wanted) = super::key(reference) else {
-            return Ok((0, 0));
-        };
-        let _only = self.shared.round.lock().await;
-        let (mut pairs, _) = self.gather().await?;
-        pairs.retain(|pair| pair.reference == wanted);
-        self.check_pairs(pairs).await
+        let wanted = super::key(reference).into_iter().collect();
+        self.check_these(&wanted, &Progress::default()).await
     }
 
-    async fn check_pairs(&self, pairs: Vec<Pair>) -> Result<(usize, usize), StoreError> {
+    /// The same for several, in one round, which says how far it is.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn check_these(
+        &self,
+        wanted: &BTreeSet<Reference>,
+        progress: &Progress,
+    ) -> Result<(usize, usize), StoreError> {
+        if wanted.is_empty() {
+            return Ok((0, 0));
+        }
+        let _only = self.shared.round.lock().await;
+        let (mut pairs, _) = self.gather().await?;
+        pairs.retain(|pair| wanted.contains(&pair.reference));
+        let left_out = pairs.len().saturating_sub(PAIRS_MAX);
+        if 0 < left_out {
+            tracing::warn!(left_out, "too many images, some are not checked");
+            pairs.truncate(PAIRS_MAX);
+        }
+        self.check_pairs(pairs, progress).await
+    }
+
+    async fn check_pairs(&self, pairs: Vec<Pair>, progress: &Progress) -> Result<(usize, usize), StoreError> {
+        progress.add(pairs.len());
         let mut by_registry: BTreeMap<String, Vec<Pair>> = BTreeMap::new();
         for pair in pairs {
             let registry = pair.reference.registry().to_owned();
@@ -99,7 +120,7 @@ impl Registries {
         let rows = self.app.store().registries().await?;
         let asked = by_registry.into_iter().map(|(registry, pairs)| {
             let at = self.endpoint(&registry, &rows);
-            async move { self.ask_registry(at, pairs).await }
+            async move { self.ask_registry(at, pairs, progress).await }
         });
         let outcomes: Vec<_> = futures::stream::iter(asked)
             .buffer_unordered(REGISTRIES_AT_ONCE)
@@ -118,6 +139,7 @@ impl Registries {
         &self,
         at: Result<Endpoint, RegistryError>,
         pairs: Vec<Pair>,
+        progress: &Progress,
     ) -> Result<(usize, usize), StoreError> {
         let mut by_reference: BTreeMap<Reference, Vec<Pair>> = BTreeMap::new();
         for pair in pairs {
@@ -130,6 +152,7 @@ impl Registries {
                 let mut failed = 0;
                 for pair in by_reference.values().flatten() {
                     self.note_failure(&pair.reference, &pair.platform, &why).await?;
+                    progress.asked(false);
                     failed += 1;
                 }
                 return Ok((0, failed));
@@ -151,6 +174,7 @@ impl Registries {
                     Ok(digest) => self.note_digest(&at, pair, digest).await?,
                     Err(error) => Err(told(error)),
                 };
+                progress.asked(outcome.is_ok());
                 match outcome {
                     Ok(()) => checked += 1,
                     Err(why) => {

@@ -23,7 +23,7 @@ use super::figures::{self, Figure};
 use super::holds::Ground;
 use super::notice::Event;
 use super::{
-    Asked, Bad, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
+    Bad, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
     UpdateState, Updates,
 };
 use crate::store::{UpdateQuery, UpdateRow, UpdateWrite};
@@ -460,49 +460,6 @@ impl Updates {
         self.app().store().write_updates(&writes).await?;
         self.told(update);
         Ok(())
-    }
-
-    /// Has registries asked now about these containers, and writes down what there is.
-    ///
-    /// # Errors
-    /// [`UpdateError::State`] if nobody can be asked, or a failure of the database.
-    pub async fn check(
-        &self,
-        server: Option<ServerId>,
-        container: Option<i64>,
-    ) -> Result<usize, UpdateError> {
-        let seen = match container {
-            Some(id) => {
-                let seen = self.container(id).await?;
-                if server.is_some_and(|server| server != seen.server()) {
-                    return Err(UpdateError::NotFound {
-                        what: "container",
-                        id,
-                    });
-                }
-                vec![seen]
-            }
-            None => {
-                if let Some(server) = server {
-                    // One that is not there is said to be so.
-                    self.app().server(server).await?;
-                }
-                self.containers(server).await?
-            }
-        };
-        let (policies, bad) = (self.policies().await?, self.bad().await?);
-        let asked: Vec<Asked> = seen
-            .iter()
-            .filter(|seen| !seen.container.image.is_empty())
-            .map(|seen| seen.asked(select(&seen.container, &policies), &bad.digests))
-            .collect();
-        self.inner
-            .candidates
-            .check(&asked)
-            .await
-            .map_err(UpdateError::State)?;
-        self.refresh().await?;
-        Ok(asked.len())
     }
 }
 

@@ -7,7 +7,7 @@ use muster_image::{Digest, Limit as Reach, Platform, Reference, Requirement, Tra
 use muster_update::{Candidate, Limit, Offer};
 
 use super::seam::{Asked, Candidates};
-use crate::registry::{Decision, Registries, Wanted};
+use crate::registry::{Decision, Progress, Registries, Wanted};
 use crate::store::StoreError;
 
 #[async_trait]
@@ -23,17 +23,15 @@ impl Candidates for Registries {
         }
     }
 
-    async fn check(&self, asked: &[Asked]) -> Result<(), String> {
-        let references: Result<Vec<Reference>, String> =
-            asked.iter().map(|asked| reference(&asked.image)).collect();
-        let mut references = references?;
-        references.sort_by_key(ToString::to_string);
-        references.dedup();
-        for reference in references {
-            Self::check(self, &reference)
-                .await
-                .map_err(|error| format!("what was found can't be kept: {error}"))?;
-        }
+    async fn check(&self, asked: &[Asked], progress: &Progress) -> Result<(), String> {
+        // Of a name that is none nobody can be asked, which is no reason not to ask about the others.
+        let references = asked.iter().filter_map(|asked| reference(&asked.image).ok());
+        let wanted = references
+            .filter_map(|reference| crate::registry::key(&reference))
+            .collect();
+        self.check_these(&wanted, progress)
+            .await
+            .map_err(|error| format!("what was found can't be kept: {error}"))?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::registry::Progress;
 use crate::store::StoreError;
 
 /// What is asked of a registry for a container.
@@ -45,11 +46,11 @@ pub trait Candidates: Send + Sync {
     /// What there is for a container, of what is known; asks nobody.
     async fn candidate(&self, asked: &Asked) -> Candidate;
 
-    /// Has registries asked now about these.
+    /// Has registries asked now about these, and says how far that is.
     ///
     /// # Errors
     /// In words, why nobody can be asked.
-    async fn check(&self, asked: &[Asked]) -> Result<(), String>;
+    async fn check(&self, asked: &[Asked], progress: &Progress) -> Result<(), String>;
 }
 
 /// What an agent is to be told.

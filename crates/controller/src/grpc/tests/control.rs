@@ -51,7 +51,7 @@ impl Candidates for Nobody {
         Candidate::Unknown("nobody is asked".to_owned())
     }
 
-    async fn check(&self, _asked: &[Asked]) -> Result<(), String> {
+    async fn check(&self, _asked: &[Asked], _progress: &crate::registry::Progress) -> Result<(), String> {
         Err("nobody is asked".to_owned())
     }
 }

@@ -13,7 +13,7 @@ use crate::app::servers::ServerName;
 use crate::http::HttpState;
 use crate::http::error::Problem;
 use crate::http::extract::rfc3339;
-use crate::update::{Freeze, History, Judged, Kept, KeptRollout, Notice, Seen, Update, UpdateState};
+use crate::update::{CheckRound, Freeze, History, Judged, Kept, KeptRollout, Notice, Seen, Update, UpdateState};
 
 /// Names of servers, and numbers of runtimes.
 pub(super) struct Names {
@@ -160,6 +160,22 @@ pub(super) fn update(update: &Update) -> Value {
         "begun_at": time(body.begun_ms),
         "created_at": rfc3339(update.created_ms),
         "updated_at": rfc3339(update.changed_ms),
+    })
+}
+
+/// A round of asking registries.
+pub(super) fn check_round(round: &CheckRound) -> Value {
+    json!({
+        "round": round.round,
+        "state": round.state,
+        "containers": round.containers,
+        "images": round.images,
+        "asked": round.asked,
+        "failed": round.failed,
+        "followed_by_another": round.is_followed,
+        "error": round.error,
+        "started_at": time(round.started_ms),
+        "ended_at": time(round.ended_ms),
     })
 }
 

@@ -2,9 +2,10 @@
 
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderName};
 use muster_base::id::ServerId;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::acts::{Issued, issued};
 use super::body;
@@ -37,7 +38,7 @@ fn state_of(name: &str, word: Option<&str>) -> Result<Option<UpdateState>, Probl
 /// What containers could be updated to, or were.
 #[utoipa::path(
     get, path = "/api/containers/updates", tag = "updates",
-    params(("state" = Option<String>, Query, description = "pending, approved, rejected, in_progress, completed, failed or rolled_back"), ("server_id" = Option<i64>, Query, description = "only of this server"), ("container_id" = Option<i64>, Query, description = "only of this container"), ("limit" = Option<u32>, Query, description = "1 to 1000, 100 if absent"), ("cursor" = Option<String>, Query, description = "next of the answer before")),
+    params(("state" = Option<String>, Query, description = "pending, approved, rejected, in_progress, completed, failed, rolled_back or unknown"), ("server_id" = Option<i64>, Query, description = "only of this server"), ("container_id" = Option<i64>, Query, description = "only of this container"), ("limit" = Option<u32>, Query, description = "1 to 1000, 100 if absent"), ("cursor" = Option<String>, Query, description = "next of the answer before")),
     responses(
         (status = 200, body = List<Object>),
         (status = "default", body = ProblemBody, content_type = "application/problem+json"),
@@ -82,24 +83,37 @@ pub(in crate::http) struct CheckBody {
     container_id: Option<i64>,
 }
 
-/// Has registries asked now, about all containers, those of a server (`server_id`), or one (`container_id`); each image once, whatever runs it.
+/// Has registries asked now, about all containers, those of a server (`server_id`), or one (`container_id`); each image once, whatever runs it. Answers at once: how far it is says the same path.
 #[utoipa::path(
     post, path = "/api/containers/updates/check", tag = "updates",
     request_body(content = Option<Object>, content_type = "application/json"),
     responses(
-        (status = 200, body = Object),
+        (status = 202, body = Object, description = "the round that was begun, or goes on already"),
         (status = "default", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn check(
     State(state): State<HttpState>,
     Optional(read): Optional<CheckBody>,
-) -> Result<Json<Value>, Problem> {
-    let checked = state
+) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<Value>), Problem> {
+    let round = state
         .updates
-        .check(read.server_id.map(ServerId), read.container_id)
+        .start_check(read.server_id.map(ServerId), read.container_id)
         .await?;
-    Ok(Json(json!({"containers": checked})))
+    let location = [(header::LOCATION, "/api/containers/updates/check")];
+    Ok((StatusCode::ACCEPTED, location, Json(body::check_round(&round))))
+}
+
+/// How far the round of asking registries is that somebody wanted, or how the last one went.
+#[utoipa::path(
+    get, path = "/api/containers/updates/check", tag = "updates", operation_id = "check_round",
+    responses(
+        (status = 200, body = Object),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn check_round(State(state): State<HttpState>) -> Json<Value> {
+    Json(body::check_round(&state.updates.check_round()))
 }
 
 /// Whether it is only said what would be done.
@@ -236,7 +250,7 @@ pub(in crate::http) struct HistoryQuery {
 /// What became of updates, the newest first.
 #[utoipa::path(
     get, path = "/api/containers/updates/history", tag = "updates",
-    params(("container_id" = Option<i64>, Query, description = "only of this container"), ("server_id" = Option<i64>, Query, description = "only of this server"), ("status" = Option<String>, Query, description = "pending, approved, rejected, in_progress, completed, failed or rolled_back"), ("limit" = Option<u32>, Query, description = "1 to 1000, 100 if absent"), ("cursor" = Option<String>, Query, description = "next of the answer before")),
+    params(("container_id" = Option<i64>, Query, description = "only of this container"), ("server_id" = Option<i64>, Query, description = "only of this server"), ("status" = Option<String>, Query, description = "pending, approved, rejected, in_progress, completed, failed, rolled_back or unknown"), ("limit" = Option<u32>, Query, description = "1 to 1000, 100 if absent"), ("cursor" = Option<String>, Query, description = "next of the answer before")),
     responses(
         (status = 200, body = List<Object>),
         (status = "default", body = ProblemBody, content_type = "application/problem+json"),

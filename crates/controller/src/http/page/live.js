@@ -89,7 +89,6 @@
     document.querySelector('.stale').hidden = !isStale;
     for (const note of document.querySelectorAll('footer .live')) note.hidden = isStale || !isLive;
     for (const note of document.querySelectorAll('footer .every')) note.hidden = isLive;
-    return isLive;
   }
 
   function askIn(ms) {
@@ -123,7 +122,7 @@
     } catch {
       // It is said on the page.
     }
-    const isLive = say();
+    say();
     isLooking = false;
     // A controller that takes long to answer is asked less often.
     const now = performance.now();
@@ -132,7 +131,7 @@
       isAskedAgain = false;
       ask();
     } else {
-      const every = isLive || isStale ? EVERY_MS : 1000 * Number(main.dataset.every) || EVERY_MS;
+      const every = isStale ? EVERY_MS : 1000 * Number(main.dataset.every) || EVERY_MS;
       askIn(Math.max(every, earliest - now));
     }
   }

@@ -26,7 +26,7 @@ pub(in crate::http) use self::rollouts::{
 pub(in crate::http) use self::waiting::show;
 pub(in crate::http) use self::windows::show as show_windows;
 use super::{containers, layout};
-use crate::update::UpdateState;
+use crate::update::{CheckRound, CheckState, UpdateState};
 
 /// Where the pages are.
 pub(in crate::http) const PATH: &str = "/updates";
@@ -40,6 +40,9 @@ pub(in crate::http) const POLICIES: &str = "/updates/policies";
 pub(in crate::http) const WINDOWS: &str = "/updates/windows";
 /// Registries.
 pub(in crate::http) const REGISTRIES: &str = "/registries";
+
+/// How often a page is asked for anew while registries are, in seconds: no event tells how far they are.
+const SOON_S: u32 = 2;
 
 /// The pages that belong together.
 const TABS: [(&str, &str); 7] = [
@@ -82,4 +85,28 @@ fn digest(text: &str) -> Markup {
     let short = text.strip_prefix("sha256:").unwrap_or(text);
     let short: String = short.chars().take(12).collect();
     html! { span class="mono" title=(text) { (short) } }
+}
+/// How far the registries are that somebody had asked, while they are, and if that failed.
+pub(super) fn asking(round: &CheckRound) -> Markup {
+    html! {
+        @match round.state {
+            CheckState::Running => {
+                section class="card notice" aria-live="polite" {
+                    strong { "Registries are being asked: " (round.asked) " of " (round.images) " images" }
+                    @if 0 < round.failed { ", " (round.failed) " of them without an answer" }
+                    @if 0 < round.images {
+                        " " progress max=(round.images) value=(round.asked) aria-label="How many were asked about" {}
+                    }
+                    @if round.is_followed { div class="under" { "What was asked for since is asked next." } }
+                }
+            }
+            CheckState::Failed => {
+                section class="card notice warn" {
+                    strong { "Registries could not be asked" }
+                    @if let Some(error) = &round.error { ": " (error) }
+                }
+            }
+            CheckState::Never | CheckState::Done => {}
+        }
+    }
 }

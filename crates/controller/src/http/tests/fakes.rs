@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use muster_model::{CommandState, CommandStatus, Verb};
 use muster_update::{Candidate, Limit, Offer};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::harness::NOW;
+use crate::registry::Progress;
 use crate::update::{Asked, Candidates, Issue, IssueError, Order, OrderReference};
 
 /// What registries know, by image reference, and how far updates were asked to go.
@@ -17,6 +19,7 @@ use crate::update::{Asked, Candidates, Issue, IssueError, Order, OrderReference}
 pub(super) struct FakeRegistry(
     pub(super) Mutex<HashMap<String, Candidate>>,
     Mutex<HashMap<String, Option<Limit>>>,
+    Mutex<Option<Arc<Semaphore>>>,
 );
 
 impl FakeRegistry {
@@ -30,6 +33,13 @@ impl FakeRegistry {
             release_notes: None,
         };
         self.says(image, Candidate::Available(offer));
+    }
+
+    /// From now on each image is asked about only with a permit.
+    pub(super) fn hold(&self) -> Arc<Semaphore> {
+        let permits = Arc::new(Semaphore::new(0));
+        *self.2.lock().unwrap() = Some(Arc::clone(&permits));
+        permits
     }
 
     /// How far updates of an image were asked to go last.
@@ -57,7 +67,15 @@ impl Candidates for FakeRegistry {
         }
     }
 
-    async fn check(&self, _asked: &[Asked]) -> Result<(), String> {
+    async fn check(&self, asked: &[Asked], progress: &Progress) -> Result<(), String> {
+        progress.add(asked.len());
+        let permits = self.2.lock().unwrap().clone();
+        for _ in asked {
+            if let Some(permits) = &permits {
+                permits.acquire().await.unwrap().forget();
+            }
+            progress.asked(true);
+        }
         Ok(())
     }
 }

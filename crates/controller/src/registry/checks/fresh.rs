@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Progress;
 use super::gather::Pair;
 use crate::registry::Registries;
 use crate::store::{CheckRow, StoreError};
@@ -41,7 +42,7 @@ impl Registries {
             return Ok((0, 0));
         }
         let asked = pairs.len();
-        let (checked, failed) = self.check_pairs(pairs).await?;
+        let (checked, failed) = self.check_pairs(pairs, &Progress::default()).await?;
         tracing::debug!(asked, checked, failed, "new images checked");
         Ok((checked, failed))
     }

@@ -54,7 +54,7 @@ pub(in crate::http) async fn logs(asked: Asked) -> Answer {
 /// Has its registry asked now.
 pub(in crate::http) async fn check(asked: Asked) -> Answer {
     let id = asked.id(Code::ContainerNotFound)?;
-    asked.state.updates.check(None, Some(id)).await?;
+    asked.state.updates.start_check(None, Some(id)).await?;
     back(id, format!("container {id}"))
 }
 

@@ -22,7 +22,9 @@ use crate::http::extract::{Path, Query, id_or};
 use crate::http::page::layout::Following;
 use crate::http::page::load::text;
 use crate::http::page::{layout, map, resource, updates};
-use crate::update::{History, HistoryFilter, Judged, Update, UpdateError, UpdateFilter, UpdateState};
+use crate::update::{
+    CheckRound, CheckState, History, HistoryFilter, Judged, Update, UpdateError, UpdateFilter, UpdateState,
+};
 
 /// How often the page is loaded anew without a script while something is under way, in seconds.
 const SOON_S: u32 = 2;
@@ -48,6 +50,7 @@ struct View {
     /// The update that could be taken back.
     last: Option<Update>,
     frozen: Option<String>,
+    round: CheckRound,
     now_ms: i64,
 }
 
@@ -68,11 +71,8 @@ pub(in crate::http) async fn show_one(
     let drawn = draw(&view, caller.principal.may(Role::Operator));
     let name = &view.judged.seen.container.name;
     let is_under_way = view.doing.is_under_way()
-        || view
-            .judged
-            .update
-            .as_ref()
-            .is_some_and(Update::is_under_way);
+        || view.round.state == CheckState::Running
+        || view.judged.update.as_ref().is_some_and(Update::is_under_way);
     let following = Following {
         of: Some((id, view.server.id)),
         // Without a script what is being confirmed is not taken away, unless there is something to see.
@@ -119,6 +119,7 @@ async fn load(state: &HttpState, judged: Judged, span: &str) -> Result<View, Pro
         records_total: records.total,
         records: records.items,
         policy: policy.map(|kept| kept.document.body.name),
+        round: state.updates.check_round(),
         judged,
         now_ms,
     })
@@ -171,6 +172,7 @@ fn draw(view: &View, may_act: bool) -> Markup {
             }
         }
         @if may_act { (deeds(container)) }
+        (updates::asking(&view.round))
         (view.doing.draw(&view.server.hostname, view.now_ms))
         (offer::draw(&view.judged, view.policy.as_deref(), view.last.as_ref(), may_act))
         (view.charts.draw(&address))

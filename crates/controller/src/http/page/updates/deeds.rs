@@ -68,8 +68,8 @@ pub(in crate::http) async fn roll_back(asked: Asked) -> Answer {
 
 /// Has every registry asked now.
 pub(in crate::http) async fn check_all(asked: Asked) -> Answer {
-    let checked = asked.state.updates.check(None, None).await?;
-    done(format!("{checked} containers"), PATH)
+    let round = asked.state.updates.start_check(None, None).await?;
+    done(format!("round {}", round.round), PATH)
 }
 
 /// Gives an image another chance.

@@ -5,7 +5,7 @@ mod form;
 use axum::extract::State;
 use maud::{Markup, html};
 
-use super::{REGISTRIES, framed};
+use super::{REGISTRIES, SOON_S, framed};
 use crate::app::auth::Role;
 use crate::app::registries::{RegistryUseError, RegistryView};
 use crate::app::{PAGE_LIMIT_MAX, PageRequest};
@@ -14,9 +14,11 @@ use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
 use crate::http::page::asked::{Answer, Asked, done};
 use crate::http::page::form::{Form, Refused, Sent};
+use crate::http::page::layout::Following;
 use crate::http::page::sheet::{About, Sheet};
 use crate::http::page::{format, layout};
 use crate::registry::{ImageCheck, RateLimit};
+use crate::update::{CheckRound, CheckState};
 
 /// Images of which a check failed that are shown.
 const FAILED_SHOWN: usize = 100;
@@ -29,6 +31,7 @@ struct View {
     limits: Vec<(String, RateLimit)>,
     failed: Vec<ImageCheck>,
     checks: usize,
+    round: CheckRound,
     now_ms: i64,
 }
 
@@ -50,14 +53,21 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
         limits: state.registries.limits().into_iter().collect(),
         checks: checks.len(),
         failed: checks.into_iter().filter(|check| check.error.is_some()).collect(),
+        round: state.updates.check_round(),
         now_ms: state.app.clock().now_ms(),
     };
     let drawn = framed("Registries", REGISTRIES, &draw(&view));
-    Ok(layout::page("Registries", &caller.principal, &drawn))
+    Ok(if view.round.state == CheckState::Running {
+        let following = Following::everything(Some(SOON_S));
+        layout::following("Registries", &caller.principal, &drawn, following)
+    } else {
+        layout::page("Registries", &caller.principal, &drawn)
+    })
 }
 
 fn draw(view: &View) -> Markup {
     html! {
+        (super::asking(&view.round))
         @if let Some(registries) = &view.registries { (credentials(registries, view.now_ms)) }
         (limits(view))
         (failed(view))

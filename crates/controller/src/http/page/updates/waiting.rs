@@ -7,7 +7,7 @@ use muster_model::CommandStatus;
 use muster_update::{Decision, RolloutState};
 use serde::Deserialize;
 
-use super::{PATH, ROLLOUTS, digest, framed, freeze, rollouts, state as state_pill};
+use super::{PATH, ROLLOUTS, SOON_S, asking, digest, framed, freeze, rollouts, state as state_pill};
 use crate::app::PageRequest;
 use crate::app::auth::Role;
 use crate::app::series::Names;
@@ -18,7 +18,7 @@ use crate::http::extract::Query;
 use crate::http::page::form::Wrong;
 use crate::http::page::layout::Following;
 use crate::http::page::{containers, format, layout};
-use crate::update::{Freeze, KeptRollout, Outlook, Update, UpdateState, Waiting};
+use crate::update::{CheckRound, CheckState, Freeze, KeptRollout, Outlook, Update, UpdateState, Waiting};
 
 /// How often the page is loaded anew without a script while something is under way, in seconds.
 const EVERY_S: u32 = 30;
@@ -37,6 +37,7 @@ struct View {
     freeze: Freeze,
     bad: Vec<(String, serde_json::Value, i64)>,
     names: Names,
+    round: CheckRound,
     page: usize,
     now_ms: i64,
 }
@@ -81,7 +82,11 @@ pub(super) async fn page(
         return Ok(layout::still("Updates", &caller.principal, &drawn));
     }
     // Without a script what is being chosen is not taken away.
-    let every_s = (!view.outlook.going.is_empty() && !may_choose).then_some(EVERY_S);
+    let every_s = match view.round.state {
+        _ if may_choose => None,
+        CheckState::Running => Some(SOON_S),
+        _ => (!view.outlook.going.is_empty()).then_some(EVERY_S),
+    };
     let following = Following::everything(every_s);
     Ok(layout::following("Updates", &caller.principal, &drawn, following))
 }
@@ -120,6 +125,7 @@ async fn load(state: &HttpState, page: usize) -> Result<View, Problem> {
         rollouts,
         freeze: state.updates.freeze().await?,
         bad: state.updates.bad_digests().await?,
+        round: state.updates.check_round(),
         names: state.app.server_names().await?,
         page: page.min(last),
         now_ms: state.app.clock().now_ms(),
@@ -140,6 +146,7 @@ fn draw(view: &View, wrong: &Wrong, refused: &[String], who: &crate::app::auth::
                 ul { @for one in refused { li { (one) } } }
             }
         }
+        (asking(&view.round))
         (freeze::draw(&view.freeze, wrong, may_act))
         div class="tiles" {
             (layout::tile("Under way", view.outlook.going.len(), "", &html! {

@@ -1,6 +1,7 @@
 //! Updates over the API: begun, followed, held, condemned, rolled out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use muster_base::id::ServerId;
@@ -269,19 +270,108 @@ async fn registries_are_asked_for_what_a_containers_own_label_permits() {
     let app = TestApp::start().await;
     let mut web = container("web", "nginx:1.27.1", &[]);
     let labels = vec!["muster.update.track=patch".to_owned()];
-    web.attributes.insert("labels".to_owned(), Attribute::List(labels));
+    web.attributes
+        .insert("labels".to_owned(), Attribute::List(labels));
     let mut far = container("far", "redis:7.1.1", &[]);
     let labels = vec!["muster.update.track=major".to_owned()];
-    far.attributes.insert("labels".to_owned(), Attribute::List(labels));
+    far.attributes
+        .insert("labels".to_owned(), Attribute::List(labels));
     furnish(&app, "one", vec![web, far]).await;
     automatic(&app).await;
     app.state.updates.refresh().await.unwrap();
     let asked = |image| app.fakes.registry.limit_asked(image);
     assert_eq!(asked("nginx:1.27.1"), Some(Limit::Patch));
-    assert_eq!(asked("redis:7.1.1"), Some(Limit::Minor), "no further than the policy");
+    assert_eq!(
+        asked("redis:7.1.1"),
+        Some(Limit::Minor),
+        "no further than the policy"
+    );
     let web = id_of(&app, "web").await;
     let why = app.get(&format!("/api/containers/{web}/explain")).await;
     assert!(why.text().contains("narrows updates to patch"), "{}", why.text());
+}
+
+/// The round of checks, once `is_as_wanted` says so.
+async fn round(app: &TestApp, is_as_wanted: impl Fn(&Value) -> bool) -> Value {
+    let waiting = async {
+        loop {
+            let round = app.get("/api/containers/updates/check").await.json();
+            if is_as_wanted(&round) {
+                return round;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn asking_registries_answers_at_once_says_how_far_it_is_and_is_done_one_round_at_a_time() {
+    let app = TestApp::start().await;
+    let containers = vec![
+        container("web", "nginx:1.27", &[]),
+        container("db", "redis:7", &[]),
+    ];
+    furnish(&app, "one", containers).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    let never = round(&app, |_| true).await;
+    assert_eq!((&never["state"], &never["round"]), (&json!("never"), &json!(0)));
+    let permits = app.fakes.registry.hold();
+    let web = id_of(&app, "web").await;
+    let path = "/api/containers/updates/check";
+    let begun = app.with_json("POST", path, &json!({"container_id": web})).await;
+    assert_eq!(
+        (begun.status, begun.header("location")),
+        (StatusCode::ACCEPTED, path.to_owned()),
+        "{}",
+        begun.text()
+    );
+    assert_eq!(
+        (&begun.json()["state"], &begun.json()["round"]),
+        (&json!("running"), &json!(1))
+    );
+    // What goes on already is not begun again; what it does not ask about is asked in one more, however often it is wanted.
+    let again = app.with_json("POST", path, &json!({"container_id": web})).await;
+    assert_eq!(again.json()["followed_by_another"], false, "{}", again.text());
+    for _ in 0..3 {
+        let more = app.with_json("POST", path, &json!({})).await;
+        assert_eq!(
+            (&more.json()["round"], &more.json()["followed_by_another"]),
+            (&json!(1), &json!(true))
+        );
+    }
+    permits.add_permits(2);
+    let second = round(&app, |round| round["round"] == 2 && round["asked"] == 1).await;
+    assert_eq!(
+        (
+            &second["images"],
+            &second["containers"],
+            &second["followed_by_another"]
+        ),
+        (&json!(2), &json!(2), &json!(false)),
+        "{second}"
+    );
+    for uri in ["/updates", "/registries", &format!("/containers/{web}")] {
+        let page = app.browse(uri).await;
+        let words = "Registries are being asked: 1 of 2 images";
+        assert!(page.text().contains(words), "{uri}: {}", page.text());
+    }
+    permits.add_permits(1);
+    let done = round(&app, |round| round["state"] != "running").await;
+    assert_eq!(
+        (&done["round"], &done["state"], &done["asked"], &done["failed"]),
+        (&json!(2), &json!("done"), &json!(2), &json!(0)),
+        "{done}"
+    );
+    assert_eq!(
+        only_update(&app).await["container_id"],
+        web,
+        "what is there is written down"
+    );
+    let none = app.with_json("POST", path, &json!({"container_id": 7_777})).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
 }
 
 /// S30
