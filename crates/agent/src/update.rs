@@ -241,10 +241,11 @@ impl Transactions for Updater {
         command: Uuid,
         target: &ContainerTarget,
         update: Uuid,
+        auth: Option<RegistryAuth>,
         tell: &dyn Tell,
         cancel: &CancellationToken,
     ) -> Result<Value, TransactionError> {
-        reconcile::rollback(self, command, target, update, tell, cancel).await
+        reconcile::rollback(self, (command, target, update), auth.as_ref(), tell, cancel).await
     }
 
     async fn reconcile(&self) -> Vec<Reconciled> {

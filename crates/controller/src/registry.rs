@@ -267,6 +267,11 @@ impl Registries {
             .collect()
     }
 
+    /// The use-cases.
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
     /// Unix ms.
     pub(crate) fn now_ms(&self) -> i64 {
         self.app.clock().now_ms()

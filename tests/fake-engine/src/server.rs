@@ -48,6 +48,8 @@ async fn call(
     let method = request.method().to_string();
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
+    let credential = request.headers().get("x-registry-auth");
+    let has_credential = credential.is_some_and(|value| !value.is_empty());
     let body = request
         .into_body()
         .collect()
@@ -66,7 +68,10 @@ async fn call(
         calls.len()
     };
     let fault = shared.fault.lock().clone().filter(|(at, _)| *at == number);
-    let act = || shared.world.lock().call(&method, &path, &query, &body);
+    let act = || {
+        let line = (method.as_str(), path.as_str(), query.as_str());
+        shared.world.lock().call(line, &body, has_credential)
+    };
     let Some((_, fault)) = fault else {
         return Ok(response(act()));
     };

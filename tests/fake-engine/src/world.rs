@@ -46,6 +46,8 @@ pub struct World {
     names: BTreeMap<String, String>,
     /// What can be pulled: `repository@digest` to image.
     registry: BTreeMap<String, (String, Image)>,
+    /// Whether what can be pulled is only for who shows a credential.
+    is_closed: bool,
     volumes: BTreeSet<String>,
     made: u64,
     /// The command line by which containers say that they were made; none without one. Of Podman.
@@ -133,6 +135,27 @@ impl World {
         let image = Self::make_image(&id, config, behaviour);
         self.registry.insert(reference.to_owned(), (id.clone(), image));
         id
+    }
+
+    /// An image that is here was pulled as `repository@digest`, and can be again.
+    pub fn known_as(&mut self, number: u64, reference: &str) {
+        let id = image_id(number);
+        if let Some(image) = self.images.get_mut(&id) {
+            image.inspect["RepoDigests"] = json!([reference]);
+            self.registry.insert(reference.to_owned(), (id, image.clone()));
+        }
+    }
+
+    /// Removes an image that is here.
+    pub fn prune(&mut self, number: u64) {
+        let id = image_id(number);
+        self.images.remove(&id);
+        self.names.retain(|_, of| *of != id);
+    }
+
+    /// From now on images are pulled only with a credential.
+    pub fn close(&mut self) {
+        self.is_closed = true;
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "calls are shorter with it")]
@@ -233,7 +256,12 @@ impl World {
         Some(container.inspect.clone())
     }
 
-    pub(crate) fn call(&mut self, method: &str, path: &str, query: &str, body: &Value) -> Answer {
+    pub(crate) fn call(
+        &mut self,
+        (method, path, query): (&str, &str, &str),
+        body: &Value,
+        has_credential: bool,
+    ) -> Answer {
         let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
@@ -255,6 +283,10 @@ impl World {
             ("POST", ["containers", name, verb]) => self.change(name, verb, get("name"), body),
             ("DELETE", ["containers", name]) => self.remove(name, get("v"), get("force") == "true"),
             ("POST", ["networks", network, "connect"]) => self.connect(network, body),
+            ("POST", ["images", "create"]) if self.is_closed && !has_credential => Answer::failure(
+                404,
+                "pull access denied, repository does not exist or may require a login",
+            ),
             ("POST", ["images", "create"]) => self.pull(get("fromImage"), get("tag")),
             ("GET", ["images", rest @ .., "json"]) => {
                 let name = rest.join("/");

@@ -82,7 +82,8 @@ pub trait Transactions: Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<Value, TransactionError>;
 
-    /// Goes back to what the command `update` replaced.
+    /// Goes back to what the command `update` replaced. `auth` is shown to its own registry alone, if the image has to be
+    /// pulled again.
     ///
     /// # Errors
     /// [`TransactionError`].
@@ -91,6 +92,7 @@ pub trait Transactions: Send + Sync {
         command: Uuid,
         target: &ContainerTarget,
         update: Uuid,
+        auth: Option<RegistryAuth>,
         tell: &dyn Tell,
         cancel: &CancellationToken,
     ) -> Result<Value, TransactionError>;

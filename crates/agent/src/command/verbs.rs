@@ -178,9 +178,11 @@ impl Tools {
                 None => no_transactions(),
             },
             (Verb::ContainerRollback { target, update }, _) => match &self.transactions {
-                Some(transactions) => {
-                    transaction(transactions.rollback(id, target, *update, tell, cancel).await)
-                }
+                Some(transactions) => transaction(
+                    transactions
+                        .rollback(id, target, *update, auth, tell, cancel)
+                        .await,
+                ),
                 None => no_transactions(),
             },
             (Verb::ContainerLogs { range, .. }, Found::Container(engine, container)) => {

@@ -14,7 +14,8 @@ use super::undo::{Failure, find_new, found, gone, normal_image};
 use super::{
     Reconciled, Standing, Tell, TransactionError, Updater, checks, is_running, refused, repository, text, unit,
 };
-use crate::runtime::{Engine, EngineError};
+use crate::command::policy;
+use crate::runtime::{Engine, EngineError, RegistryAuth};
 
 /// Nobody listens at a start.
 struct Silent;
@@ -252,8 +253,8 @@ async fn make_old_again(
     updater: &Updater,
     engine: &dyn Engine,
     command: Uuid,
-    record: &Record,
-    current: &Value,
+    (record, current): (&Record, &Value),
+    auth: Option<&RegistryAuth>,
     (tell, cancel): (&dyn Tell, &CancellationToken),
 ) -> Result<Value, TransactionError> {
     let target = ContainerTarget {
@@ -267,7 +268,7 @@ async fn make_old_again(
         .await?;
     let configured = text(&record.before["Config"], "Image");
     let owned = unit::check(updater, engine, current, configured).await?;
-    let image = old_image(engine, record, configured, tell).await?;
+    let image = old_image(engine, record, (configured, auth), tell).await?;
     let plan = UpdatePlan {
         image: configured.to_owned(),
         from_image_id: normal_image(text(current, "Image")),
@@ -308,11 +309,12 @@ async fn make_old_again(
     Ok(json!({"rolled_back": true, "update": record.command, "result": result}))
 }
 
-/// Id of the image that was replaced: as it is here, or pulled by its digest without a credential.
+/// Id of the image that was replaced: as it is here, or pulled by its digest. A credential is shown to its own registry
+/// alone, whatever came with the command.
 async fn old_image(
     engine: &dyn Engine,
     record: &Record,
-    configured: &str,
+    (configured, auth): (&str, Option<&RegistryAuth>),
     tell: &dyn Tell,
 ) -> Result<String, TransactionError> {
     match engine.inspect_image(&record.old_image).await {
@@ -330,8 +332,11 @@ async fn old_image(
     tell.step("pull", None, "pulling the image that was replaced");
     let silent = |_| {};
     let platform = record.plan.platform.as_deref();
+    let named = policy::repository(configured);
+    let registry = named.as_deref().and_then(|named| named.split('/').next());
+    let auth = auth.filter(|auth| Some(auth.registry.as_str()) == registry);
     let pulled = engine
-        .pull(repository(configured), digest, platform, None, &silent)
+        .pull(repository(configured), digest, platform, auth, &silent)
         .await;
     match pulled {
         Ok(image) => Ok(image.0),
@@ -342,9 +347,8 @@ async fn old_image(
 /// Puts back what an update replaced: the container itself while it is kept, else one like it.
 pub(super) async fn rollback(
     updater: &Updater,
-    command: Uuid,
-    target: &ContainerTarget,
-    update: Uuid,
+    (command, target, update): (Uuid, &ContainerTarget, Uuid),
+    auth: Option<&RegistryAuth>,
     tell: &dyn Tell,
     cancel: &CancellationToken,
 ) -> Result<Value, TransactionError> {
@@ -387,7 +391,8 @@ pub(super) async fn rollback(
     let old = old.map_err(|error| checks::unreachable(&error))?;
     if old.is_none() || record.unit.is_some() {
         // Its time has passed, or somebody removed it: then it is made again of the image it had.
-        return make_old_again(updater, engine, command, &record, &current, (tell, cancel)).await;
+        let found = (&record, &current);
+        return make_old_again(updater, engine, command, found, auth, (tell, cancel)).await;
     }
     if cancel.is_cancelled() {
         return Err(TransactionError::Cancelled {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub(crate) const NAME: &str = "web";
 /// What it is configured with.
 pub(crate) const REFERENCE: &str = "r.test/app:1";
-const OLD: u64 = 1;
+pub(crate) const OLD: u64 = 1;
 const NEW: u64 = 2;
 
 /// Digest of what is pulled.

@@ -222,7 +222,7 @@ async fn an_agent_that_dies_while_an_update_is_taken_back_ends_with_exactly_one_
         tokio::select! {
             biased;
             () = dead.cancelled() => {}
-            _ = updater.rollback(Uuid::new_v4(), &web, command, &Deaf, &never) => {}
+            _ = updater.rollback(Uuid::new_v4(), &web, command, None, &Deaf, &never) => {}
         }
         drop(updater);
         bench.engine.heal();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_agent::runtime::RegistryAuth;
 use muster_agent::update::{Room, TransactionError, Transactions as _};
 use muster_base::shutdown::CancellationToken;
 use muster_fake_engine::{Behaviour, Fault};
@@ -10,7 +11,7 @@ use muster_model::{CommandState, UpdatePlan};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::bench::{Bench, Deaf, Firm, NAME, body, digest, image_id, plan, state_of, target, update};
+use super::bench::{Bench, Deaf, Firm, NAME, OLD, body, digest, image_id, plan, state_of, target, update};
 
 fn unexplained(result: &Value) -> usize {
     let all = result["differences"].as_array().expect("a list");
@@ -204,12 +205,12 @@ async fn what_an_update_replaced_comes_back_while_it_is_kept() {
     update(&updater, command).await.expect("an update");
     let cancel = CancellationToken::new();
     let back = updater
-        .rollback(Uuid::new_v4(), &target(), command, &Deaf, &cancel)
+        .rollback(Uuid::new_v4(), &target(), command, None, &Deaf, &cancel)
         .await;
     assert_eq!(back.expect("a way back")["rolled_back"], true);
     bench.check(CommandState::Failed, "it was put back");
     let twice = updater
-        .rollback(Uuid::new_v4(), &target(), command, &Deaf, &cancel)
+        .rollback(Uuid::new_v4(), &target(), command, None, &Deaf, &cancel)
         .await;
     assert_eq!(state_of(&twice), CommandState::Refused, "{twice:?}");
 }
@@ -232,6 +233,52 @@ async fn the_old_container_is_removed_when_its_time_has_passed_and_its_volumes_a
     assert_eq!(bench.engine.with(|world| world.container_names()), [NAME]);
     assert!(bench.volumes().is_superset(&volumes));
     bench.check(CommandState::Succeeded, "only the new one is left");
+}
+
+/// The old container's time has passed, and its image was pruned: it is pulled again, with its registry's credential.
+#[tokio::test]
+async fn a_private_image_that_was_pruned_comes_back_with_the_credential_of_its_own_registry_alone() {
+    let old = format!("r.test/app@sha256:{:064x}", 0x01d_u64);
+    let at_once = UpdatePlan {
+        grace_ms: 0,
+        ..plan()
+    };
+    for (registry, state) in [
+        (None, CommandState::Refused),
+        (Some("other.test"), CommandState::Refused),
+        (Some("r.test"), CommandState::Succeeded),
+    ] {
+        let bench = Bench::new(Behaviour::Runs);
+        bench.engine.with(|world| world.known_as(OLD, &old));
+        let updater = bench.updater();
+        let (command, cancel) = (Uuid::new_v4(), CancellationToken::new());
+        let result = updater
+            .update(command, &target(), &at_once, None, &Deaf, &cancel)
+            .await;
+        result.expect("an update");
+        updater.tidy().await;
+        bench.engine.with(|world| {
+            world.prune(OLD);
+            world.close();
+        });
+        let auth = registry.map(|registry| RegistryAuth {
+            registry: registry.to_owned(),
+            username: "me".to_owned(),
+            password: "canary-password".to_owned(),
+        });
+        let back = updater
+            .rollback(Uuid::new_v4(), &target(), command, auth, &Deaf, &cancel)
+            .await;
+        assert_eq!(state_of(&back), state, "{registry:?}: {back:?}");
+        let running = bench.engine.with(|world| world.running());
+        let expected = image_id(if state == CommandState::Succeeded { OLD } else { 2 });
+        assert_eq!(running, [(NAME.to_owned(), expected)], "{registry:?}");
+        let journals = std::fs::read_dir(bench.dir.path().join("data/updates")).expect("journals");
+        for journal in journals {
+            let text = std::fs::read_to_string(journal.expect("an entry").path()).expect("a journal");
+            assert!(!text.contains("canary"), "{registry:?}: {text}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -326,7 +373,7 @@ async fn what_was_replaced_comes_back_by_its_image_after_it_was_removed() {
     updater.tidy().await;
     assert_eq!(bench.engine.with(|world| world.container_names()), [NAME]);
     let back = updater
-        .rollback(Uuid::new_v4(), &target(), command, &Deaf, &cancel)
+        .rollback(Uuid::new_v4(), &target(), command, None, &Deaf, &cancel)
         .await;
     let back = back.expect("a way back");
     assert_eq!(back["rolled_back"], true, "{back:#}");

@@ -193,7 +193,7 @@ async fn a_unit_is_restarted_once_and_its_container_has_the_new_image() {
         let never = CancellationToken::new();
         let back = bench
             .updater()
-            .rollback(Uuid::new_v4(), &target(), command, &Deaf, &never)
+            .rollback(Uuid::new_v4(), &target(), command, None, &Deaf, &never)
             .await;
         back.expect("a way back");
         assert_eq!(bench.restarts(), 2);

@@ -65,6 +65,7 @@ impl Updates {
             verb,
             by: by.to_owned(),
             reference: None,
+            pulls: None,
         };
         Ok(self.inner.issue.issue(order).await?)
     }
@@ -88,6 +89,7 @@ impl Updates {
             },
             by: by.to_owned(),
             reference: None,
+            pulls: None,
         };
         let id = self.inner.issue.issue(order).await?;
         let until = Instant::now() + LOGS_WAIT;

@@ -27,11 +27,15 @@ pub struct ByCommand {
 
 impl ByCommand {
     /// What the agent shows the registry when it pulls for this.
-    async fn credential(&self, verb: &Verb) -> Result<Option<RegistryCredential>, IssueError> {
-        match &self.registries {
-            Some(registries) => registries.of(verb).await.map_err(IssueError::Unavailable),
-            None => Ok(None),
-        }
+    async fn credential(&self, order: &Order) -> Result<Option<RegistryCredential>, IssueError> {
+        let Some(registries) = &self.registries else {
+            return Ok(None);
+        };
+        let found = match &order.pulls {
+            Some(image) => shown_for(registries, image).await,
+            None => registries.of(&order.verb).await,
+        };
+        found.map_err(IssueError::Unavailable)
     }
 
     /// Who asks, with what it is for.
@@ -46,20 +50,34 @@ impl ByCommand {
 #[async_trait]
 impl Credentials for Registries {
     async fn of(&self, verb: &Verb) -> Result<Option<RegistryCredential>, String> {
-        let Verb::ContainerUpdate { plan, .. } = verb else {
-            return Ok(None);
-        };
-        let Ok(reference) = plan.image.parse::<Reference>() else {
-            return Ok(None);
-        };
-        let found = self.credential(&reference).await;
-        let found = found.map_err(|error| error.to_string())?;
-        Ok(found.map(|(username, password)| RegistryCredential {
-            registry: reference.registry().to_owned(),
-            username,
-            password: password.expose().to_owned(),
-        }))
+        match verb {
+            Verb::ContainerUpdate { plan, .. } => shown_for(self, &plan.image).await,
+            // What it goes back to is of the same registry, unless its server's policy lists others; the agent shows a
+            // credential to no other registry than its own.
+            Verb::ContainerRollback { update, .. } => {
+                let found = self.app().commands().get(*update).await;
+                match found.map_err(|error| error.to_string())?.map(|row| row.verb) {
+                    Some(Verb::ContainerUpdate { plan, .. }) => shown_for(self, &plan.image).await,
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
     }
+}
+
+/// What an agent shows the registry of an image.
+async fn shown_for(registries: &Registries, image: &str) -> Result<Option<RegistryCredential>, String> {
+    let Ok(reference) = image.parse::<Reference>() else {
+        return Ok(None);
+    };
+    let found = registries.credential(&reference).await;
+    let found = found.map_err(|error| error.to_string())?;
+    Ok(found.map(|(username, password)| RegistryCredential {
+        registry: reference.registry().to_owned(),
+        username,
+        password: password.expose().to_owned(),
+    }))
 }
 
 impl From<commands::IssueError> for IssueError {
@@ -93,7 +111,7 @@ impl Issue for ByCommand {
         let issuer = Self::issuer(&order);
         let options = IssueOptions {
             ttl: Some(TTL),
-            credential: self.credential(&order.verb).await?,
+            credential: self.credential(&order).await?,
             id: order.reference.as_ref().map(OrderReference::command_id),
         };
         let row = self
@@ -115,9 +133,10 @@ impl Issue for ByCommand {
 
 #[cfg(test)]
 mod tests {
-    use muster_model::{ContainerTarget, ResourceKey};
+    use muster_model::{ContainerTarget, ResourceKey, UpdatePlan};
 
     use super::*;
+    use crate::app::registries::RegistryFields;
     use crate::app::tests::TestApp;
 
     #[tokio::test]
@@ -143,6 +162,7 @@ mod tests {
             },
             by: "anna".to_owned(),
             reference,
+            pulls: None,
         };
         let first = reference("update:1:1", 1_800_000_000_000);
         assert_eq!(way.find(&first).await.unwrap(), None);
@@ -162,5 +182,73 @@ mod tests {
         assert!(way.issue(order(Some(first.clone()))).await.is_err());
         assert_eq!(way.status(id).await.unwrap().unwrap().id, id);
         assert_eq!(id.get_version_num(), 7);
+    }
+
+    fn target() -> ContainerTarget {
+        ContainerTarget {
+            runtime: ResourceKey::new("runtime:docker"),
+            name: "web".to_owned(),
+            container_id: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_way_back_has_the_credential_of_what_it_goes_back_to_also_after_a_restart() {
+        let test = TestApp::new().await;
+        let (server, agent) = test.with_agent("web-1").await;
+        for host in ["ghcr.io", "quay.io"] {
+            let fields = RegistryFields {
+                name: Some(host.to_owned()),
+                url: Some(format!("https://{host}")),
+                username: Some("puller".to_owned()),
+                password: Some(format!("secret of {host}")),
+                ..RegistryFields::default()
+            };
+            test.app.create_registry(fields).await.unwrap();
+        }
+        let registries = crate::registry::tests::unreachable(&test.app);
+        let way = ByCommand {
+            commands: test.app.commands().clone(),
+            registries: Some(registries.clone()),
+        };
+        let order = |verb, pulls: Option<&str>| Order {
+            server,
+            verb,
+            by: "anna".to_owned(),
+            reference: None,
+            pulls: pulls.map(str::to_owned),
+        };
+        let plan = UpdatePlan {
+            image: "ghcr.io/me/app:2".to_owned(),
+            from_image_id: format!("sha256:{}", "a".repeat(64)),
+            to_digest: format!("sha256:{}", "b".repeat(64)),
+            platform: None,
+            health_timeout_ms: 1,
+            stable_ms: 1,
+            grace_ms: 1,
+            dry_run: false,
+        };
+        let target = target();
+        let update = Verb::ContainerUpdate {
+            target: target.clone(),
+            plan,
+        };
+        let update = way.issue(order(update, None)).await.unwrap();
+        let back = Verb::ContainerRollback { target, update };
+        way.issue(order(back.clone(), Some("quay.io/me/app:1")))
+            .await
+            .unwrap();
+        let sent = test.app.commands().to_send(agent, Some(1), 0).await.unwrap();
+        let shown: Vec<&str> = sent
+            .iter()
+            .map(|sending| sending.envelope.registry.as_ref().unwrap().registry.as_str())
+            .collect();
+        assert_eq!(shown, ["ghcr.io", "quay.io"]);
+        // What nobody holds in memory any more is found by the update that is taken back.
+        let found = registries.of(&back).await.unwrap().unwrap();
+        assert_eq!(
+            (found.registry.as_str(), found.password.as_str()),
+            ("ghcr.io", "secret of ghcr.io")
+        );
     }
 }

@@ -23,8 +23,8 @@ use super::figures::{self, Figure};
 use super::holds::Ground;
 use super::notice::Event;
 use super::{
-    Bad, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError,
-    UpdateState, Updates,
+    Bad, Freeze, History, HistoryBody, IssueError, Order, Seen, Update, UpdateBody, UpdateError, UpdateState,
+    Updates,
 };
 use crate::store::{UpdateQuery, UpdateRow, UpdateWrite};
 
@@ -432,6 +432,8 @@ impl Updates {
                     verb: target(&update),
                     by: by.to_owned(),
                     reference: Some(reference),
+                    // The container goes back to this; an update's verb names its own.
+                    pulls: update.body.is_rollback.then(|| update.body.from_image.clone()),
                 };
                 match issue.issue(order).await {
                     Ok(id) => id,

@@ -44,7 +44,8 @@ fn before(wanted: &PageRequest) -> Result<Option<i64>, UpdateError> {
 fn may_be_decided(update: &Update) -> Result<(), UpdateError> {
     let words = match update.state {
         UpdateState::Unknown if update.is_under_way() => {
-            "what became of the update is not known yet: the agent's next word is waited for, at most a day".to_owned()
+            "what became of the update is not known yet: the agent's next word is waited for, at most a day"
+                .to_owned()
         }
         UpdateState::InProgress | UpdateState::Completed => {
             format!("the update is {}", update.state.as_str())
@@ -223,6 +224,7 @@ impl Updates {
             verb,
             by: by.to_owned(),
             reference: None,
+            pulls: None,
         };
         Ok(self.inner.issue.issue(order).await?)
     }

@@ -64,6 +64,8 @@ pub struct Order {
     pub by: String,
     /// What it is for; `None` for what people want once.
     pub reference: Option<OrderReference>,
+    /// The image that may have to be pulled for it, where the verb does not name it.
+    pub pulls: Option<String>,
 }
 
 /// What an order is for, never used for anything else: its command is found again by it, whoever ended meanwhile.

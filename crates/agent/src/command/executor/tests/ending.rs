@@ -91,6 +91,7 @@ impl Transactions for Stuck {
         _command: Uuid,
         _target: &ContainerTarget,
         _update: Uuid,
+        _auth: Option<RegistryAuth>,
         _tell: &dyn Tell,
         _cancel: &CancellationToken,
     ) -> Result<Value, TransactionError> {
@@ -130,7 +131,9 @@ async fn a_transaction_that_its_engine_left_unfinished_is_told_when_it_is_over_a
         return;
     };
     let stuck = Arc::new(Stuck(Mutex::new(Standing::Unfinished)));
-    let executor = estate.open_with(Some(Arc::clone(&stuck) as Arc<dyn Transactions>)).await;
+    let executor = estate
+        .open_with(Some(Arc::clone(&stuck) as Arc<dyn Transactions>))
+        .await;
     let order = estate.order(update());
     executor.accept(estate.seal(&order), NOW_MS).await;
     let waiting = loop {
@@ -147,7 +150,9 @@ async fn a_transaction_that_its_engine_left_unfinished_is_told_when_it_is_over_a
     );
     // An end of the process changes nothing about that.
     executor.kill().await;
-    let executor = estate.open_with(Some(Arc::clone(&stuck) as Arc<dyn Transactions>)).await;
+    let executor = estate
+        .open_with(Some(Arc::clone(&stuck) as Arc<dyn Transactions>))
+        .await;
     executor.tell_again();
     assert_eq!(
         next_word(&executor, order.id).await.status.state,
