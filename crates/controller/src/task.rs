@@ -39,6 +39,7 @@ use crate::registry::Registries;
 use crate::update::Updates;
 
 pub(crate) use self::figures::Figures;
+pub(crate) use self::updates::DISCOVER;
 
 /// Why a run failed.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
@@ -98,7 +99,7 @@ impl Schedule {
     pub const SETTABLE: [(&'static str, Duration); 8] = [
         (images::NAME, images::EVERY),
         (compaction::NAME, compaction::EVERY),
-        (updates::DISCOVER, updates::DISCOVER_EVERY),
+        (DISCOVER, updates::DISCOVER_EVERY),
         (updates::HEALTH, updates::HEALTH_EVERY),
         (updates::RETAIN, updates::RETAIN_EVERY),
         (alerts::NAME, alerts::EVERY),
@@ -214,7 +215,7 @@ pub fn spawn_all(parts: Parts, stop: &CancellationToken) -> Tasks {
     } = parts;
     let clock = app.clock().clone();
     let new_images = registries.clone();
-    let every = schedule.every.get(updates::DISCOVER);
+    let every = schedule.every.get(DISCOVER);
     let figures = Figures::new(
         Arc::clone(&samples),
         alerts,

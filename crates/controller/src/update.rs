@@ -14,6 +14,7 @@ mod commanded;
 mod documents;
 mod engine;
 mod figures;
+mod forgotten;
 mod health;
 mod holds;
 mod inventory;
@@ -40,6 +41,7 @@ pub use self::commanded::ByCommand;
 pub use self::documents::Kept;
 pub use self::engine::Judged;
 pub use self::figures::Figure;
+pub use self::forgotten::{Forgotten, Missing};
 pub use self::health::HealthLook;
 pub use self::inventory::{Runtime, Seen};
 pub use self::model::{

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::confirm::confirm;
 use super::follow::follow;
 use crate::client::{Client, ClientError, Common, given};
-use crate::render::{Column, Output, clean, print, word};
+use crate::render::{Column, Output, clean, print, say, word};
 
 const PATH: &str = "/api/containers";
 
-/// Containers: list, show, start, stop, restart, pause, unpause, remove, logs, and why one is not updated.
+/// Containers: list, show, start, stop, restart, pause, unpause, remove, logs, why one is not updated, and what is missing.
 #[derive(Debug, Args)]
 pub(crate) struct Containers {
     #[command(flatten)]
@@ -65,6 +65,10 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Lists those that are missing.
+    Missing,
+    /// Says that one which is gone is meant to be: it is not told as missing any more.
+    Forget(One),
     /// Prints the end of what one wrote.
     Logs {
         #[command(flatten)]
@@ -105,6 +109,10 @@ impl Containers {
                 confirm(yes, &what, &one.container)?;
                 one.ask(&client, output, "remove", &json!({"force": force})).await
             }
+            Some(Command::Missing) => {
+                output.list(&client.list(&format!("{PATH}/missing"), &[]).await?, &missing())
+            }
+            Some(Command::Forget(one)) => forget(&client, output, &one.container).await,
             Some(Command::Logs { one, tail, since }) => one.logs(&client, output, tail, since).await,
             Some(Command::Explain(one)) => one.explain(&client, output).await,
         }
@@ -134,6 +142,32 @@ fn columns() -> [Column; 8] {
         Column::field("RESTARTS", "restart_count"),
         Column::field("UPDATE", "update_available"),
     ]
+}
+
+fn missing() -> [Column; 6] {
+    [
+        Column::field("ID", "id"),
+        Column::field("SERVER", "hostname"),
+        Column::field("NAME", "name"),
+        Column::field("IMAGE", "image"),
+        Column::age("GONE", "gone_at"),
+        Column::field("FORGOTTEN BY", "forgotten_by"),
+    ]
+}
+
+/// One that is gone is listed nowhere else, so a name is looked for among those that are missing.
+async fn forget(client: &Client, output: Output, container: &str) -> Result<(), ClientError> {
+    let id = match container.parse() {
+        Ok(id) => id,
+        Err(_) => only(&client.list(&format!("{PATH}/missing"), &[]).await?, container)?,
+    };
+    let (_, answer) = client.post(&format!("{PATH}/{id}/forget"), &json!({})).await?;
+    match output {
+        Output::Table => say(&format!(
+            "{container} is not told as missing any more, unless it comes back and goes again"
+        )),
+        Output::Json | Output::Yaml => output.value(&answer),
+    }
 }
 
 fn hosts() -> [Column; 7] {
@@ -236,7 +270,11 @@ pub(super) async fn resolve(client: &Client, container: &str) -> Result<i64, Cli
     if let Ok(id) = container.parse() {
         return Ok(id);
     }
-    let all = client.list(PATH, &[]).await?;
+    only(&client.list(PATH, &[]).await?, container)
+}
+
+/// The id of the only one with a name.
+fn only(all: &[Value], container: &str) -> Result<i64, ClientError> {
     let mut named = all.iter().filter(|item| item["name"] == container);
     match (named.next().and_then(|item| item["id"].as_i64()), named.next()) {
         (Some(id), None) => Ok(id),

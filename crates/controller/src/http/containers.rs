@@ -37,6 +37,7 @@ pub(super) fn add(routes: Routes) -> Routes {
         .change(act, "container_host.sync", routes!(hosts::sync))
         .add(look, routes!(hosts::stats))
         .add(look, routes!(list))
+        .add(look, routes!(acts::missing))
         .add(look, routes!(events::events))
         .add(look, routes!(get))
         .add(look, routes!(stats))
@@ -47,6 +48,7 @@ pub(super) fn add(routes: Routes) -> Routes {
         .change(act, "container.pause", routes!(acts::pause))
         .change(act, "container.unpause", routes!(acts::unpause))
         .change(act, "container.remove", routes!(acts::remove))
+        .change(act, "container.forget", routes!(acts::forget))
         .change(act, "container.logs", routes!(acts::logs));
     of_updates(routes, look, act, administer)
 }

@@ -35,7 +35,7 @@ mod vitals;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::Markup;
+use maud::{Markup, html};
 use muster_model::ResourceKind;
 use serde::Deserialize;
 
@@ -187,6 +187,12 @@ pub(super) async fn resource(
         return Ok(Redirect::to(&page).into_response());
     }
     let server = state.app.server(impact.resource.server).await?;
-    let drawn = resource::draw(&server.hostname, &impact);
+    let mut drawn = resource::draw(&server.hostname, &impact);
+    if let (ResourceKind::Container, Some(gone_ms)) = (impact.resource.kind, impact.resource.gone_ms) {
+        let id = impact.resource.id.0;
+        let said = state.updates.forgotten_since(id, gone_ms).await?;
+        let may_act = caller.principal.may(Role::Operator);
+        drawn = html! { (drawn) (containers::forget_form(id, said.as_ref(), may_act)) };
+    }
     Ok(layout::page(&impact.resource.name, &caller.principal, &drawn).into_response())
 }

@@ -9,7 +9,7 @@ use super::{Task, TaskError};
 use crate::update::Updates;
 
 /// Name of looking at every container.
-pub(super) const DISCOVER: &str = "container_discovery";
+pub(crate) const DISCOVER: &str = "container_discovery";
 /// Time from one look to the next.
 pub(super) const DISCOVER_EVERY: Duration = Duration::from_secs(300);
 /// Name of forgetting.

@@ -3,7 +3,7 @@
 //!
 //! What cannot be told has no number, which is never 0.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_base::id::{ResourceId, ServerId};
 use muster_catalogue::{MUSTER_CONTAINER_MISSING, MUSTER_CONTAINER_UPDATE_AVAILABLE, Metric};
@@ -11,7 +11,7 @@ use muster_model::{Attribute, CommandState, Labels, ResourceKind, Verb};
 use muster_update::{Candidate, Owner};
 
 use super::inventory::{list, text};
-use super::{Seen, UpdateError, Updates};
+use super::{Forgotten, Missing, Seen, UpdateError, Updates};
 use crate::app::commands::CommandQuery;
 use crate::app::resources::{ResourceFilter, ResourceView};
 use crate::app::servers::ServerFilter;
@@ -21,7 +21,7 @@ use crate::app::{PAGE_LIMIT_MAX, PageRequest};
 /// A container that is made again is away for a moment: only after this is it missing, ms.
 const AWAY_MS: i64 = 5 * 60_000;
 /// One that nobody made again for so long is not waited for any more, ms.
-const WAITED_FOR_MS: i64 = 7 * 86_400_000;
+pub(super) const WAITED_FOR_MS: i64 = 7 * 86_400_000;
 /// Of a removal by command the engine may be heard to tell so long before, ms: clocks differ.
 const CLOCKS_MS: i64 = 10 * 60_000;
 /// Most containers that are gone which are looked at.
@@ -62,6 +62,8 @@ struct Presence {
     services: HashSet<(ServerId, String, String)>,
     /// Removed by a command, with when, Unix ms.
     removed: HashMap<(ServerId, String, String), i64>,
+    /// Of which somebody said that they are meant to be gone, by number.
+    forgotten: BTreeMap<i64, Forgotten>,
     now_ms: i64,
 }
 
@@ -135,6 +137,20 @@ impl Presence {
 
     /// What is said of a container that is gone: nothing if somebody meant it to go, or it is there under another name.
     fn judge(&self, gone: &Seen) -> Option<Figure> {
+        if self.said_of(gone).is_some() {
+            return None;
+        }
+        missing(gone, self.value(gone)?)
+    }
+
+    /// What somebody said of this absence.
+    fn said_of(&self, gone: &Seen) -> Option<&Forgotten> {
+        let said = self.forgotten.get(&gone.container.id)?;
+        (Some(said.gone_ms) == gone.view.gone_ms).then_some(said)
+    }
+
+    /// The number of a container that is gone and not meant to be, as far as it can be told; `None`: it may be.
+    fn value(&self, gone: &Seen) -> Option<Option<f64>> {
         let gone_ms = gone.view.gone_ms?;
         let is_there = self.names.contains(&Self::place(gone, &gone.target.name))
             || gone
@@ -150,14 +166,14 @@ impl Presence {
             return None;
         }
         let Some(has_images) = self.engine(gone) else {
-            return missing(gone, None);
+            return Some(None);
         };
         // An engine without any image has lost its store: then nobody has taken down a project.
         if has_images && self.is_taken_down(gone) {
             return None;
         }
         let is_away = AWAY_MS <= self.now_ms.saturating_sub(gone_ms);
-        missing(gone, is_away.then_some(1.0))
+        Some(is_away.then_some(1.0))
     }
 
     /// Whether compose may have done it: it takes whole projects down, and all but one container of a service.
@@ -200,28 +216,55 @@ impl Updates {
             .iter()
             .filter_map(|seen| missing(seen, presence.engine(seen).map(|_| 0.0)))
             .collect();
+        for seen in &self.gone(presence.now_ms).await? {
+            figures.extend(presence.judge(seen));
+        }
+        Ok(figures)
+    }
+
+    /// Containers that are gone and that somebody may wait for. Of several that had a name one after the other, the one
+    /// that went last.
+    async fn gone(&self, now_ms: i64) -> Result<Vec<Seen>, UpdateError> {
         let filter = ResourceFilter {
             kind: Some(ResourceKind::Container),
-            gone_since_ms: Some(presence.now_ms.saturating_sub(WAITED_FOR_MS)),
+            gone_since_ms: Some(now_ms.saturating_sub(WAITED_FOR_MS)),
             ..ResourceFilter::default()
         };
         let (gone, _) = self.app().store().resources(&filter, 0, GONE_MAX).await?;
-        // Of several that had the name one after the other, the one that went last counts.
         let mut gone: Vec<Seen> = gone.into_iter().map(Seen::of).collect();
         gone.sort_by_key(|seen| std::cmp::Reverse(seen.view.gone_ms));
-        let mut told = BTreeSet::new();
-        for seen in &gone {
-            if told.insert(Presence::place(seen, &seen.target.name)) {
-                figures.extend(presence.judge(seen));
-            }
+        let mut met = BTreeSet::new();
+        gone.retain(|seen| met.insert(Presence::place(seen, &seen.target.name)));
+        Ok(gone)
+    }
+
+    /// Containers that are missing, and those that somebody said are meant to be; what went last comes first.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn missing_containers(&self) -> Result<Vec<Missing>, UpdateError> {
+        let mut presence = self.presence().await?;
+        for seen in &self.containers(None).await? {
+            presence.add(seen);
         }
-        Ok(figures)
+        let gone = self.gone(presence.now_ms).await?.into_iter();
+        Ok(gone
+            .filter(|seen| presence.value(seen) == Some(Some(1.0)))
+            .filter_map(|seen| {
+                Some(Missing {
+                    gone_ms: seen.view.gone_ms?,
+                    forgotten: presence.said_of(&seen).cloned(),
+                    seen,
+                })
+            })
+            .collect())
     }
 
     async fn presence(&self) -> Result<Presence, UpdateError> {
         let mut presence = Presence {
             now_ms: self.now_ms(),
             removed: self.removed().await?,
+            forgotten: self.forgotten().await?,
             ..Presence::default()
         };
         let servers = self.app().all_servers(ServerFilter::default()).await?;
@@ -398,6 +441,25 @@ mod tests {
         // A removal of one that had the name long before says nothing of it.
         presence.removed.insert(place, NOW - AWAY_MS - CLOCKS_MS - 1);
         assert_eq!(presence.judge(&gone).unwrap().value, Some(1.0));
+    }
+
+    #[test]
+    fn what_somebody_said_is_meant_to_be_gone_is_not_missing_until_it_went_again() {
+        let mut presence = presence(true, &[]);
+        let gone = seen("web", Some(NOW - AWAY_MS), &[]);
+        let said = Forgotten {
+            gone_ms: NOW - AWAY_MS,
+            by: "anna".to_owned(),
+            at_ms: NOW,
+        };
+        presence.forgotten.insert(gone.container.id, said);
+        assert_eq!(presence.judge(&gone), None);
+        let again = seen("web", Some(NOW - AWAY_MS - 1), &[]);
+        assert_eq!(
+            presence.judge(&again).unwrap().value,
+            Some(1.0),
+            "another absence"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::body;
 use crate::http::HttpState;
 use crate::http::access::{Caller, Told};
 use crate::http::error::{Code, Problem, ProblemBody};
-use crate::http::extract::{Json, NoFields, Optional, Path, Query, id_or, time_ms};
+use crate::http::extract::{Json, List, NoFields, Optional, Path, Query, id_or, rfc3339, time_ms};
 use crate::update::{Deed, LogLines};
 
 /// Lines of a log unless somebody says otherwise.
@@ -165,6 +165,63 @@ pub(in crate::http) async fn remove(
     Optional(body): Optional<RemoveBody>,
 ) -> Result<Issued, Problem> {
     act(&state, &caller, &id, Deed::Remove(body.force)).await
+}
+
+/// Containers that are missing, what went last first, and those of which somebody said that they are meant to be gone.
+#[utoipa::path(
+    get, path = "/api/containers/missing", tag = "containers", operation_id = "missing_containers",
+    responses(
+        (status = 200, body = List<Object>),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn missing(State(state): State<HttpState>) -> Result<Json<List<Value>>, Problem> {
+    let missing = state.updates.missing_containers().await?;
+    let names = state.app.server_names().await?;
+    let items: Vec<Value> = missing
+        .iter()
+        .map(|missing| {
+            let container = &missing.seen.container;
+            let server = names.get(&missing.seen.server());
+            let mut shown = body::forgotten(container.id, missing.forgotten.as_ref());
+            shown["name"] = json!(container.name);
+            shown["image"] = json!(container.image);
+            shown["server_id"] = json!(container.server);
+            shown["hostname"] = json!(server.map(|server| &server.hostname));
+            shown["gone_at"] = json!(rfc3339(missing.gone_ms));
+            shown
+        })
+        .collect();
+    Ok(Json(List {
+        total: items.len() as u64,
+        items,
+        next: None,
+    }))
+}
+
+/// A container that is gone is meant to be: it is not missing any more, which ends its alert, until it comes back and goes
+/// again.
+#[utoipa::path(
+    post, path = "/api/containers/{id}/forget", tag = "containers", operation_id = "forget_container",
+    params(("id" = i64, Path, description = "number of the container")),
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 200, body = Object),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn forget(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _nothing: Optional<NoFields>,
+) -> Result<(Extension<Told>, Json<Value>), Problem> {
+    let id = id_or(&id, Code::ContainerNotFound)?;
+    let (seen, said) = state.updates.forget(id, &caller.principal.username).await?;
+    // Series and alert end with the next look, which is now. Where nothing looks by itself, nothing was said either.
+    let _ = state.tasks.run_now(crate::task::DISCOVER);
+    let told = format!("{} on server {}", seen.container.name, seen.container.server);
+    Ok((Extension(Told(told)), Json(body::forgotten(id, Some(&said)))))
 }
 
 /// Which lines are wanted.

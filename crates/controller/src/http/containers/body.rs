@@ -13,7 +13,9 @@ use crate::app::servers::ServerName;
 use crate::http::HttpState;
 use crate::http::error::Problem;
 use crate::http::extract::rfc3339;
-use crate::update::{CheckRound, Freeze, History, Judged, Kept, KeptRollout, Notice, Seen, Update, UpdateState};
+use crate::update::{
+    CheckRound, Forgotten, Freeze, History, Judged, Kept, KeptRollout, Notice, Seen, Update, UpdateState,
+};
 
 /// Names of servers, and numbers of runtimes.
 pub(super) struct Names {
@@ -160,6 +162,15 @@ pub(super) fn update(update: &Update) -> Value {
         "begun_at": time(body.begun_ms),
         "created_at": rfc3339(update.created_ms),
         "updated_at": rfc3339(update.changed_ms),
+    })
+}
+
+/// What somebody said of a container that is gone.
+pub(super) fn forgotten(id: i64, said: Option<&Forgotten>) -> Value {
+    json!({
+        "id": id,
+        "forgotten_by": said.map(|said| &said.by),
+        "forgotten_at": time(said.map(|said| said.at_ms)),
     })
 }
 

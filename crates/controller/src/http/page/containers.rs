@@ -17,7 +17,8 @@ use maud::{Markup, html};
 use muster_base::id::{ResourceId, ServerId};
 use muster_samples::{MatchOp, Matcher, NAME_LABEL};
 
-pub(in crate::http) use self::deeds::{check, logs, restart, start, stop};
+pub(super) use self::deeds::forget_form;
+pub(in crate::http) use self::deeds::{check, forget, logs, restart, start, stop};
 pub(in crate::http) use self::fleet::show;
 pub(super) use self::fleet::{hostname, servers};
 use self::going::Doing;

@@ -36,6 +36,7 @@ fn of_containers(routes: Routes) -> Routes {
             containers::restart,
         )
         .form(ACT, "container.logs", &one("/{id}/logs"), containers::logs)
+        .form(ACT, "container.forget", &one("/{id}/forget"), containers::forget)
         .form(ACT, "update.check", &one("/{id}/check"), containers::check)
 }
 

@@ -1,10 +1,13 @@
 //! What the controller knows of containers, from what agents tell to series and alerts.
 
+use axum::http::StatusCode;
 use muster_base::id::ServerId;
 use muster_model::{Health, Inventory, Resource};
+use serde_json::json;
 
-use super::containers::{container, furnish, runtime};
+use super::containers::{container, furnish, id_of, runtime};
 use super::harness::{NOW, TestApp};
+use crate::app::auth::Role;
 
 /// From now on the server has these containers and no others.
 async fn has(app: &TestApp, server: ServerId, position: i64, observed_ms: i64, containers: Vec<Resource>) {
@@ -24,6 +27,64 @@ async fn has(app: &TestApp, server: ServerId, position: i64, observed_ms: i64, c
         }];
     })
     .await;
+}
+
+/// What is said of containers that are gone, by name.
+async fn missing(app: &TestApp) -> Vec<(String, Option<f64>)> {
+    let figures = app.state.updates.refresh().await.unwrap();
+    let missing = figures
+        .into_iter()
+        .filter(|figure| figure.metric.name == "muster_container_missing");
+    missing
+        .map(|figure| (figure.labels.get("name").unwrap().to_owned(), figure.value))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_meant_to_be_gone_is_not_missing_until_it_comes_back_and_goes_again() {
+    let app = TestApp::start().await;
+    let kept = || {
+        let mut web = container("web", "nginx:1.27", &[]);
+        web.set("restart_policy", Some("always"));
+        web
+    };
+    let server = app.server("one").await;
+    app.state.app.presence().connected(server, NOW);
+    has(&app, server, 10, NOW - 3_600_000, vec![kept()]).await;
+    let web = id_of(&app, "web").await;
+    let path = format!("/api/containers/{web}/forget");
+    let there = app.call("POST", &path).await;
+    assert_eq!(there.status, StatusCode::CONFLICT, "{}", there.text());
+    has(&app, server, 11, NOW - 1_800_000, vec![]).await;
+    assert_eq!(missing(&app).await, [("web".to_owned(), Some(1.0))]);
+    let listed = app.get("/api/containers/missing").await.json();
+    assert_eq!(
+        (&listed["items"][0]["id"], &listed["items"][0]["forgotten_by"]),
+        (&json!(web), &json!(null)),
+        "{listed}"
+    );
+    let viewer = app.token_of(Role::Viewer).await;
+    let refused = app.send(app.as_bearer("POST", &path, &viewer)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let page = app.browse(&format!("/resources/{web}")).await;
+    assert!(page.text().contains("It is meant to be gone"), "{}", page.text());
+    let said = app.call("POST", &path).await;
+    assert_eq!(said.status, StatusCode::OK, "{}", said.text());
+    assert!(missing(&app).await.is_empty(), "the series ends");
+    let listed = app.get("/api/containers/missing").await.json();
+    assert!(listed["items"][0]["forgotten_at"].is_string(), "{listed}");
+    let page = app.browse(&format!("/resources/{web}")).await;
+    assert!(page.text().contains("said so at"), "{}", page.text());
+    let audit = app.get("/api/audit?limit=100").await;
+    assert!(audit.text().contains("container.forget"), "{}", audit.text());
+    has(&app, server, 12, NOW - 1_500_000, vec![kept()]).await;
+    assert_eq!(missing(&app).await, [("web".to_owned(), Some(0.0))]);
+    has(&app, server, 13, NOW - 1_200_000, vec![]).await;
+    assert_eq!(
+        missing(&app).await,
+        [("web".to_owned(), Some(1.0))],
+        "it went again"
+    );
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn no_form_of_these_pages_is_taken_from_viewers_or_from_another_site() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 29, "every form of these pages");
+    assert_eq!(tried, 30, "every form of these pages");
     assert!(app.fakes.agents.told().is_empty());
 }
 
