@@ -25,6 +25,7 @@ mod registered;
 mod rollouts;
 mod seam;
 mod waiting;
+mod watching;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -149,6 +150,8 @@ struct Inner {
     /// Held by whoever begins, follows or changes updates, so that nothing is begun twice.
     only: Mutex<()>,
     changed: broadcast::Sender<Arc<Changed>>,
+    /// Whoever follows how containers change.
+    watching: Arc<watching::Watching>,
     /// The round of checks that somebody wanted.
     checking: std::sync::Mutex<checking::Checking>,
 }
@@ -165,6 +168,7 @@ impl Updates {
                 issue,
                 only: Mutex::default(),
                 changed,
+                watching: Arc::default(),
                 checking: std::sync::Mutex::default(),
             }),
         }

@@ -24,7 +24,6 @@ const ALIVE_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Followers {
     pub(super) alerts: Places,
     pub(super) commands: Places,
-    /// Fewer: each looks at all containers every few seconds.
     pub(super) containers: Places,
 }
 
@@ -33,7 +32,7 @@ impl Default for Followers {
         Self {
             alerts: Places::new(256),
             commands: Places::new(256),
-            containers: Places::new(64),
+            containers: Places::new(256),
         }
     }
 }
