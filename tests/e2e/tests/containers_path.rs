@@ -110,6 +110,32 @@ impl Stage {
         anyhow::bail!("there is no update: {why:#}")
     }
 
+    /// Waits until the series of what there is for the container has this value, as Prometheus reads it.
+    async fn series_says(&self, value: &str) -> Result<()> {
+        const NAME: &str = "muster_container_update_available";
+        let ask = format!("/federate?match[]=%7B__name__%3D%22{NAME}%22%7D");
+        let started = Instant::now();
+        let mut last = String::new();
+        while started.elapsed() < LONG {
+            // What is looked at every five minutes by itself.
+            let look = "/api/infrastructure/scheduler/tasks/container_discovery/run";
+            let (status, answer) = self.api.ask("POST", look, None).await?;
+            ensure!(status == StatusCode::ACCEPTED, "{status}: {answer}");
+            let (status, page) = self.api.ask("GET", &ask, None).await?;
+            ensure!(status == StatusCode::OK, "{status}: {page}");
+            let of_web = page
+                .lines()
+                .find(|line| line.starts_with(NAME) && line.contains("name=\"web\""));
+            let rest = of_web.and_then(|line| line.rsplit_once('}'));
+            if rest.is_some_and(|(_, rest)| rest.split_whitespace().next() == Some(value)) {
+                return Ok(());
+            }
+            last = page;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::bail!("{NAME} of web never became {value}: {last}")
+    }
+
     /// What became of updates of its container.
     async fn records(&self, update: &Value) -> Result<Vec<Value>> {
         let path = format!(
@@ -191,6 +217,7 @@ async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_wha
     let two = stage.push("2", Behaviour::Healthy)?;
     let update = stage.update(&container).await?;
     ensure!(update["to_digest"] == two.digest.as_str(), "{update}");
+    stage.series_says("1").await?;
 
     // Nobody said on the server that this may be done.
     let refused = stage.execute(&update).await?;
@@ -222,6 +249,7 @@ async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_wha
     stage
         .container(|web| web["image_id"] == two.image_id.as_str() && web["status"] == "running")
         .await?;
+    stage.series_says("0").await?;
 
     // What never becomes healthy is taken back, and its digest is not offered again.
     let three = stage.push("3", Behaviour::NeverHealthy)?;
