@@ -13,6 +13,7 @@ pub mod child;
 pub mod engines;
 pub mod executor;
 pub mod journal;
+mod keys;
 pub mod link;
 mod message;
 pub mod pinned;

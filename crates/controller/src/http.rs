@@ -220,12 +220,15 @@ fn storage(routes: Routes) -> Routes {
 fn commanding(routes: Routes) -> Routes {
     let look = Access::Needs(Role::Viewer);
     let act = Access::Needs(Role::Operator);
+    let administer = Access::Needs(Role::Admin);
     routes
         .change(act, "command.request", routes!(commands::create))
         .add(look, routes!(commands::list))
         .add(look, routes!(commands::events::events))
         .add(look, routes!(commands::get))
         .change(act, "command.request_cancel", routes!(commands::cancel))
+        .add(look, routes!(commands::key))
+        .change(administer, "command.rotate_key", routes!(commands::rotate_key))
 }
 
 /// Who did what; accounts and tokens.

@@ -8,6 +8,7 @@
 //! client certificate is one of ours, for client authentication only, with exactly one agent's name.
 
 mod authority;
+mod command_key;
 mod peer;
 mod refusal;
 mod request;
@@ -24,15 +25,17 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use muster_base::clock::WallClock;
 use muster_base::id::AgentId;
-use muster_proto::convert::signed_bytes;
+use muster_proto::convert::key_signed_bytes;
 use muster_proto::token::EnrolmentToken;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::signature::Ed25519KeyPair;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 
 use self::authority::Authority;
+use self::command_key::CommandKey;
+pub use self::command_key::{NextCommandKey, SignedStep};
 pub use self::peer::{PeerCertificate, PeerError};
 pub use self::refusal::{Refusal, code_of as refusal_code};
 pub use self::request::{AgentKey, RequestError};
@@ -189,7 +192,7 @@ pub struct Identity {
     clock: WallClock,
     seal: Seal,
     authorities: RwLock<Arc<Authorities>>,
-    command_key: Ed25519KeyPair,
+    command_key: RwLock<Arc<CommandKey>>,
     server: Arc<tls::CurrentCertificate>,
     /// That of the port for people, if it shows one of ours.
     http: OnceLock<Arc<tls::CurrentCertificate>>,
@@ -223,8 +226,7 @@ impl Identity {
             secrets.make(installation, now_ms, &seal)?;
         }
         let authorities = Authorities::open(&mut secrets)?;
-        let command_key = Ed25519KeyPair::from_pkcs8(&secrets.take(COMMAND_KEY)?)
-            .map_err(|_| IdentityError::Unreadable { name: COMMAND_KEY })?;
+        let command_key = CommandKey::open(&mut secrets)?;
         let server = Arc::new(tls::CurrentCertificate::issue(
             &authorities,
             vec![CONTROLLER_NAME.to_owned()],
@@ -237,7 +239,7 @@ impl Identity {
             clock,
             seal,
             authorities: RwLock::new(Arc::new(authorities)),
-            command_key,
+            command_key: RwLock::new(Arc::new(command_key)),
             server,
             http: OnceLock::new(),
             verifier,
@@ -355,28 +357,64 @@ impl Identity {
     /// Ed25519 public keys that sign commands.
     #[must_use]
     pub fn command_keys(&self) -> Vec<Vec<u8>> {
-        vec![self.command_key.public_key().as_ref().to_vec()]
+        vec![self.command_key().public().to_vec()]
     }
 
     /// Names the key that signs commands: the first bytes of its SHA-256, hexadecimal.
     #[must_use]
     pub fn command_key_id(&self) -> String {
-        let hash: [u8; 32] = Sha256::digest(self.command_key.public_key()).into();
-        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        self.command_key().id()
+    }
+
+    /// When the key that signs commands took the place of another, Unix ms; `None` if it is the first.
+    #[must_use]
+    pub fn command_key_since_ms(&self) -> Option<i64> {
+        self.command_key().since_ms()
+    }
+
+    fn command_key(&self) -> Arc<CommandKey> {
+        Arc::clone(&self.command_key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The way to the key that signs commands, for agents: signed by the keys, and by every root there is now.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`].
+    pub fn command_key_way(&self) -> Result<Vec<SignedStep>, IdentityError> {
+        let authorities = self.authorities();
+        let mut steps = self.command_key().steps();
+        for step in &mut steps {
+            step.signed_by_roots = authorities.signed_by_roots(&key_signed_bytes(&step.step))?;
+        }
+        Ok(steps)
+    }
+
+    /// Makes the next key that signs commands. It counts once what it changes is stored and
+    /// [`Identity::adopt_command_key`] was called.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`].
+    pub fn next_command_key(&self) -> Result<NextCommandKey, IdentityError> {
+        let now_ms = self.clock.now_ms();
+        self.command_key()
+            .next(self.installation.uuid, now_ms, &self.seal)
+    }
+
+    /// From now on this key signs.
+    pub fn adopt_command_key(&self, next: NextCommandKey) {
+        *self.command_key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next.into_key());
     }
 
     /// Signs a command's bytes.
     #[must_use]
     pub fn sign_command(&self, command: &[u8]) -> Vec<u8> {
-        let signature = self.command_key.sign(&signed_bytes(command));
-        signature.as_ref().to_vec()
+        self.command_key().sign(command)
     }
 
     /// Whether our own key has signed a command's bytes.
     #[must_use]
     pub fn has_signed_command(&self, command: &[u8], signature: &[u8]) -> bool {
-        let key = UnparsedPublicKey::new(&ED25519, self.command_key.public_key());
-        key.verify(&signed_bytes(command), signature).is_ok()
+        self.command_key().has_signed(command, signature)
     }
 
     /// Seals a secret under its name, for whoever stores it.

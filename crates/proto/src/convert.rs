@@ -6,6 +6,7 @@
 
 mod agent;
 mod command;
+mod key;
 mod report;
 mod resource;
 
@@ -17,6 +18,7 @@ pub use command::{
     command_to_wire, report_from_wire as command_report_from_wire, report_to_wire as command_report_to_wire,
     signed_bytes,
 };
+pub use key::{KeyStep, key_signed_bytes, key_step_from_wire, key_step_to_wire};
 pub(crate) use report::{block_from_wire, block_to_wire};
 pub use report::{definitions_from_wire, definitions_to_wire, report_from_wire, report_to_wire};
 pub use resource::{health_from_wire, health_to_wire, kind_from_wire, kind_to_wire, resource_to_wire};

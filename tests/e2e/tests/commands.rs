@@ -49,6 +49,82 @@ async fn over(api: &Api, id: &str) -> Result<Value> {
     .await
 }
 
+/// S9: another key signs; an agent that is there takes it at once, and one that was away when it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_signs_commands_and_agents_take_it_at_once_or_when_they_are_back() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root has files that are root's");
+        return Ok(());
+    }
+    let mut world = World::start().await?;
+    let api = world.api().await?;
+    let (root, policy) = (world.dir().join("root"), world.dir().join("policy.toml"));
+    let action = root.join("sys/block/md0/md/sync_action");
+    std::fs::create_dir_all(action.parent().context("above")?)?;
+    std::fs::create_dir_all(root.join("proc"))?;
+    let settings = world.dir().join("agent.toml");
+    std::fs::write(&settings, format!("policy_file = \"{}\"\n", text(&policy)))?;
+    std::fs::set_permissions(world.dir(), PermissionsExt::from_mode(0o755))?;
+    succeeded(&world.enroll("agent", &world.token_file(1)?)?)?;
+    let (root, settings, policy) = (text(&root), text(&settings), text(&policy));
+    let allow = [
+        "allow",
+        "pool.scrub",
+        "--pool",
+        "pool:mdadm:*",
+        "--policy",
+        policy.as_str(),
+    ];
+    succeeded(&run_to_end("muster-agent", &allow)?)?;
+    let more = ["--root", root.as_str(), "--config", settings.as_str()];
+    let mut agent = world.start_agent("agent", &more)?;
+    let server = server_of(&api).await?;
+    let scrub = json!({"verb": "pool_scrub", "pool": "pool:mdadm:name/md0"});
+    let is_done = async |api: &Api| {
+        std::fs::write(&action, "idle\n")?;
+        let done = over(api, &ask(api, server, &scrub).await?).await?;
+        ensure!(done["state"] == "succeeded", "{done}");
+        anyhow::Ok(())
+    };
+    is_done(&api).await?;
+    let first = api.get("/api/commands/key").await?;
+    for n in 1..=3 {
+        if n == 2 {
+            agent.kill()?;
+        }
+        let (status, answer) = api.ask("POST", "/api/commands/rotate-key", None).await?;
+        ensure!(status == StatusCode::OK, "{status} {answer}");
+        match n {
+            1 => is_done(&api).await?,
+            // It slept through two of them, and the controller through its own end.
+            3 => {
+                world.kill_controller()?;
+                world.start_controller().await?;
+                agent = world.start_agent("agent", &more)?;
+            }
+            _ => {}
+        }
+    }
+    let api = world.api().await?;
+    server_of(&api).await?;
+    is_done(&api).await?;
+    let now = api.get("/api/commands/key").await?;
+    ensure!(now["key_id"] != first["key_id"], "{now}");
+    let data = text(&world.dir().join("agent"));
+    let shown = succeeded(&run_to_end(
+        "muster-agent",
+        &["audit", "show", "--data-dir", &data],
+    )?)?;
+    ensure!(shown.matches("\"command.key\"").count() == 3, "{shown}");
+    let entries = api.items("/api/audit?limit=1000").await?;
+    let rotations = entries
+        .iter()
+        .filter(|entry| entry["action"] == "command.rotate_key" && entry["outcome"] == "allowed");
+    ensure!(rotations.count() >= 3, "{entries:?}");
+    agent.kill()?;
+    Ok(())
+}
+
 /// S10, S11
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,11 @@ async fn take(parent: &mut Parent, serving: &Serving) -> Result<(), ChildError> 
                     executor.seen(id, command_state_from_wire(seen.state));
                 }
             }
+            ToExecutor::Keys { bytes } => {
+                if let (Serving::Open(executor), Some(keys)) = (serving, decoded::<v1::CommandKeys>(&bytes)) {
+                    executor.take_keys(&keys);
+                }
+            }
             ToExecutor::Attach => {
                 if let Serving::Open(executor) = serving {
                     executor.tell_again();

@@ -9,6 +9,7 @@
 
 mod admission;
 mod ending;
+mod rotation;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,9 +85,11 @@ pub struct Executor {
 
 struct Inner {
     dir: IdentityDir,
-    /// As it was at the start: keys and controller never change under a running process.
+    /// As it was at the start, but for generation and keys.
     pinned: Pinned,
     policy_file: Utf8PathBuf,
+    /// Of journal and audit log.
+    folder: Utf8PathBuf,
     tools: Tools,
     state: Mutex<State>,
     tasks: Mutex<JoinSet<()>>,
@@ -107,6 +110,8 @@ struct State {
     is_going_on: bool,
     /// The latest time that a signed command was issued at.
     signed_ms: i64,
+    /// Keys that sign commands.
+    keys: Vec<[u8; 32]>,
 }
 
 struct Running {
@@ -137,14 +142,14 @@ impl Executor {
     /// [`ExecutorError`].
     pub async fn open(parts: Parts) -> Result<Self, ExecutorError> {
         let dir = IdentityDir::below(&parts.data_dir);
-        let pinned = Pinned::load(&dir)?;
         let folder = folder(&parts.data_dir);
+        let pinned = Pinned::load(&dir, &folder)?;
         let journal = Journal::open(&folder, parts.host.clock().wall_ms)?;
         let audit = AuditLog::open(&folder)?;
         let executor = Self {
             inner: Arc::new(Inner {
                 dir,
-                pinned,
+                pinned: pinned.clone(),
                 policy_file: parts.policy_file,
                 tools: Tools {
                     host: parts.host,
@@ -160,7 +165,9 @@ impl Executor {
                     unfinished: BTreeMap::new(),
                     is_going_on: false,
                     signed_ms: 0,
+                    keys: pinned.keys.clone(),
                 }),
+                folder,
                 tasks: Mutex::default(),
                 reports: Arc::default(),
             }),
@@ -196,6 +203,11 @@ impl Executor {
     /// Takes the controller's word that it has written a state down.
     pub fn seen(&self, id: Uuid, seen: CommandState) {
         self.inner.confirmed(id, seen);
+    }
+
+    /// Takes the way of command keys exactly as it came, as far as it goes on from the key that counts.
+    pub fn take_keys(&self, keys: &v1::CommandKeys) {
+        self.inner.take_keys(keys);
     }
 
     /// Takes an envelope exactly as it came. `controller_ms` is the controller's time, as far as it is known.
@@ -300,6 +312,7 @@ impl Inner {
         let generation = self.dir.load().map(|identity| identity.generation);
         Pinned {
             generation: generation.unwrap_or(self.pinned.generation),
+            keys: self.lock().keys.clone(),
             ..self.pinned.clone()
         }
     }

@@ -4,7 +4,8 @@
 //! rights up, and else with the first command. One that is lost is started again; what was under way is looked at then.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -36,6 +37,8 @@ pub(super) const KIND: Kind = Kind {
 const WAITING_MAX: usize = 64;
 /// Longest envelope; commands are a few hundred bytes.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Longest way of keys: 32 steps are some 12 KiB.
+const KEYS_BYTES_MAX: usize = 64 * 1024;
 /// How long a stream waits for the executor to say how far its counter is.
 const READY_MAX: Duration = Duration::from_secs(10);
 
@@ -80,6 +83,21 @@ pub struct Link {
     to_tx: mpsc::Sender<ToExecutor>,
     reports: Arc<Reports>,
     counter: watch::Receiver<Option<u64>>,
+    keys: Arc<Keys>,
+}
+
+/// The way of command keys as it came last: an executor that is started later has it first of all.
+#[derive(Debug, Default)]
+struct Keys {
+    known: Mutex<Option<v1::CommandKeys>>,
+    is_started: AtomicBool,
+}
+
+impl Keys {
+    fn known(&self) -> MutexGuard<'_, Option<v1::CommandKeys>> {
+        // Nothing in here can panic half way.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for ToExecutor {
@@ -95,6 +113,7 @@ impl Link {
         let (to_tx, to_rx) = mpsc::channel(WAITING_MAX);
         let (counter_tx, counter) = watch::channel(None);
         let reports = Arc::<Reports>::default();
+        let keys = Arc::<Keys>::default();
         let was_used = folder(&launch.setup.data_dir).join("journal").exists();
         let mut starter = Starter::new(KIND, launch.program.clone(), launch.is_only_once);
         let first = (launch.is_only_once || was_used).then(|| starter.start());
@@ -107,6 +126,7 @@ impl Link {
             to_rx,
             reports: Arc::clone(&reports),
             counter_tx,
+            keys: Arc::clone(&keys),
             shutdown,
         };
         let task = AbortOnDropHandle::new(tokio::spawn(warden.run(first)));
@@ -115,6 +135,7 @@ impl Link {
                 to_tx,
                 reports,
                 counter,
+                keys,
             },
             task,
         )
@@ -139,6 +160,20 @@ impl Link {
         if let (Some((reason, message)), Some(id)) = (refused, claimed_id(envelope)) {
             warn!(reason = reason.as_str(), "a command was refused");
             self.reports.put(refusal(id, reason, message));
+        }
+    }
+
+    /// Keeps the way of command keys for whoever is started, and passes it on to whoever runs. None is started for it.
+    pub(crate) fn keys(&self, keys: v1::CommandKeys) {
+        if KEYS_BYTES_MAX < keys.encoded_len() {
+            warn!("a way of command keys is too long and is left out");
+            return;
+        }
+        let message = ToExecutor::keys(&keys);
+        *self.keys.known() = Some(keys);
+        if self.keys.is_started.load(Ordering::SeqCst) && self.to_tx.try_send(message).is_err() {
+            // It comes again with the next stream.
+            warn!("a way of command keys could not be passed on");
         }
     }
 
@@ -181,6 +216,7 @@ struct Warden {
     to_rx: mpsc::Receiver<ToExecutor>,
     reports: Arc<Reports>,
     counter_tx: watch::Sender<Option<u64>>,
+    keys: Arc<Keys>,
     shutdown: CancellationToken,
 }
 
@@ -228,7 +264,10 @@ impl Warden {
         waiting: Option<ToExecutor>,
     ) -> Result<Infallible, End> {
         let setup = ToExecutor::Setup(self.launch.setup.clone());
-        for message in [Some(setup), waiting].into_iter().flatten() {
+        // First it is said that one runs, then what is known is read: whatever comes meanwhile is passed on, perhaps twice.
+        self.keys.is_started.store(true, Ordering::SeqCst);
+        let keys = self.keys.known().as_ref().map(ToExecutor::keys);
+        for message in [Some(setup), keys, waiting].into_iter().flatten() {
             running.send(&message).await.map_err(End::Lost)?;
         }
         loop {

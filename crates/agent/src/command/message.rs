@@ -1,7 +1,7 @@
 //! What the agent and its executor say to each other, as JSON: both are the same program, so there is one version of it.
 //!
-//! The agent can pass on what came, and nothing else: an envelope with the time, the controller's word that it knows an
-//! end, and that a stream begins. What of it is done is decided over there.
+//! The agent can pass on what came, and nothing else: an envelope with the time, steps to another command key, the
+//! controller's word that it knows an end, and that a stream begins. What of it is done is decided over there.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -43,6 +43,8 @@ pub(super) enum ToExecutor {
     Envelope { bytes: String, controller_ms: i64 },
     /// A `CommandSeen`, in base64.
     Seen { bytes: String },
+    /// `CommandKeys` as they came, in base64.
+    Keys { bytes: String },
     /// A stream begins: what the controller may not know is to be told again.
     Attach,
 }
@@ -62,6 +64,12 @@ impl ToExecutor {
         Self::Envelope {
             bytes: BASE64.encode(envelope.encode_to_vec()),
             controller_ms,
+        }
+    }
+
+    pub(super) fn keys(keys: &v1::CommandKeys) -> Self {
+        Self::Keys {
+            bytes: BASE64.encode(keys.encode_to_vec()),
         }
     }
 

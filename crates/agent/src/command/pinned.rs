@@ -1,8 +1,10 @@
 //! Who this agent is to a command, and whose commands it takes: as enrolment left it in the identity's folder.
 //!
-//! The command key came over the connection that the enrolment token's pin had verified, and stays: a controller that
-//! shows another one later is not believed. An administrator may name keys in the policy too; then only those count.
+//! The command key came over the connection that the enrolment token's pin had verified, and stays until steps that it and
+//! a root of the enrolment have signed lead to another (`keys`): a controller that only shows another one is not believed.
+//! An administrator may name keys in the policy too; then only those count.
 
+use camino::Utf8Path;
 use muster_proto::convert::{Order, command_from_wire, signed_bytes};
 use muster_proto::v1;
 use prost::Message as _;
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use muster_model::CommandRefusal;
 
+use super::keys;
 use super::refused::Refused;
 use crate::identity::{Identity, IdentityDir, IdentityError};
 
@@ -28,16 +31,20 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Reads it from the identity's folder.
+    /// Reads it from the identity's folder, and what was taken since from that of commands.
     ///
     /// # Errors
     /// [`IdentityError`] if there is no identity, or its certificate names no installation.
-    pub fn load(dir: &IdentityDir) -> Result<Self, IdentityError> {
+    pub fn load(dir: &IdentityDir, folder: &Utf8Path) -> Result<Self, IdentityError> {
         let identity = dir.load()?;
-        Self::of(&identity).ok_or_else(|| IdentityError::Damaged {
+        let mut pinned = Self::of(&identity).ok_or_else(|| IdentityError::Damaged {
             path: dir.path().to_owned(),
             message: "its certificate names no installation".to_owned(),
-        })
+        })?;
+        if let Some(key) = keys::load(folder, (pinned.controller, pinned.agent))? {
+            pinned.keys = vec![key];
+        }
+        Ok(pinned)
     }
 
     /// As an identity says it.

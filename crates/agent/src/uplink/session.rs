@@ -261,6 +261,11 @@ impl<'a> Session<'a> {
                 self.uplink.credentials.hint();
             }
             Some(ControllerBody::Command(envelope)) => self.command(&envelope)?,
+            Some(ControllerBody::CommandKeys(keys)) => {
+                if let Some(commands) = &self.uplink.commands {
+                    commands.keys(keys);
+                }
+            }
             Some(ControllerBody::CommandSeen(seen)) => {
                 if let Some(commands) = &self.uplink.commands {
                     commands.seen(&seen);

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::confirm::confirm;
 use super::servers;
 use crate::client::{Client, ClientError, Common, Events};
 use crate::render::{Column, Output, clean, print, say, word};
@@ -14,7 +15,7 @@ const PATH: &str = "/api/commands";
 /// Shortest and longest time until a lost stream is asked for again.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// What agents were asked to do: list, show, cancel, watch.
+/// What agents were asked to do: list, show, cancel, watch; and the key that signs it.
 #[derive(Debug, Args)]
 pub(crate) struct Commands {
     #[command(flatten)]
@@ -50,6 +51,12 @@ enum Command {
         /// Its id.
         id: String,
     },
+    /// Has the controller sign with another key from now on; agents refuse the one before as soon as they know.
+    RotateKey {
+        /// Without asking.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Shows how one goes on until it is over; 1 if it did not succeed. Without an id, shows all as they go on.
     Watch {
         /// Its id.
@@ -84,6 +91,12 @@ impl Commands {
                         word(&ended["id"])
                     )),
                 }
+            }
+            Command::RotateKey { yes } => {
+                let what = "This replaces the key that signs commands; agents refuse the one before";
+                confirm(yes, what, "the key")?;
+                let (_, key) = client.post(&format!("{PATH}/rotate-key"), &json!({})).await?;
+                output.one(&key)
             }
             Command::Watch { id } => watch(&client, output, id.as_deref()).await,
         }

@@ -6,6 +6,7 @@
 //! alone until the command is over: after a restart whoever keeps it sealed is asked again ([`Credentials`]), and if
 //! nobody has it the command is ended with that reason.
 
+mod rotation;
 mod sending;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use muster_proto::convert::{Order, command_from_wire, command_to_wire};
 use muster_proto::v1::CommandEnvelope;
 use prost::Message as _;
 use thiserror::Error;
-use tokio::sync::broadcast;
+use tokio::sync::{RwLock, broadcast, watch};
 use uuid::Uuid;
 
 use super::audit::{Actor, Audit, Entry, Outcome};
@@ -30,6 +31,7 @@ use super::{AppError, Page, PageRequest, page};
 use crate::identity::Identity;
 use crate::store::{CommandFilter, Draft, Issued, PENDING_MAX, Store, StoreError};
 
+pub use self::rotation::{KeyView, RotateError};
 pub use self::sending::{SayError, Sending};
 pub use crate::store::CommandRow;
 pub use muster_proto::v1::RegistryCredential;
@@ -179,6 +181,10 @@ struct Inner {
     clock: WallClock,
     changed_tx: broadcast::Sender<Arc<CommandRow>>,
     wanted_tx: broadcast::Sender<ServerId>,
+    /// How often another key has come to sign since the start.
+    rotated_tx: watch::Sender<u64>,
+    /// Read by whoever signs or judges what was signed, written by whoever replaces the key.
+    signing: RwLock<()>,
     /// Of commands that wait or are under way.
     credentials: Mutex<HashMap<Uuid, RegistryCredential>>,
     /// Who has those that a restart has lost.
@@ -195,6 +201,8 @@ impl Commands {
                 clock,
                 changed_tx: broadcast::Sender::new(CHANGES_HELD),
                 wanted_tx: broadcast::Sender::new(CHANGES_HELD),
+                rotated_tx: watch::Sender::new(0),
+                signing: RwLock::default(),
                 credentials: Mutex::default(),
                 kept: OnceLock::new(),
             }),
@@ -275,6 +283,7 @@ impl Commands {
         if let Some(credential) = options.credential {
             self.credentials().insert(id, credential);
         }
+        let _signing = self.inner.signing.read().await;
         let identity = &self.inner.identity;
         let issued = self
             .inner

@@ -126,6 +126,7 @@ pub(super) async fn follow_cadences(app: Arc<App>, agents: Agents, stop: Cancell
 /// Tells agents' streams of commands that are issued, and ends those whose time is over.
 pub(super) async fn follow_commands(app: Arc<App>, agents: Agents, stop: CancellationToken) {
     let mut wanted = app.commands().wanted();
+    let mut rotated = app.commands().rotated();
     let mut look = tokio::time::interval(EXPIRED_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -136,6 +137,7 @@ pub(super) async fn follow_commands(app: Arc<App>, agents: Agents, stop: Cancell
                 Err(RecvError::Lagged(_)) => agents.command_all(),
                 Err(RecvError::Closed) => return,
             },
+            Ok(()) = rotated.changed() => agents.command_all(),
             _ = look.tick() => {
                 if let Err(error) = app.commands().expire().await {
                     tracing::warn!(error = %ErrorChain(&error), "commands whose time is over are not ended yet");

@@ -15,9 +15,11 @@ use uuid::Uuid;
 use super::HttpState;
 use super::access::{Caller, Told};
 use super::error::{Code, Problem, ProblemBody};
-use super::extract::{Json, List, Path, Query, page_request, rfc3339};
+use super::extract::{Json, List, NoFields, Optional, Path, Query, page_request, rfc3339};
 use super::servers::server_id;
-use crate::app::commands::{CancelError, CommandQuery, CommandRow, IssueError, IssueOptions, Issuer};
+use crate::app::commands::{
+    CancelError, CommandQuery, CommandRow, IssueError, IssueOptions, Issuer, KeyView,
+};
 
 /// Which commands.
 #[derive(Debug, Deserialize)]
@@ -296,6 +298,57 @@ pub(super) async fn cancel(
     let issuer = Issuer::of(&caller.principal);
     let row = state.app.commands().cancel(command_id(&id)?, &issuer).await?;
     Ok(answer(row))
+}
+
+/// The key that signs commands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "CommandKey")]
+pub(super) struct KeyBody {
+    /// Its name: the first 16 hexadecimal digits of its SHA-256.
+    key_id: String,
+    /// When it took the place of another; null if it is the first.
+    since: Option<String>,
+}
+
+impl From<KeyView> for KeyBody {
+    fn from(view: KeyView) -> Self {
+        Self {
+            key_id: view.id,
+            since: view.since_ms.map(rfc3339),
+        }
+    }
+}
+
+/// Which key signs commands.
+#[utoipa::path(
+    get, path = "/api/commands/key", tag = "commands", operation_id = "command_key",
+    responses(
+        (status = 200, body = KeyBody),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn key(State(state): State<HttpState>) -> Json<KeyBody> {
+    Json(state.app.commands().key().into())
+}
+
+/// Has another key sign commands from now on. Agents take it, signed by the one before and by the root of their enrolment,
+/// at once or when they are back, and refuse the one before from then on.
+#[utoipa::path(
+    post, path = "/api/commands/rotate-key", tag = "commands", operation_id = "rotate_command_key",
+    request_body(content = Option<Object>, content_type = "application/json"),
+    responses(
+        (status = 200, body = KeyBody),
+        (status = "default", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn rotate_key(
+    State(state): State<HttpState>,
+    _nothing: Optional<NoFields>,
+) -> Result<(Extension<Told>, Json<KeyBody>), Problem> {
+    let rotated = state.app.commands().rotate_key().await;
+    let (before, after) = rotated.map_err(|error| Problem::internal(&error))?;
+    let told = format!("{} in the place of {}", after.id, before.id);
+    Ok((Extension(Told(told)), Json(after.into())))
 }
 
 fn answer(row: CommandRow) -> impl IntoResponse {

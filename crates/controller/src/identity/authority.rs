@@ -9,6 +9,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, SerialNumber,
     date_time_ymd,
 };
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use uuid::Uuid;
 
@@ -108,6 +110,17 @@ impl Authority {
             not_before_ms,
             not_after_ms,
         })
+    }
+
+    /// Signs with its key: ECDSA P-256 with SHA-256, ASN.1.
+    pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let rng = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, self.key_der(), &rng);
+        let key = key.map_err(|_| IdentityError::Unreadable {
+            name: "of the authority",
+        })?;
+        let signature = key.sign(&rng, bytes).map_err(|_| IdentityError::Random)?;
+        Ok(signature.as_ref().to_vec())
     }
 
     /// The private key, PKCS#8 DER.

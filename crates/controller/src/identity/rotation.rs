@@ -223,6 +223,13 @@ impl Authorities {
         Ok(authorities)
     }
 
+    /// Signatures of the root, and of the next one if there is one.
+    pub(super) fn signed_by_roots(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, IdentityError> {
+        let next = self.next.iter().map(|next| &next.root);
+        let roots = std::iter::once(&self.root).chain(next);
+        roots.map(|root| root.sign(bytes)).collect()
+    }
+
     /// Who issues agents' certificates.
     pub(super) fn for_agents(&self) -> &Arc<Authority> {
         match (&self.next, self.record.phase) {

@@ -22,7 +22,7 @@ use self::row::rows;
 pub(crate) use self::row::{CommandFilter, Draft, Issued, Said};
 use super::entity::{agent_identity, command, command_counter};
 use super::identities::{ACTIVE, agent_id};
-use super::{Doing as _, Store, StoreError, commit, corrupt, servers};
+use super::{Doing as _, Store, StoreError, commit, corrupt, installation, servers};
 
 /// Most commands that may wait for one agent, sent or not.
 pub(crate) const PENDING_MAX: u64 = 64;
@@ -95,6 +95,39 @@ impl Store {
         .await?;
         commit(transaction, DOING).await?;
         Ok(Issued::As(Box::new(row.try_into()?)))
+    }
+
+    /// Stores the secrets of another key that signs commands, and with them, in one transaction, what waits as that key
+    /// signs it: `again` makes another envelope of one, or says that it is not ours and stays as it is.
+    pub(crate) async fn rotate_command_key(
+        &self,
+        secrets: &[(String, Vec<u8>)],
+        again: impl Fn(&[u8]) -> Option<Vec<u8>>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        const DOING: &str = "store another command key";
+        let transaction = self.begin(DOING).await?;
+        installation::put(&transaction, secrets, now_ms).await?;
+        let waiting = command::Entity::find()
+            .filter(command::Column::State.eq(CommandState::Pending.as_str()))
+            .all(&transaction)
+            .await
+            .doing(DOING)?;
+        for row in waiting {
+            let Some(envelope) = again(&row.envelope) else {
+                continue;
+            };
+            let changed = command::ActiveModel {
+                id: Unchanged(row.id),
+                envelope: Set(envelope),
+                ..Default::default()
+            };
+            command::Entity::update(changed)
+                .exec(&transaction)
+                .await
+                .doing(DOING)?;
+        }
+        commit(transaction, DOING).await
     }
 
     /// One command.
@@ -193,7 +226,10 @@ impl Store {
         // Of one that runs, news may come again and again.
         let is_ahead = rank(row.state) < rank(status.state)
             || (row.state == CommandState::Started && status.state == CommandState::Started);
-        if !is_open || !(is_ahead || is_found_out || is_ended_here(&row.reason)) || status.state == CommandState::Pending {
+        if !is_open
+            || !(is_ahead || is_found_out || is_ended_here(&row.reason))
+            || status.state == CommandState::Pending
+        {
             return Ok(Said::Known);
         }
         let mut changed = command::ActiveModel {

@@ -1,7 +1,7 @@
 //! Which installation this is, and its sealed secrets.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 use uuid::Uuid;
 
 use super::entity::{installation, secret};
@@ -82,22 +82,32 @@ impl Store {
             .exec(&transaction)
             .await
             .doing(DOING)?;
-        if secrets.is_empty() {
-            return commit(transaction, DOING).await;
-        }
-        let rows = secrets.iter().map(|(name, sealed)| secret::ActiveModel {
-            name: Set(name.clone()),
-            sealed: Set(sealed.clone()),
-            updated_ms: Set(now_ms),
-        });
-        let replace = OnConflict::column(secret::Column::Name)
-            .update_columns([secret::Column::Sealed, secret::Column::UpdatedMs])
-            .to_owned();
-        secret::Entity::insert_many(rows)
-            .on_conflict(replace)
-            .exec_without_returning(&transaction)
-            .await
-            .doing(DOING)?;
+        put(&transaction, secrets, now_ms).await?;
         commit(transaction, DOING).await
     }
+}
+
+/// Stores sealed secrets, each in the place of what had its name.
+pub(super) async fn put(
+    transaction: &DatabaseTransaction,
+    secrets: &[(String, Vec<u8>)],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let rows = secrets.iter().map(|(name, sealed)| secret::ActiveModel {
+        name: Set(name.clone()),
+        sealed: Set(sealed.clone()),
+        updated_ms: Set(now_ms),
+    });
+    let replace = OnConflict::column(secret::Column::Name)
+        .update_columns([secret::Column::Sealed, secret::Column::UpdatedMs])
+        .to_owned();
+    secret::Entity::insert_many(rows)
+        .on_conflict(replace)
+        .exec_without_returning(transaction)
+        .await
+        .doing("store sealed secrets")?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod ending;
 mod engine;
 mod estate;
 mod refused;
+mod rotation;
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -44,6 +44,7 @@ impl Commands {
         after: u64,
     ) -> Result<Vec<Sending>, StoreError> {
         let now_ms = self.inner.clock.now_ms();
+        let _signing = self.inner.signing.read().await;
         let waiting = self.inner.store.pending_commands(agent, now_ms).await?;
         let is_frozen = !waiting.is_empty() && self.inner.store.frozen().await?.is_some();
         let mut sendings = Vec::new();

@@ -458,3 +458,87 @@ async fn the_freeze_switch_calls_off_what_waits_and_leaves_what_is_begun() {
     let entries = estate.test.audited("command.cancel").await;
     assert_eq!(entries.len(), 1);
 }
+
+fn is_signed(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key);
+    key.verify(signed, signature).is_ok()
+}
+
+/// S9 with another key: what waits is signed by it, and what was forged is not made ours.
+#[tokio::test]
+async fn what_waits_is_signed_by_the_new_key_and_a_rotation_survives_a_restart() {
+    let estate = Estate::new().await;
+    let real = estate.issue().await;
+    let forged = estate.issue().await;
+    let thief = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let mut envelope = CommandEnvelope::decode(forged.envelope.as_slice()).unwrap();
+    let signed = muster_proto::convert::signed_bytes(&envelope.command);
+    envelope.signature = thief.sign(&signed).as_ref().to_vec();
+    let hex: String = envelope
+        .encode_to_vec()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let sql = format!(
+        "UPDATE command SET envelope = x'{hex}' WHERE id = '{}'",
+        forged.id
+    );
+    estate.test.app.store().tamper(&sql).await;
+    let identity = Arc::clone(estate.test.app.identity());
+    let first = identity.command_keys().remove(0);
+    assert_eq!(estate.commands().key().since_ms, None);
+    assert!(estate.commands().key_way().unwrap().steps.is_empty());
+    let rotated = estate.commands().rotated();
+    let (before, after) = estate.commands().rotate_key().await.unwrap();
+    assert_ne!(before.id, after.id);
+    assert!(after.since_ms.is_some() && rotated.has_changed().unwrap());
+    let second = identity.command_keys().remove(0);
+    let sendings = estate.commands().to_send(estate.agent, Some(1), 0).await.unwrap();
+    assert_eq!(sendings.len(), 1, "what was forged stays so");
+    assert_eq!(
+        (sendings[0].counter, sendings[0].envelope.key_id.as_str()),
+        (real.counter, after.id.as_str())
+    );
+    let signed = muster_proto::convert::signed_bytes(&sendings[0].envelope.command);
+    assert!(is_signed(&second, &signed, &sendings[0].envelope.signature));
+    assert!(!is_signed(&first, &signed, &sendings[0].envelope.signature));
+    let row = estate.commands().get(forged.id).await.unwrap().unwrap();
+    assert_eq!(row.reason, "bad_signature");
+    // The way to it is signed by both keys and by the root.
+    estate.commands().rotate_key().await.unwrap();
+    let way = estate.commands().key_way().unwrap();
+    assert_eq!(way.steps.len(), 2);
+    let step = &way.steps[0];
+    let read = muster_proto::convert::key_step_from_wire(&step.step).unwrap();
+    assert_eq!(
+        (read.old.as_slice(), read.new.as_slice()),
+        (first.as_slice(), second.as_slice())
+    );
+    assert_eq!(read.controller, identity.installation().uuid);
+    let signed = muster_proto::convert::key_signed_bytes(&step.step);
+    assert!(
+        is_signed(&first, &signed, &step.signed_by_old) && is_signed(&second, &signed, &step.signed_by_new)
+    );
+    let bundle = identity.trust_bundle();
+    let (_, root) = x509_parser::parse_x509_certificate(&bundle[0]).unwrap();
+    let root = ring::signature::UnparsedPublicKey::new(
+        &ring::signature::ECDSA_P256_SHA256_ASN1,
+        root.public_key().subject_public_key.data.to_vec(),
+    );
+    root.verify(&signed, &step.signed_by_roots[0]).unwrap();
+    // As after a restart: the key that was stored with what waits is the one that signs.
+    let key = estate.commands().key();
+    let (database, key_file) = (
+        estate.test.folder.join("state.db"),
+        estate.test.folder.join("secret.key"),
+    );
+    let again = crate::app::open(
+        &database,
+        &key_file,
+        estate.test.clock.clone(),
+        crate::app::tests::quick(),
+    );
+    let again = again.await.unwrap();
+    assert_eq!(again.commands().key(), key);
+    assert_eq!(again.commands().key_way().unwrap().steps.len(), 2);
+}

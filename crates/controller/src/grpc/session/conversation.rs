@@ -54,6 +54,8 @@ pub(super) struct Conversation<'a> {
     numbers: u64,
     /// Counter of the last command that was sent on this stream.
     commanded: u64,
+    /// The command key that the agent was told the way to on this stream; empty: none yet.
+    key_told: String,
     /// Who wants to know whether this ping is answered.
     challenge: Option<(u64, Challenge)>,
 }
@@ -79,6 +81,7 @@ impl<'a> Conversation<'a> {
             collections: HashMap::new(),
             numbers: 0,
             commanded: 0,
+            key_told: String::new(),
             challenge: None,
         }
     }
@@ -186,6 +189,18 @@ impl<'a> Conversation<'a> {
         let session = self.session;
         let generation = session.certificate.generation;
         let commands = session.context.app.commands();
+        let key = commands.key().id;
+        if self.key_told != key {
+            match commands.key_way() {
+                Ok(way) if way.steps.is_empty() => {}
+                Ok(way) => send(&self.frame_tx, Body::CommandKeys(way)).await?,
+                Err(error) => {
+                    tracing::error!(error = %ErrorChain(&error), "the way to the command key cannot be signed");
+                    return Ok(());
+                }
+            }
+            self.key_told = key;
+        }
         let sendings = commands.to_send(session.admitted.agent, generation, self.commanded);
         let sendings = match sendings.await {
             Ok(sendings) => sendings,

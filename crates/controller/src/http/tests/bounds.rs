@@ -220,6 +220,7 @@ async fn every_bad_body_is_refused_by_every_route_with_a_problem() {
             "/resolve-all",
             "/alert-rules/{id}/test",
             "/updates/check",
+            "/commands/rotate-key",
         ]
         .iter()
         .any(|end| declared.path.ends_with(end));

@@ -62,17 +62,24 @@ impl Estate {
 
     /// With what updates containers.
     pub(super) async fn open_with(&self, transactions: Option<Arc<dyn Transactions>>) -> Executor {
+        let parts = Parts {
+            transactions,
+            ..self.parts()
+        };
+        Executor::open(parts).await.unwrap()
+    }
+
+    /// What an executor is made of, without anything that updates containers.
+    pub(super) fn parts(&self) -> Parts {
         let root = self.dir.join("root");
         std::fs::create_dir_all(&root).unwrap();
-        Executor::open(Parts {
+        Parts {
             data_dir: self.dir.clone(),
             policy_file: self.dir.join("policy.toml"),
             host: Host::under(&root).unwrap().with_clock(WallClock::fixed(NOW_MS)),
             engines: Arc::new(OneEngine(Arc::clone(&self.engine))),
-            transactions,
-        })
-        .await
-        .unwrap()
+            transactions: None,
+        }
     }
 
     pub(super) fn order(&mut self, verb: Verb) -> Order {
