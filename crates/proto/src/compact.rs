@@ -107,7 +107,8 @@ pub fn unpack(packed: &[u8], message_bytes: usize) -> Option<Vec<u8>> {
 fn pack_values(message: &[u8], block: Values, plain: &mut Vec<u8>) {
     let values = &message[block.offset..][..block.bytes().unwrap_or(0)];
     let mut column = Column::default();
-    let (mut forms, mut firsts, mut differences) = (Vec::with_capacity(block.columns), Vec::new(), Vec::new());
+    let (mut forms, mut firsts, mut differences) =
+        (Vec::with_capacity(block.columns), Vec::new(), Vec::new());
     for index in 0..block.columns {
         let rows = values.chunks_exact(8 * block.columns);
         let bits = rows.map(|row| u64::from_le_bytes(row[8 * index..][..8].try_into().expect("eight bytes")));

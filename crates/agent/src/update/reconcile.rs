@@ -12,7 +12,8 @@ use super::health::has_what_was_asked;
 use super::record::{Record, Stage};
 use super::undo::{Failure, find_new, found, gone, normal_image};
 use super::{
-    Reconciled, Standing, Tell, TransactionError, Updater, checks, is_running, refused, repository, text, unit,
+    Reconciled, Standing, Tell, TransactionError, Updater, checks, is_running, refused, repository, text,
+    unit,
 };
 use crate::command::policy;
 use crate::runtime::{Engine, EngineError, RegistryAuth};

@@ -82,15 +82,16 @@ fn updater_within(limit: Duration, socket: &Path, data: &Path, ground: Firm) -> 
 }
 
 /// The same, which watches new containers at least so long.
-fn updater_watching(
-    watch_min: Duration,
-    limit: Duration,
-    below: (&Path, &Path),
-    ground: Firm,
-) -> Updater {
+fn updater_watching(watch_min: Duration, limit: Duration, below: (&Path, &Path), ground: Firm) -> Updater {
     // No program is ever run.
     let units = HostUnits(Host::system().with_programs_in(Vec::new()));
-    updater_of(EngineKind::Docker, Arc::new(units), (watch_min, limit), below, ground)
+    updater_of(
+        EngineKind::Docker,
+        Arc::new(units),
+        (watch_min, limit),
+        below,
+        ground,
+    )
 }
 
 /// The same of any kind of engine, with units.

@@ -141,7 +141,14 @@ async fn docker_container_with_every_option_differs_after_an_update_only_where_i
     // And back.
     let cancel = CancellationToken::new();
     let back = updater
-        .rollback(Uuid::new_v4(), &target(&client, "web"), command, None, &Deaf, &cancel)
+        .rollback(
+            Uuid::new_v4(),
+            &target(&client, "web"),
+            command,
+            None,
+            &Deaf,
+            &cancel,
+        )
         .await;
     back.expect("a way back");
     let again = docker.inspect("web").expect("it runs");

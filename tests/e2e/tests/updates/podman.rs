@@ -242,7 +242,14 @@ async fn podman_containers_keep_the_addresses_that_were_asked_for_and_only_those
         if name == "fixed" {
             let never = CancellationToken::new();
             let back = updater
-                .rollback(Uuid::new_v4(), &target(&client, name), command, None, &Deaf, &never)
+                .rollback(
+                    Uuid::new_v4(),
+                    &target(&client, name),
+                    command,
+                    None,
+                    &Deaf,
+                    &never,
+                )
                 .await;
             back.expect("a way back");
             let again = client.inspect(name).await.expect("it runs");

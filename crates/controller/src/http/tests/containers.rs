@@ -1,6 +1,6 @@
 //! Containers and their updates over the API, with a registry and agents that say what is wanted.
 
-mod updates;
+pub(super) mod updates;
 
 use axum::http::StatusCode;
 use muster_base::id::ServerId;

@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 use muster_model::CommandState;
 use serde_json::{Value, json};
 
-use super::containers::{automatic, container, furnish, id_of, only_update, tick};
+use super::containers::updates::{automatic, only_update};
+use super::containers::{container, furnish, id_of, tick};
 use super::harness::TestApp;
 use crate::store::UpdateWrite;
 

@@ -14,14 +14,14 @@ use crate::http::tests::harness::{NOW, TestApp};
 use crate::store::UpdateWrite;
 use crate::update::Updates;
 
-async fn automatic(app: &TestApp) -> i64 {
+pub(in crate::http::tests) async fn automatic(app: &TestApp) -> i64 {
     let body = json!({"name": "all", "mode": "automatic", "limit": "minor"});
     let made = app.with_json("POST", "/api/containers/policies", &body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
     made.json()["id"].as_i64().unwrap()
 }
 
-async fn only_update(app: &TestApp) -> Value {
+pub(in crate::http::tests) async fn only_update(app: &TestApp) -> Value {
     let list = app.get("/api/containers/updates").await.json();
     assert_eq!(list["total"], 1, "{list}");
     list["items"][0].clone()
