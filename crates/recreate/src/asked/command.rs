@@ -4,8 +4,8 @@
 //! one that is not ends the reading: a name of an image taken for a flag's value would make arguments of the container's
 //! own program look like Podman's.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use thiserror::Error;
 

@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_field_that_there_is_not_or_is_there_twice_is_refused() {
-        assert!(read(&[("nmae", "x")]).is_err());
+        assert!(read(&[("unheard_of", "x")]).is_err());
         assert!(read(&[("name", "x"), ("name", "y")]).is_err());
         let many: Vec<(&str, &str)> = (0..=sent::SEVERAL_MAX).map(|_| ("channels", "7")).collect();
         assert!(read(&many).is_err());
