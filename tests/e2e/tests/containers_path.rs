@@ -185,6 +185,7 @@ impl Stage {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_is_updated_only_as_its_server_allows_and_goes_back_from_what_is_not_healthy()
 -> Result<()> {

@@ -248,7 +248,8 @@ async fn an_agent_on_a_full_disk_goes_on_keeps_what_alerts_depend_on_and_loses_n
     watched
         .until(async || {
             let now: usize = records(&watched.data, false)?.iter().sum();
-            ensure!(before < now, "what was allocated before takes no more");
+            // One or two may have been on their way when the controller went.
+            ensure!(before + 2 < now, "what was allocated before takes no more");
             Ok(())
         })
         .await?;

@@ -155,7 +155,7 @@ async fn forward(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
     let id = loop {
         match ready(run.engine, record).await {
             Ok(id) => break id,
-            Err(Failure::Stuck(message) | Failure::Unit(message)) => {
+            Err(Failure::Stuck(message) | Failure::Unit(message) | Failure::Unanswered(message)) => {
                 return Err(Stop::new("interrupted", message));
             }
             // The engine may be on its way up as the agent is.

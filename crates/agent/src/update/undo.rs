@@ -23,6 +23,8 @@ pub(super) enum Failure {
     Engine(EngineError),
     /// A systemd unit did not do it: worth a few tries.
     Unit(String),
+    /// Systemd did not answer: worth another try.
+    Unanswered(String),
     /// Trying again changes nothing.
     Stuck(String),
 }
@@ -102,7 +104,12 @@ impl Updater {
                         ErrorChain(&error)
                     ));
                 }
-                Err(Failure::Engine(_)) => tokio::time::sleep(self.limits.pace).await,
+                Err(Failure::Unanswered(message)) if self.limits.patience < begun.elapsed() => {
+                    return Err(message);
+                }
+                Err(Failure::Engine(_) | Failure::Unanswered(_)) => {
+                    tokio::time::sleep(self.limits.pace).await;
+                }
             }
         }
     }

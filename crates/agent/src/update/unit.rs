@@ -219,7 +219,8 @@ async fn made(
     cancel: &CancellationToken,
 ) -> Result<String, Stop> {
     let begun = Instant::now();
-    let limit = MADE_MAX.min(Duration::from_millis(record.plan.health_timeout_ms));
+    let patience = Duration::from_millis(record.plan.health_timeout_ms).max(updater.limits.watch_min);
+    let limit = MADE_MAX.min(patience);
     loop {
         if cancel.is_cancelled() {
             return Err(Stop::cancelled());
@@ -303,8 +304,10 @@ pub(super) async fn undo_once(
     if record.is_retagged
         && let Some((repository, tag)) = reference(&record.plan.image)
     {
-        // Whatever had the name before: from now on the unit is to find the image that ran.
-        let before = record.tag_was.as_ref().filter(|_| !owned.is_restarted);
+        // Whatever had the name before, if the unit was not started since, by us or by a boot; else it is to find the image
+        // that ran.
+        let is_untouched = !owned.is_restarted && runs(engine, record, &record.old_image).await?;
+        let before = record.tag_was.as_ref().filter(|_| is_untouched);
         let image = before.unwrap_or(&record.old_image);
         engine
             .tag(image, &repository, &tag)
@@ -320,8 +323,13 @@ pub(super) async fn undo_once(
     if !runs(engine, record, &record.old_image).await? {
         let unit = &owned.unit;
         let restarted = updater.units.restart(unit).await;
-        restarted
-            .map_err(|error| Failure::Unit(format!("{unit} does not start with the old image: {error}")))?;
+        restarted.map_err(|error| {
+            let words = format!("{unit} does not start with the old image: {error}");
+            match error {
+                UnitError::Failed(_) => Failure::Unit(words),
+                UnitError::Unanswered(_) => Failure::Unanswered(words),
+            }
+        })?;
         let never = CancellationToken::new();
         let mut watched = record.clone();
         let well = async {

@@ -32,7 +32,7 @@ use crate::identity::Identity;
 use crate::store::{CommandFilter, Draft, Issued, PENDING_MAX, Store, StoreError};
 
 pub use self::rotation::{KeyView, RotateError};
-pub use self::sending::{SayError, Sending};
+pub use self::sending::{HeldKey, SayError, Sending};
 pub use crate::store::CommandRow;
 pub use muster_proto::v1::RegistryCredential;
 

@@ -55,7 +55,8 @@ pub fn key_step_from_wire(bytes: &[u8]) -> Result<KeyStep, ConvertError> {
         new: key("new_key", &wire.new_key)?,
         made_ms: wire.made_ms,
     };
-    if key_step_to_wire(&step) != bytes {
+    // A step without its time is one that was cut off.
+    if step.made_ms <= 0 || key_step_to_wire(&step) != bytes {
         return Err(ConvertError::Malformed("step"));
     }
     Ok(step)

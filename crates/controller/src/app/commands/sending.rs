@@ -6,6 +6,7 @@ use muster_proto::convert::{CommandReport, command_from_wire};
 use muster_proto::v1::CommandEnvelope;
 use prost::Message as _;
 use thiserror::Error;
+use tokio::sync::RwLockReadGuard;
 
 use super::{CommandRow, Commands, changes_containers, sealed};
 use crate::app::audit::{Actor, Entry};
@@ -31,6 +32,10 @@ pub enum SayError {
     Store(#[from] StoreError),
 }
 
+/// As long as it is there, the key that signs commands stays the same.
+#[derive(Debug)]
+pub struct HeldKey<'a>(#[expect(dead_code, reason = "it is held")] RwLockReadGuard<'a, ()>);
+
 impl Commands {
     /// What is to be sent to an agent whose certificate is of this generation, in order, of counters above `after`.
     /// What the database holds is sent only if our own key has signed it: whoever can write rows can command nobody.
@@ -43,8 +48,27 @@ impl Commands {
         generation: Option<u32>,
         after: u64,
     ) -> Result<Vec<Sending>, StoreError> {
+        let held = self.hold_key().await;
+        self.to_send_under(&held, agent, generation, after).await
+    }
+
+    /// Keeps the key that signs from being replaced.
+    pub async fn hold_key(&self) -> HeldKey<'_> {
+        HeldKey(self.inner.signing.read().await)
+    }
+
+    /// The same while the key is held: what is sent is signed by the key that was seen meanwhile.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn to_send_under(
+        &self,
+        _: &HeldKey<'_>,
+        agent: AgentId,
+        generation: Option<u32>,
+        after: u64,
+    ) -> Result<Vec<Sending>, StoreError> {
         let now_ms = self.inner.clock.now_ms();
-        let _signing = self.inner.signing.read().await;
         let waiting = self.inner.store.pending_commands(agent, now_ms).await?;
         let is_frozen = !waiting.is_empty() && self.inner.store.frozen().await?.is_some();
         let mut sendings = Vec::new();

@@ -465,6 +465,7 @@ fn is_signed(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
 }
 
 /// S9 with another key: what waits is signed by it, and what was forged is not made ours.
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test]
 async fn what_waits_is_signed_by_the_new_key_and_a_rotation_survives_a_restart() {
     let estate = Estate::new().await;

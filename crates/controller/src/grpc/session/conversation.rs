@@ -189,20 +189,28 @@ impl<'a> Conversation<'a> {
         let session = self.session;
         let generation = session.certificate.generation;
         let commands = session.context.app.commands();
+        // Key, the way to it, and what it has signed belong together; nothing waits for the agent meanwhile.
+        let held = commands.hold_key().await;
         let key = commands.key().id;
-        if self.key_told != key {
-            match commands.key_way() {
-                Ok(way) if way.steps.is_empty() => {}
-                Ok(way) => send(&self.frame_tx, Body::CommandKeys(way)).await?,
-                Err(error) => {
-                    tracing::error!(error = %ErrorChain(&error), "the way to the command key cannot be signed");
-                    return Ok(());
-                }
+        let way = match (self.key_told != key).then(|| commands.key_way()).transpose() {
+            Ok(way) => way,
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(&error), "the way to the command key cannot be signed");
+                return Ok(());
+            }
+        };
+        let agent = session.admitted.agent;
+        let sendings = commands
+            .to_send_under(&held, agent, generation, self.commanded)
+            .await;
+        drop(held);
+        if let Some(way) = way {
+            if !way.steps.is_empty() {
+                send(&self.frame_tx, Body::CommandKeys(way)).await?;
             }
             self.key_told = key;
         }
-        let sendings = commands.to_send(session.admitted.agent, generation, self.commanded);
-        let sendings = match sendings.await {
+        let sendings = match sendings {
             Ok(sendings) => sendings,
             Err(error) => {
                 // They wait, and are looked for again with the next one or on the next stream.

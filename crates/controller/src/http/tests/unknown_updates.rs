@@ -113,25 +113,36 @@ async fn an_update_that_turns_out_to_go_on_is_under_way_again() {
 }
 
 #[tokio::test]
-async fn what_the_container_shows_counts_once_the_agent_is_surely_not_at_it_any_more() {
-    for (digit, state) in [('a', "completed"), ('0', "failed"), ('7', "unknown")] {
-        let app = doubtful().await;
-        let mut now = container("web", "nginx:1.27", &[]);
-        let digest = format!("sha256:{}", digit.to_string().repeat(64));
-        now.set("current_digest", Some(digest));
-        if digit != '0' {
-            now.set("image_id", Some("sha256:bb"));
-        }
-        let server = muster_base::id::ServerId(only_update(&app).await["server_id"].as_i64().unwrap());
-        app.report(server, 2, |report| report.resources = vec![now]).await;
-        age(&app, 14 * 60_000).await;
-        tick(&app).await;
-        assert_eq!(only_update(&app).await["state"], "unknown", "{digit}");
-        age(&app, 2 * 60_000).await;
-        tick(&app).await;
-        let update = only_update(&app).await;
-        assert_eq!(update["state"], state, "{update}");
-    }
+async fn what_the_container_shows_does_not_count_and_an_image_that_did_harm_is_barred_all_the_same() {
+    let app = doubtful().await;
+    let update = only_update(&app).await;
+    let mut now = container("web", "nginx:1.27", &[]);
+    now.set("current_digest", update["digest"].as_str());
+    now.set("image_id", Some("sha256:bb"));
+    let server = muster_base::id::ServerId(update["server_id"].as_i64().unwrap());
+    app.report(server, 2, |report| report.resources = vec![now]).await;
+    age(&app, 60 * 60_000).await;
+    tick(&app).await;
+    assert_eq!(only_update(&app).await["state"], "unknown", "running is not well");
+    let harmless = app.get("/api/containers/bad-digests").await.json();
+    assert_eq!(harmless["total"], 0, "{harmless}");
+
+    let app = TestApp::start().await;
+    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
+    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
+    automatic(&app).await;
+    app.state.updates.refresh().await.unwrap();
+    tick(&app).await;
+    let digest = format!("sha256:{}", "a".repeat(64));
+    app.fakes.agents.end_all(
+        CommandState::Unknown,
+        "health",
+        "the old container is gone, so the new one was left",
+        &json!({"bad_digest": digest}),
+    );
+    tick(&app).await;
+    assert_eq!(only_update(&app).await["state"], "unknown");
+    assert_eq!(app.get("/api/containers/bad-digests").await.json()["total"], 1);
 }
 
 #[tokio::test]

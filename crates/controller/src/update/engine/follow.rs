@@ -85,6 +85,11 @@ impl Updates {
             .as_ref()
             .is_some_and(|result| result["rolled_back"].as_bool() == Some(true));
         if status.state == CommandState::Unknown {
+            // An image may be known to do harm where it is not known what became of the container.
+            let bad = result.as_ref().and_then(|result| result["bad_digest"].as_str());
+            if update.state != UpdateState::Unknown && bad == Some(update.digest.as_str()) {
+                self.remember_bad(&update, said).await?;
+            }
             return self.doubt(update, said, result).await;
         }
         if update.body.is_rollback {

@@ -1,26 +1,15 @@
-//! Updates of which nobody knows what became of them: they are neither done nor failed until the agent says more, the
-//! container itself shows it, or nobody waits any more.
+//! Updates of which nobody knows what became of them: they are neither done nor failed until the agent says more or nobody
+//! waits any more. What the container is seen to run does not count: that was told before the doubt, as likely as not, and
+//! says nothing of its health.
 
-use muster_base::id::ServerId;
 use serde_json::Value;
 
-use super::super::inventory::{list, text};
 use super::super::notice::Event;
 use super::super::{Update, UpdateError, UpdateState, Updates};
-use crate::app::status::ServerStatus;
 use crate::store::UpdateWrite;
 
-/// Only after this does it count what a container is seen to run, ms: the agent may still be at it.
-const SETTLED_MS: i64 = 15 * 60_000;
 /// After this nobody waits for the agent's word any more, ms.
 const WAITED_FOR_MS: i64 = 24 * 3_600_000;
-
-/// Which of its two images a container is seen to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Runs {
-    Old,
-    New,
-}
 
 impl Updates {
     /// Nobody knows what became of it: that is written down and told once, then it is looked at again and again.
@@ -35,28 +24,12 @@ impl Updates {
             return self.begin_doubt(update, said, result).await;
         };
         let age_ms = self.now_ms().saturating_sub(since_ms);
-        let runs = if age_ms < SETTLED_MS {
-            None
-        } else {
-            self.seen_to_run(&update).await?
-        };
-        let (state, words) = match (runs, update.body.is_rollback) {
-            (Some(Runs::New), false) => (UpdateState::Completed, "it runs the new image"),
-            (Some(Runs::Old), false) => (UpdateState::Failed, "it runs the image of before"),
-            (Some(Runs::Old), true) => (UpdateState::RolledBack, "it runs the image of before"),
-            (Some(Runs::New), true) => (UpdateState::Completed, "it still runs the new image"),
-            (None, _) if WAITED_FOR_MS <= age_ms => {
-                let words =
-                    format!("{said}; nothing more was heard of it within a day: look at the container");
-                return self
-                    .finish(&mut update, UpdateState::Unknown, &words, result, false)
-                    .await;
-            }
-            (None, _) => return Ok(()),
-        };
-        let words = format!("{said}; by what the container shows {words}");
-        let is_back = state == UpdateState::RolledBack;
-        self.finish(&mut update, state, &words, result, is_back).await
+        if age_ms < WAITED_FOR_MS {
+            return Ok(());
+        }
+        let words = format!("{said}; nothing more was heard of it within a day: look at the container");
+        self.finish(&mut update, UpdateState::Unknown, &words, result, false)
+            .await
     }
 
     async fn begin_doubt(
@@ -113,33 +86,5 @@ impl Updates {
         self.app().store().write_updates(&writes).await?;
         self.told(&update);
         Ok(())
-    }
-
-    /// Which image a container that runs is seen to have; `None`: that can't be told, or is neither.
-    async fn seen_to_run(&self, update: &Update) -> Result<Option<Runs>, UpdateError> {
-        let server = self.app().server(ServerId(update.server_id)).await?;
-        if !matches!(server.status, ServerStatus::Online | ServerStatus::Failing) {
-            return Ok(None);
-        }
-        let seen = match self.container(update.container_id).await {
-            Ok(seen) => seen,
-            Err(UpdateError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if text(&seen.view, "status") != Some("running") {
-            return Ok(None);
-        }
-        let is_new = seen.digest() == Some(update.digest.as_str())
-            || list(&seen.view, "repo_digests").iter().any(|known| {
-                known
-                    .split_once('@')
-                    .is_some_and(|(_, digest)| digest == update.digest)
-            });
-        let is_old = !seen.image_id().is_empty() && seen.image_id() == update.body.from_image_id;
-        Ok(match (is_old, is_new) {
-            (true, false) => Some(Runs::Old),
-            (false, true) => Some(Runs::New),
-            _ => None,
-        })
     }
 }

@@ -183,7 +183,7 @@ async fn nobody_installs_a_key_with_a_stolen_one_alone() {
     )]));
     // From here on the first key is worth nothing, even in hands that have the root as well.
     let stolen = step(to_thief, (&estate.key, &thief), Some(&root));
-    executor.take_keys(&way(&[stolen.clone()]));
+    executor.take_keys(&way(std::slice::from_ref(&stolen)));
     let honest = step((first, public(&second)), (&estate.key, &second), Some(&root));
     executor.take_keys(&way(&[honest, stolen]));
     estate.key = second;
