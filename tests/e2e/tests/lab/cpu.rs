@@ -167,7 +167,7 @@ fn cold(lab: &Lab) -> Result<String> {
 /// Of the agent that runs, for so it is used: it starts once. What it takes to tell the controller is counted, and what its
 /// two processes take to tell each other: 0.155 of what the tools take at the median of ten sweeps on a machine where nothing
 /// else was built, 0.13 in the best of them, 0.23 and more beside builds. A single collection, without what it takes to start
-/// and end, took 0.12 to 0.15. Programs made without optimisation take several times as much and would tell nothing.
+/// and end, took 0.12 to 0.17. Programs made without optimisation take several times as much and would tell nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_over_all_storage_takes_little_beside_the_tools() -> Result<()> {
     if std::env::var_os("MUSTER_TEST_PROGRAMS").is_none() {
