@@ -19,6 +19,8 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 /// For so long nobody looks for changes again if the kernel has told of none. It does not tell of a member that md
 /// takes in, which changes only what lies on what.
 const QUIET_MAX: Duration = Duration::from_secs(10);
+/// For so long the kernel has told of no change before it is taken that udev has written down what it told of last.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Longest that one collector waits for the reading of another; far less than any of them may take.
 const TURN_MAX: Duration = Duration::from_secs(3);
 /// When lsblk is given up.
@@ -202,6 +204,10 @@ struct Reading {
     read_at: Instant,
     /// The number of events when changes were last looked for, and when that was.
     looked: Option<(u64, Instant)>,
+    /// The number of events when it was begun, and since when it is known to have been that.
+    calm: Option<(u64, Instant)>,
+    /// Whether all that the kernel had told of was long over when it was begun.
+    is_settled: bool,
     inventory: Arc<Inventory>,
 }
 
@@ -227,7 +233,43 @@ impl Shared {
         {
             return Ok(Some(Arc::clone(&reading.inventory)));
         }
+        if let Some(inventory) = self.renew(host).await? {
+            return Ok(Some(inventory));
+        }
         self.read(host).await
+    }
+
+    /// The last reading, if it is as good as a new one: the kernel has told of no change since, nor just before, and what
+    /// it does not tell of is as it was. Most of what is read of a device stays what it is for as long as it is there.
+    async fn renew(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
+        let events = host.device_events();
+        let begun = host.instant();
+        let known = {
+            let last = self.lock();
+            let is_good = |reading: &&Reading| {
+                let is_calm = events.is_some() && events == reading.calm.map(|(events, _)| events);
+                reading.is_settled && is_calm && reading.read_at.elapsed() < AGE_MAX
+            };
+            last.as_ref().filter(is_good).map(|reading| {
+                let partitions = reading.fingerprint.partitions().map(str::to_owned);
+                (Arc::clone(&reading.inventory), partitions)
+            })
+        };
+        let Some((inventory, partitions)) = known else {
+            return Ok(None);
+        };
+        let asked = Arc::clone(&inventory);
+        let look = host.blocking("block devices", move |files| {
+            node::partitions(files) == partitions
+                && asked.nodes.iter().all(|node| node::is_as_it_was(files, node))
+        });
+        if !look.await? {
+            return Ok(None);
+        }
+        if let Some(reading) = self.lock().as_mut() {
+            reading.looked = events.map(|events| (events, begun));
+        }
+        Ok(Some(inventory))
     }
 
     /// Waits for whoever reads, but not for one whom a dying disk keeps: that must not keep the others too.
@@ -238,6 +280,12 @@ impl Shared {
     async fn read(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
         // First: what changes meanwhile raises it, and is looked for again.
         let events = host.device_events();
+        let begun = host.instant();
+        let calm_before = self.lock().as_ref().and_then(|reading| reading.calm);
+        let calm = events.map(|events| match calm_before {
+            Some((before, since)) if before == events => (events, since),
+            _ => (events, begun),
+        });
         let read = host.blocking("block inventory", |files| {
             let read = Inventory::read_with_looks(files)?;
             Ok(read.map(|(fingerprint, inventory)| (fingerprint, Arc::new(inventory))))
@@ -254,6 +302,9 @@ impl Shared {
             fingerprint,
             read_at: now,
             looked: events.map(|events| (events, now)),
+            calm,
+            is_settled: calm
+                .is_some_and(|(_, since)| SETTLED_AFTER <= begun.saturating_duration_since(since)),
             inventory: Arc::clone(&inventory),
         };
         *self.lock() = Some(reading);
@@ -274,6 +325,9 @@ impl Shared {
         {
             return Ok(Arc::clone(&reading.inventory));
         }
+        if self.lock().is_none() {
+            return Ok(self.read(host).await?.unwrap_or_default());
+        }
         let look = host.blocking("block devices", move |files| {
             let names = files.list("/sys/block")?.unwrap_or_default();
             Ok(node::fingerprint(files, &names))
@@ -287,6 +341,12 @@ impl Shared {
             return Ok(Arc::clone(&reading.inventory));
         }
         Ok(self.read(host).await?.unwrap_or_default())
+    }
+
+    /// As if the kernel had been calm for long.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        self.lock().as_mut().expect("something was read").is_settled = true;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reading>> {

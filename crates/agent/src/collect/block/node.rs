@@ -231,6 +231,20 @@ pub(super) fn read(files: &Files, name: &str, has_partitions: bool) -> (Look, Op
     (look, node)
 }
 
+/// Whether that of a device which changes without a word of the kernel's is as it was read: who may write, whether it
+/// answers, and what lies below it.
+pub(super) fn is_as_it_was(files: &Files, node: &Node) -> bool {
+    let base = format!("/sys/block/{}", node.name);
+    let flag = |path: String| files.number(&path).map(|value| value != 0);
+    let is_same_partition =
+        |partition: &Partition| flag(format!("{base}/{}/ro", partition.name)) == partition.is_read_only;
+    flag(format!("{base}/ro")) == node.is_read_only
+        && node.partitions.iter().all(is_same_partition)
+        && (node.state.is_none() || files.word(&format!("{base}/device/state")) == node.state)
+        && (node.is_suspended.is_none() || flag(format!("{base}/dm/suspended")) == node.is_suspended)
+        && (!is_layer(node.class) || files.names(&format!("{base}/slaves")) == node.slaves)
+}
+
 fn read_node(files: &Files, name: &str, folder: &Folder<'_>, (event, look): (&Event, &Look)) -> Option<Node> {
     let attribute = |path: &str| folder.word(path);
     let number = |path: &str| folder.number(path);
@@ -244,18 +258,20 @@ fn read_node(files: &Files, name: &str, folder: &Folder<'_>, (event, look): (&Ev
     // What is made of others is no device, and these are not told of it.
     let is_disk = !matches!(class, Class::DeviceMapper | Class::Md);
     let of_disk = |path: &str| is_disk.then(|| number(path))?;
+    // The folder of a virtual one tells nothing of a drive, and to look for what is not there takes as long as to read it.
+    let of_drive = |path: &str| (class != Class::Virtio).then(|| attribute(path))?;
     let numbers = event.numbers().or_else(|| read_numbers(folder, "dev"));
     let udev = read_udev(files, numbers);
-    let vendor = attribute("device/vendor");
+    let vendor = of_drive("device/vendor");
     let is_ata = vendor.as_deref() == Some("ATA") || udev.get("ID_BUS") == Some("ata");
-    let kernel_model = attribute("device/model")
-        .or_else(|| attribute("device/name"))
+    let kernel_model = of_drive("device/model")
+        .or_else(|| of_drive("device/name"))
         .map(|text| ids::tidy(&text));
     let full_model = udev.get("ID_MODEL_ENC").filter(|_| is_ata).map(ids::decode_udev);
-    let firmware = attribute("device/firmware_rev").or_else(|| {
+    let firmware = of_drive("device/firmware_rev").or_else(|| {
         let full = udev.get("ID_REVISION").filter(|_| is_ata).map(str::to_owned);
-        full.or_else(|| attribute("device/rev"))
-            .or_else(|| attribute("device/fwrev"))
+        full.or_else(|| of_drive("device/rev"))
+            .or_else(|| of_drive("device/fwrev"))
     });
     let slaves = look.slaves.clone();
     let (dm_name, dm_uuid) = (attribute("dm/name"), attribute("dm/uuid"));
@@ -286,7 +302,7 @@ fn read_node(files: &Files, name: &str, folder: &Folder<'_>, (event, look): (&Ev
         model: full_model.or_else(|| kernel_model.clone()),
         kernel_model,
         vendor: vendor.filter(|_| class == Class::Scsi && !is_ata),
-        serial: serial(folder, &udev),
+        serial: serial(folder, class, &udev),
         firmware,
         names: worldwide(folder, class, &udev),
         part: part(name, class, number("nsid")),
@@ -294,7 +310,7 @@ fn read_node(files: &Files, name: &str, folder: &Folder<'_>, (event, look): (&Ev
         dm_uuid,
         layer,
         is_suspended: flag("dm/suspended"),
-        state: attribute("device/state"),
+        state: of_drive("device/state"),
         backing_file: attribute("loop/backing_file"),
         udev,
         name: name.to_owned(),
@@ -362,11 +378,13 @@ fn read_udev(files: &Files, numbers: Option<(u32, u32)>) -> udev::Record {
 }
 
 /// The drive's own serial number. What udev calls `ID_SERIAL_SHORT` is a worldwide name on SAS disks, so it comes last.
-fn serial(folder: &Folder<'_>, udev: &udev::Record) -> Option<String> {
+fn serial(folder: &Folder<'_>, class: Class, udev: &udev::Record) -> Option<String> {
     let from_page = || scsi_vpd::unit_serial(&folder.bytes("device/vpd_pg80")?).value;
     let from_udev = |name: &str| udev.get(name).map(str::to_owned);
-    from_page()
-        .or_else(|| folder.word("device/serial"))
+    let of_drive = || from_page().or_else(|| folder.word("device/serial"));
+    (class != Class::Virtio)
+        .then(of_drive)
+        .flatten()
         .or_else(|| folder.word("serial"))
         .or_else(|| from_udev("SCSI_IDENT_SERIAL"))
         .or_else(|| from_udev("ID_SCSI_SERIAL"))
@@ -445,6 +463,11 @@ impl Fingerprint {
     /// Takes what was looked at while the devices were read; `partitions` was read before them.
     pub(super) const fn of(devices: BTreeMap<String, Look>, partitions: Option<String>) -> Self {
         Self { devices, partitions }
+    }
+
+    /// The kernel's list as it was.
+    pub(super) fn partitions(&self) -> Option<&str> {
+        self.partitions.as_deref()
     }
 }
 

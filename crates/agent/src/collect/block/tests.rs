@@ -324,10 +324,34 @@ async fn changes_are_looked_for_once_the_kernel_tells_of_one() {
     assert!(Arc::ptr_eq(&first, &shared.current(&host).await.unwrap()));
     root.write("sys/kernel/uevent_seqnum", "101\n");
     assert_eq!(shared.current(&host).await.unwrap().devices().count(), 2);
-    // The collector of the devices themselves reads them each time.
+    // The collector of the devices themselves reads them while the kernel has only just told of something.
     root.disk("sdc", "pci0000:00/3", &[("dev", "8:32"), ("size", "8")]);
     let inventory = shared.refresh(&host).await.unwrap().unwrap();
     assert_eq!(inventory.devices().count(), 3);
+}
+
+#[tokio::test]
+async fn what_changes_without_a_word_is_looked_at_each_time() {
+    let root = Root::new();
+    root.disk("sda", PLACE_1, &disk_of(WWN_A, "M1", "100"));
+    let ro = "sys/block/sda/ro";
+    root.write(ro, "0\n");
+    root.write("sys/kernel/uevent_seqnum", "100\n");
+    let host = root.host();
+    let shared = Shared::default();
+    let first = shared.refresh(&host).await.unwrap().unwrap();
+    let again = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&first, &again), "udev may be writing still");
+    shared.settle();
+    let third = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&again, &third), "as good as a new one");
+    root.write(ro, "1\n");
+    let read_only = shared.refresh(&host).await.unwrap().unwrap();
+    assert_eq!(read_only.node("sda").unwrap().is_read_only, Some(true));
+    shared.settle();
+    root.write("sys/kernel/uevent_seqnum", "101\n");
+    let told = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&read_only, &told), "the kernel told of something");
 }
 
 #[tokio::test]
