@@ -6,19 +6,19 @@
 
 use crate::problem::{Parsed, Problems, excerpt};
 
-/// One counter.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Counter {
+/// One counter; its words are those of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Counter<'a> {
     /// `Tcp`, `TcpExt`, `Udp6`, …
-    pub protocol: String,
+    pub protocol: &'a str,
     /// As the kernel names it.
-    pub name: String,
+    pub name: &'a str,
     /// The number.
     pub value: i64,
 }
 
 /// Reads pairs of lines; a pair that does not fit is a problem, and the others are kept.
-pub fn parse(text: &str) -> Parsed<Vec<Counter>> {
+pub fn parse(text: &str) -> Parsed<Vec<Counter<'_>>> {
     let mut problems = Problems::default();
     let mut counters = Vec::new();
     let mut lines = text
@@ -30,9 +30,10 @@ pub fn parse(text: &str) -> Parsed<Vec<Counter>> {
             problems.at_index(index, "names without a line of numbers");
             break;
         };
-        match parse_table(names, values) {
-            Ok(found) => counters.extend(found),
-            Err(message) => problems.at_index(index, message),
+        let known = counters.len();
+        if let Err(message) = parse_table(names, values, &mut counters) {
+            counters.truncate(known);
+            problems.at_index(index, message);
         }
     }
     if counters.is_empty() {
@@ -41,42 +42,37 @@ pub fn parse(text: &str) -> Parsed<Vec<Counter>> {
     problems.with(counters)
 }
 
-fn parse_table(names: &str, values: &str) -> Result<Vec<Counter>, String> {
-    let split = |line: &'_ str| -> Option<(String, Vec<String>)> {
-        let (protocol, rest) = line.split_once(':')?;
-        let words = rest.split_ascii_whitespace().map(str::to_owned).collect();
-        Some((protocol.to_owned(), words))
-    };
+fn parse_table<'a>(names: &'a str, values: &'a str, counters: &mut Vec<Counter<'a>>) -> Result<(), String> {
     let odd = |line: &str| format!("expected \"protocol: …\", found \"{}\"", excerpt(line));
-    let (protocol, names) = split(names).ok_or_else(|| odd(names))?;
-    let (same, values) = split(values).ok_or_else(|| odd(values))?;
-    if same != protocol || names.len() != values.len() {
+    let (protocol, names) = names.split_once(':').ok_or_else(|| odd(names))?;
+    let (same, values) = values.split_once(':').ok_or_else(|| odd(values))?;
+    let (mut names, mut values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
+    let count = |words: &std::str::SplitAsciiWhitespace<'_>| words.clone().count();
+    let counts = (count(&names), count(&values));
+    if same != protocol || counts.0 != counts.1 {
         return Err(format!(
             "{} names of {} and {} numbers of {}",
-            names.len(),
-            excerpt(&protocol),
-            values.len(),
-            excerpt(&same)
+            counts.0,
+            excerpt(protocol),
+            counts.1,
+            excerpt(same)
         ));
     }
-    names
-        .into_iter()
-        .zip(values)
-        .map(|(name, value)| {
-            let value = value
-                .parse()
-                .map_err(|_| format!("{name} is no number: \"{}\"", excerpt(&value)))?;
-            Ok(Counter {
-                protocol: protocol.clone(),
-                name,
-                value,
-            })
-        })
-        .collect()
+    while let (Some(name), Some(value)) = (names.next(), values.next()) {
+        let value = value
+            .parse()
+            .map_err(|_| format!("{name} is no number: \"{}\"", excerpt(value)))?;
+        counters.push(Counter {
+            protocol,
+            name,
+            value,
+        });
+    }
+    Ok(())
 }
 
 /// Reads `/proc/net/snmp6`: what stands up to the `6` is the protocol.
-pub fn parse_v6(text: &str) -> Parsed<Vec<Counter>> {
+pub fn parse_v6(text: &str) -> Parsed<Vec<Counter<'_>>> {
     let mut problems = Problems::default();
     let mut counters = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -88,8 +84,8 @@ pub fn parse_v6(text: &str) -> Parsed<Vec<Counter>> {
             .zip(words.next().and_then(|word| word.parse().ok()));
         match found {
             Some(((protocol, name), value)) if !name.is_empty() => counters.push(Counter {
-                protocol: protocol.to_owned(),
-                name: name.to_owned(),
+                protocol,
+                name,
                 value,
             }),
             _ => problems.at_index(
@@ -119,8 +115,8 @@ mod tests {
         let parsed = parse_v6("Udp6InDatagrams 5\nUdpLite6InErrors 0\nnonsense\n");
         assert_eq!(
             (
-                parsed.value[0].protocol.as_str(),
-                parsed.value[0].name.as_str(),
+                parsed.value[0].protocol,
+                parsed.value[0].name,
                 parsed.value[0].value
             ),
             ("Udp6", "InDatagrams", 5)

@@ -35,7 +35,7 @@ fn read(reading: &mut Reading<'_>) -> Result<(), HostError> {
             snmp::parse(&text)
         };
         for counter in parsed.value {
-            if is_wanted(&counter.protocol, &counter.name) {
+            if is_wanted(counter.protocol, counter.name) {
                 let middle = format!("{}_{}", counter.protocol, counter.name);
                 reading.sample_in(&NODE_NETSTAT, &middle, counter.value as f64);
             }
