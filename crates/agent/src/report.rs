@@ -96,19 +96,20 @@ impl Reporter {
 
     /// Reports what waits.
     pub fn finish(&mut self) {
-        let Some(Batch {
+        let Some(mut batch) = self.batch.take() else {
+            return;
+        };
+        let blocks = batch.take_blocks();
+        let Batch {
             mut content,
             mut problems,
             ..
-        }) = self.batch.take()
-        else {
-            return;
-        };
+        } = batch;
         self.resources.take_urgent();
         content.resources = self.resources.take_changed(&mut problems);
         content.inventories = self.inventories(content.clock.wall_ms, &mut problems);
         content.problems = problems.into_bounded();
-        content.blocks = batch::merge(&content.blocks);
+        content.blocks = blocks;
         for report in content.split() {
             self.outbox.push(report);
         }

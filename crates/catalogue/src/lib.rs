@@ -4,6 +4,8 @@
 //! it comes from, and [`lookup`] gives help texts to whoever prints a series. Names, labels and types are those
 //! of the stock exporters; where none has a name for it, ours starts with `muster_`. No I/O, no state.
 
+use std::borrow::Cow;
+
 use muster_model::{Labels, MetricType, ResourceKey, Sample};
 
 pub mod alias;
@@ -43,7 +45,7 @@ impl Metric {
     #[must_use]
     pub fn sample(&self, labels: Labels, value: f64) -> Sample {
         Sample {
-            name: self.name.to_owned(),
+            name: Cow::Borrowed(self.name),
             labels,
             value,
             time_ms: None,
@@ -95,7 +97,7 @@ impl Family {
     #[must_use]
     pub fn sample(&self, middle: &str, labels: Labels, value: f64) -> Sample {
         Sample {
-            name: self.name(middle),
+            name: Cow::Owned(self.name(middle)),
             labels,
             value,
             time_ms: None,

@@ -1,5 +1,7 @@
 //! What a collector returns.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Labels, Link, MetricType, Resource, ResourceKey};
@@ -7,8 +9,8 @@ use crate::{Labels, Link, MetricType, Resource, ResourceKey};
 /// One number at one time, with everything that names its series.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
-    /// Metric name.
-    pub name: String,
+    /// Metric name: mostly one of the catalogue's.
+    pub name: Cow<'static, str>,
     /// The series' own labels.
     pub labels: Labels,
     /// The number, in the metric's base unit.

@@ -147,7 +147,7 @@ mod tests {
             (Some("user"), 2.5)
         );
         assert_eq!(
-            (samples[8].name.as_str(), samples[8].value),
+            (&*samples[8].name, samples[8].value),
             ("node_cpu_guest_seconds_total", 1.0)
         );
     }

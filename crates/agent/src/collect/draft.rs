@@ -3,9 +3,8 @@
 //! Whatever is cut, dropped or refused for a limit becomes a problem, so that nothing disappears unseen. A series
 //! or key that comes twice keeps its first value: two disks must never share a row.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
+use std::collections::HashSet;
+use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
 use muster_base::ErrorChain;
@@ -20,32 +19,12 @@ use sha2::{Digest as _, Sha256};
 pub struct Draft {
     collector: &'static str,
     facts: Facts,
-    /// Samples by the hash of name and labels; of those with one hash the first.
-    series: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
+    /// Of each sample, the hash of its name and labels.
+    series: Vec<u64>,
     hasher: RandomState,
     keys: HashSet<ResourceKey>,
     links: HashSet<Link>,
     problems_left_out: usize,
-}
-
-/// Of a number that is a hash already, that number.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 impl Draft {
@@ -55,7 +34,7 @@ impl Draft {
         Self {
             collector,
             facts: Facts::default(),
-            series: HashMap::default(),
+            series: Vec::new(),
             hasher: RandomState::default(),
             keys: HashSet::new(),
             links: HashSet::new(),
@@ -107,28 +86,33 @@ impl Draft {
 
     /// Adds a sample whose name and labels are not ours.
     pub fn push(&mut self, sample: Sample) {
-        if self.is_there(&sample) {
-            self.problem(format!(
-                "{} comes twice with the same labels: the first is kept",
-                sample.name
-            ));
-        } else {
-            self.facts.samples.push(sample);
-        }
+        self.series
+            .push(self.hasher.hash_one((&sample.name, &sample.labels)));
+        self.facts.samples.push(sample);
     }
 
-    /// Whether there is a sample of this series, and if not, notes that it comes next.
-    fn is_there(&mut self, sample: &Sample) -> bool {
-        let samples = &self.facts.samples;
-        let is_same = |other: &Sample| other.name == sample.name && other.labels == sample.labels;
-        let hash = self.hasher.hash_one((&sample.name, &sample.labels));
-        match self.series.entry(hash) {
-            Entry::Vacant(entry) => {
-                entry.insert(samples.len());
-                false
+    /// Of samples of one series, keeps the first.
+    fn drop_repeated(&mut self) {
+        // To sort some numbers is less work than to keep an index of what is nearly never there.
+        self.series.sort_unstable();
+        if self.series.windows(2).all(|pair| pair[0] != pair[1]) {
+            return;
+        }
+        let samples = std::mem::take(&mut self.facts.samples);
+        let mut series = HashSet::with_capacity(samples.len());
+        let is_first: Vec<bool> = samples
+            .iter()
+            .map(|sample| series.insert((&sample.name, &sample.labels)))
+            .collect();
+        for (sample, is_first) in samples.into_iter().zip(is_first) {
+            if is_first {
+                self.facts.samples.push(sample);
+            } else {
+                self.problem(format!(
+                    "{} comes twice with the same labels: the first is kept",
+                    sample.name
+                ));
             }
-            // Another series with the same hash happens once in some billions of billions.
-            Entry::Occupied(entry) => is_same(&samples[*entry.get()]) || samples.iter().any(is_same),
         }
     }
 
@@ -213,6 +197,7 @@ impl Draft {
     /// The facts.
     #[must_use]
     pub fn finish(mut self) -> Facts {
+        self.drop_repeated();
         if 0 < self.problems_left_out {
             self.facts.problems.push(Problem {
                 collector: self.collector.to_owned(),

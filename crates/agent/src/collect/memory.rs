@@ -96,11 +96,11 @@ mod tests {
         );
         let samples = draft.finish().samples;
         assert_eq!(
-            (samples[0].name.as_str(), samples[0].value),
+            (&*samples[0].name, samples[0].value),
             ("node_memory_HugePages_Free", 3.0)
         );
         assert_eq!(
-            (samples[1].name.as_str(), samples[1].value),
+            (&*samples[1].name, samples[1].value),
             ("node_memory_Active_anon_bytes", 3072.0)
         );
     }

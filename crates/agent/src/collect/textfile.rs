@@ -113,7 +113,7 @@ fn accept(found: exposition::Sample) -> Result<Sample, String> {
     }
     let labels = Labels::new(found.labels).map_err(|error| format!("{}: {error}", found.name))?;
     Ok(Sample {
-        name: found.name,
+        name: found.name.into(),
         labels,
         value: found.value,
         time_ms: None,

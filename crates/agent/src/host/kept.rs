@@ -12,6 +12,7 @@ use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use nix::sys::stat::FileStat;
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 
@@ -72,7 +73,7 @@ pub(super) struct Kept(Mutex<Files>);
 
 #[derive(Debug, Default)]
 struct Files {
-    by_path: HashMap<String, KeptFile>,
+    by_path: HashMap<String, KeptFile, RandomState>,
     /// When room was last looked for.
     looked: Option<Instant>,
 }

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+
+type Entries = HashMap<String, Entry, RandomState>;
+
 /// Names of what is under way. Clones share the list.
 #[derive(Debug, Clone)]
 pub(super) struct Outstanding {
-    entries: Arc<Mutex<HashMap<String, Entry>>>,
+    entries: Arc<Mutex<Entries>>,
     entries_max: usize,
 }
 
@@ -57,7 +61,7 @@ impl Outstanding {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         // A panic elsewhere cannot leave the map half-changed: each change is one call.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

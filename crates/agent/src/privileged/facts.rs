@@ -146,7 +146,7 @@ impl From<Sample> for WireSample {
             labels: labels
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-            name: sample.name,
+            name: sample.name.into_owned(),
             bits: sample.value.to_bits(),
             time_ms: sample.time_ms,
             resource: sample.resource,
@@ -170,7 +170,7 @@ impl WireSample {
             time_ms: self.time_ms,
             resource: self.resource,
             metric_type: self.metric_type,
-            name: self.name,
+            name: self.name.into(),
         })
     }
 }

@@ -60,6 +60,16 @@ impl Batch {
             || SAMPLES_MAX <= samples
     }
 
+    /// Its samples, rows of the same series together.
+    pub(super) fn take_blocks(&mut self) -> Vec<SampleBlock> {
+        let blocks = std::mem::take(&mut self.content.blocks);
+        match self.ticks.values().any(|ticks| 1 < *ticks) {
+            true => merge(&blocks),
+            // Each row is of other series than the next.
+            false => blocks,
+        }
+    }
+
     /// Whether the clocks went on evenly until `now`.
     pub(super) fn fits(&self, now: &Clock) -> bool {
         let then = &self.content.clock;
@@ -70,7 +80,7 @@ impl Batch {
 }
 
 /// Rows of the same series become one block, in the order in which the series came first.
-pub(super) fn merge(blocks: &[SampleBlock]) -> Vec<SampleBlock> {
+fn merge(blocks: &[SampleBlock]) -> Vec<SampleBlock> {
     let mut merged: Vec<Rows> = Vec::new();
     let mut last: HashMap<Vec<u32>, usize> = HashMap::new();
     for block in blocks {

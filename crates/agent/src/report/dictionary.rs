@@ -1,11 +1,12 @@
 //! Series and their ids in this epoch, and the end of series that are gone.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use muster_model::{Labels, MetricType, ResourceKey, STALE_NAN, Sample, SampleBlock, SeriesDef, limits};
+use hashbrown::HashTable;
+use muster_model::{Labels, ResourceKey, STALE_NAN, Sample, SampleBlock, SeriesDef, limits};
 
 use super::bounds::Problems;
 use super::problem;
@@ -22,31 +23,60 @@ pub(super) struct Cadence {
     pub(super) interval_ms: u32,
 }
 
-/// What tells one series from another.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct SeriesKey {
-    collector: &'static str,
-    name: String,
-    labels: Labels,
-    /// Absent: the server.
-    resource: Option<ResourceKey>,
-}
-
-#[derive(Debug, Clone, Copy)]
+/// A series: what defines it is shared with the outbox, which says it.
+#[derive(Debug)]
 struct Slot {
     id: u32,
-    interval_ms: u32,
-    /// The collector's run that brought it last.
+    series: Arc<SeriesDef>,
+    /// The collector's run that brought it last, and its place among what that run brought.
     run: u64,
+    place: usize,
+}
+
+impl Slot {
+    fn is_of(&self, collector: &str, sample: &Sample) -> bool {
+        let series = &self.series;
+        series.name == sample.name
+            && series.labels == sample.labels
+            && series.collector == collector
+            && own(&series.resource_key) == sample.resource.as_ref().and_then(own)
+    }
+}
+
+/// What tells the series of the server from those of a resource.
+fn own(key: &ResourceKey) -> Option<&str> {
+    (!key.is_server()).then_some(key.as_str())
 }
 
 /// Every series of the epoch. Never forgets one, because ids are never reused; bounded by the limit of series.
+///
+/// A collector says the same series in the same order time and again: the one that came after the last is looked at
+/// first, and only where it is another one its hash is worked out.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     slots: Vec<Slot>,
-    by_key: HashMap<SeriesKey, usize, RandomState>,
-    /// Per collector: number of its last successful run, and the slots that this run brought.
-    live: HashMap<&'static str, (u64, Vec<usize>)>,
+    by_key: HashTable<usize>,
+    hasher: RandomState,
+    live: HashMap<&'static str, Live, RandomState>,
+}
+
+/// What a collector brought last.
+#[derive(Debug, Default)]
+struct Live {
+    /// The number of its last successful run.
+    run: u64,
+    /// The slots that this run brought.
+    slots: Vec<usize>,
+    /// The slots of what the runner measured.
+    measured: Vec<usize>,
+}
+
+/// The slots that are expected, in order.
+#[derive(Debug)]
+struct Expected<'a> {
+    run: u64,
+    slots: &'a [usize],
+    next: usize,
 }
 
 /// Samples by time, then by series.
@@ -61,19 +91,26 @@ impl Dictionary {
         samples: Vec<Sample>,
         problems: &mut Problems,
     ) -> Vec<SampleBlock> {
-        let (last_run, before) = self.live.remove(cadence.collector).unwrap_or_default();
-        let run = last_run + 1;
-        let (mut rows, now) = self.rows(outbox, cadence, run, samples, problems);
+        let mut live = self.live.remove(cadence.collector).unwrap_or_default();
+        let before = std::mem::take(&mut live.slots);
+        let expected = Expected {
+            run: live.run,
+            slots: &before,
+            next: 0,
+        };
+        live.run += 1;
+        let (mut rows, now) = self.rows(outbox, cadence, (live.run, expected), samples, problems);
         for slot in before
-            .into_iter()
-            .map(|index| self.slots[index])
-            .filter(|slot| slot.run != run)
+            .iter()
+            .map(|&index| &self.slots[index])
+            .filter(|slot| slot.run != live.run)
         {
             rows.entry(cadence.started_ms)
                 .or_default()
                 .push((slot.id, STALE_NAN));
         }
-        self.live.insert(cadence.collector, (run, now));
+        live.slots = now;
+        self.live.insert(cadence.collector, live);
         to_blocks(rows, cadence.collector, problems)
     }
 
@@ -85,7 +122,16 @@ impl Dictionary {
         samples: Vec<Sample>,
         problems: &mut Problems,
     ) -> Vec<SampleBlock> {
-        let (rows, _) = self.rows(outbox, cadence, 0, samples, problems);
+        let mut live = self.live.remove(cadence.collector).unwrap_or_default();
+        let before = std::mem::take(&mut live.measured);
+        let expected = Expected {
+            run: 0,
+            slots: &before,
+            next: 0,
+        };
+        let (rows, now) = self.rows(outbox, cadence, (0, expected), samples, problems);
+        live.measured = now;
+        self.live.insert(cadence.collector, live);
         to_blocks(rows, cadence.collector, problems)
     }
 
@@ -93,7 +139,7 @@ impl Dictionary {
         &mut self,
         outbox: &Outbox,
         cadence: Cadence,
-        run: u64,
+        (run, mut expected): (u64, Expected<'_>),
         samples: Vec<Sample>,
         problems: &mut Problems,
     ) -> (Rows, Vec<usize>) {
@@ -102,12 +148,19 @@ impl Dictionary {
         let mut over_limit = 0_usize;
         for sample in samples {
             let (time_ms, value) = (sample.time_ms.unwrap_or(cadence.started_ms), sample.value);
-            let Some(index) = self.slot(outbox, cadence, sample, &mut over_limit, problems) else {
+            let found = self.slot(
+                outbox,
+                cadence,
+                (sample, &mut expected),
+                &mut over_limit,
+                problems,
+            );
+            let Some(index) = found else {
                 continue;
             };
             let slot = &mut self.slots[index];
             if slot.run != run || run == 0 {
-                slot.run = run;
+                (slot.run, slot.place) = (run, seen.len());
                 seen.push(index);
             }
             rows.entry(time_ms).or_default().push((slot.id, value));
@@ -126,66 +179,90 @@ impl Dictionary {
         &mut self,
         outbox: &Outbox,
         cadence: Cadence,
-        sample: Sample,
+        (sample, expected): (Sample, &mut Expected<'_>),
         over_limit: &mut usize,
         problems: &mut Problems,
     ) -> Option<usize> {
-        let Sample {
-            name,
-            labels,
-            resource,
-            metric_type,
-            unit,
-            ..
-        } = sample;
-        let resource = resource.filter(|key| !key.is_server());
-        let key = SeriesKey {
-            collector: cadence.collector,
-            name,
-            labels,
-            resource,
-        };
-        match self.by_key.entry(key) {
-            Entry::Occupied(entry) => {
-                let index = *entry.get();
-                let slot = &mut self.slots[index];
-                if slot.interval_ms != cadence.interval_ms {
-                    // A new cadence needs a new definition. Where no more fit, the series goes on under the old one.
-                    let series = definition(entry.key(), cadence, metric_type, unit);
-                    slot.id = outbox.define(Arc::new(series)).unwrap_or(slot.id);
-                    slot.interval_ms = cadence.interval_ms;
-                }
-                Some(index)
-            }
-            Entry::Vacant(entry) => {
-                let series = definition(entry.key(), cadence, metric_type, unit);
-                if let Err(error) = check(&series) {
-                    problems.push(problem(cadence.collector, error));
-                    return None;
-                }
-                let Some(id) = outbox.define(Arc::new(series)) else {
-                    *over_limit += 1;
-                    return None;
-                };
-                self.slots.push(Slot {
-                    id,
-                    interval_ms: cadence.interval_ms,
-                    run: 0,
-                });
-                Some(*entry.insert(self.slots.len() - 1))
-            }
+        let is_it = |index: &usize| self.slots[*index].is_of(cadence.collector, &sample);
+        if let Some(&index) = expected.slots.get(expected.next).filter(|index| is_it(index)) {
+            expected.next += 1;
+            self.keep_cadence(outbox, cadence, index);
+            return Some(index);
         }
+        let resource = sample.resource.as_ref().and_then(own);
+        let hash = hash(
+            &self.hasher,
+            cadence.collector,
+            &sample.name,
+            &sample.labels,
+            resource,
+        );
+        if let Some(&index) = self.by_key.find(hash, is_it) {
+            // Some are gone or new: what comes next is what came after this one.
+            let slot = &self.slots[index];
+            if slot.run == expected.run {
+                expected.next = slot.place + 1;
+            }
+            self.keep_cadence(outbox, cadence, index);
+            return Some(index);
+        }
+        let series = Arc::new(definition(sample, cadence));
+        if let Err(error) = check(&series) {
+            problems.push(problem(cadence.collector, error));
+            return None;
+        }
+        let Some(id) = outbox.define(Arc::clone(&series)) else {
+            *over_limit += 1;
+            return None;
+        };
+        let index = self.slots.len();
+        self.slots.push(Slot {
+            id,
+            series,
+            run: 0,
+            place: 0,
+        });
+        let Self {
+            by_key,
+            slots,
+            hasher,
+            ..
+        } = self;
+        by_key.insert_unique(hash, index, |&index| {
+            let series = &slots[index].series;
+            let resource = own(&series.resource_key);
+            self::hash(hasher, &series.collector, &series.name, &series.labels, resource)
+        });
+        Some(index)
+    }
+
+    /// A new cadence needs a new definition. Where no more fit, the series goes on under the old one.
+    fn keep_cadence(&mut self, outbox: &Outbox, cadence: Cadence, index: usize) {
+        let slot = &mut self.slots[index];
+        if slot.series.interval_ms == cadence.interval_ms {
+            return;
+        }
+        let series = Arc::new(SeriesDef {
+            interval_ms: cadence.interval_ms,
+            ..SeriesDef::clone(&slot.series)
+        });
+        slot.id = outbox.define(Arc::clone(&series)).unwrap_or(slot.id);
+        slot.series = series;
     }
 }
 
-fn definition(key: &SeriesKey, cadence: Cadence, metric_type: MetricType, unit: &str) -> SeriesDef {
+fn hash(hasher: &RandomState, collector: &str, name: &str, labels: &Labels, resource: Option<&str>) -> u64 {
+    hasher.hash_one((collector, name, labels, resource))
+}
+
+fn definition(sample: Sample, cadence: Cadence) -> SeriesDef {
     SeriesDef {
-        name: key.name.clone(),
-        labels: key.labels.clone(),
-        metric_type,
-        unit: unit.to_owned(),
+        name: sample.name.into_owned(),
+        labels: sample.labels,
+        metric_type: sample.metric_type,
+        unit: sample.unit.to_owned(),
         collector: cadence.collector.to_owned(),
-        resource_key: key.resource.clone().unwrap_or_else(ResourceKey::server),
+        resource_key: sample.resource.unwrap_or_else(ResourceKey::server),
         interval_ms: cadence.interval_ms,
     }
 }

@@ -100,7 +100,7 @@ fn disks(keys: &[&str]) -> Facts {
 
 fn sample(name: &str, value: f64) -> Sample {
     Sample {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         labels: Labels::default(),
         value,
         time_ms: None,

@@ -316,7 +316,7 @@ mod tests {
             &Inventory::default(),
         );
         let facts = draft.finish();
-        let names: Vec<_> = facts.samples.iter().map(|sample| sample.name.as_str()).collect();
+        let names: Vec<_> = facts.samples.iter().map(|sample| &*sample.name).collect();
         assert_eq!(
             names,
             ["node_filesystem_device_error", "node_filesystem_readonly"]

@@ -41,7 +41,7 @@ impl Server {
             })
             .collect();
         let sample = |index: usize| Sample {
-            name: format!("metric_{}", index / 10),
+            name: format!("metric_{}", index / 10).into(),
             labels: Labels::of(&[("device", &format!("sd{}", index % 10))]),
             value: 0.0,
             time_ms: None,
