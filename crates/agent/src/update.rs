@@ -9,6 +9,7 @@
 
 mod checks;
 mod dependents;
+mod fault;
 mod forward;
 mod ground;
 mod health;
@@ -33,7 +34,7 @@ use uuid::Uuid;
 
 pub use crate::command::transactions::{Reconciled, Standing, Tell, TransactionError, Transactions};
 pub use ground::{Ground, HostGround, Room};
-pub use systemd::{HostUnits, UnitError, UnitState, Units};
+pub use systemd::{HostUnits, LastStart, UnitError, UnitState, Units};
 
 use crate::clocks::ClockReader;
 use crate::runtime::{Engine, RegistryAuth};

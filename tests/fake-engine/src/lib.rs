@@ -108,6 +108,11 @@ impl FakeEngine {
         Ok(())
     }
 
+    /// Dies, and keeps what it has.
+    pub fn die(&self) {
+        self.shared.life.lock().cancel();
+    }
+
     /// Whether it is dead.
     #[must_use]
     pub fn is_dead(&self) -> bool {
@@ -145,6 +150,6 @@ impl FakeEngine {
 
 impl Drop for FakeEngine {
     fn drop(&mut self) {
-        self.shared.life.lock().cancel();
+        self.die();
     }
 }

@@ -21,7 +21,9 @@ const RESTART_MAX: Duration = Duration::from_secs(600);
 const SAID_MAX: usize = 500;
 
 /// What is asked of systemd about a unit.
-const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,MainPID,CanStart,CanStop";
+const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,MainPID,CanStart,CanStop,InvocationID,Result,\
+    ExecStart,NRestarts,ConditionResult,ConditionTimestampMonotonic,AssertResult,AssertTimestampMonotonic,\
+    InactiveExitTimestampMonotonic,ActiveExitTimestampMonotonic,ExecMainExitTimestampMonotonic";
 
 /// A unit as systemd shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,10 +34,37 @@ pub struct UnitState {
     pub load: String,
     /// `active`, `inactive`, `failed`, `activating` and so on.
     pub active: String,
+    /// The same in more words: `running`, `dead`, `auto-restart` and so on.
+    pub sub: String,
     /// Its main process; 0: it has none.
     pub main_pid: u64,
     /// Whether somebody may stop and start it by hand.
     pub is_restartable: bool,
+    /// What became of it when it was started last.
+    pub last: LastStart,
+}
+
+/// The last start of a unit, as org.freedesktop.systemd1(5) tells of it. Times are microseconds since the boot; 0: never.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastStart {
+    /// An id of its own, which only a start has that systemd did not refuse; empty: there was none, or it is forgotten.
+    pub invocation: String,
+    /// `success`, `exit-code`, `signal`, `start-limit-hit` and so on.
+    pub result: String,
+    /// Whether its own command was run, and not only what comes before it.
+    pub has_run: bool,
+    /// The exit code of that, if it ended with one.
+    pub status: Option<i64>,
+    /// How often systemd started it again by itself.
+    pub restarts: u64,
+    /// Whether its conditions or assertions were looked at last and did not hold.
+    pub is_condition_unmet: bool,
+    /// When it began.
+    pub began_us: u64,
+    /// When it, or one before it, was up no longer.
+    pub left_us: u64,
+    /// When its main process ended.
+    pub ended_us: u64,
 }
 
 /// Why systemd did not do something.
@@ -147,13 +176,45 @@ fn parsed(text: &str) -> UnitState {
             .find(|(name, _)| *name == key)
             .map_or("", |(_, value)| value)
     };
+    let number = |key: &str| value(key).parse().unwrap_or_default();
+    // One that was never looked at is shown as `no` too.
+    let is_unmet = |name: &str| {
+        value(&format!("{name}Result")) == "no" && 0 < number(&format!("{name}TimestampMonotonic"))
+    };
+    let (has_run, status) = ran(value("ExecStart"));
     UnitState {
         id: value("Id").to_owned(),
         load: value("LoadState").to_owned(),
         active: value("ActiveState").to_owned(),
-        main_pid: value("MainPID").parse().unwrap_or_default(),
+        sub: value("SubState").to_owned(),
+        main_pid: number("MainPID"),
         is_restartable: value("CanStart") == "yes" && value("CanStop") == "yes",
+        last: LastStart {
+            invocation: value("InvocationID").to_owned(),
+            result: value("Result").to_owned(),
+            has_run,
+            status,
+            restarts: number("NRestarts"),
+            is_condition_unmet: is_unmet("Condition") || is_unmet("Assert"),
+            began_us: number("InactiveExitTimestampMonotonic"),
+            left_us: number("ActiveExitTimestampMonotonic"),
+            ended_us: number("ExecMainExitTimestampMonotonic"),
+        },
     }
+}
+
+/// Whether a command was run, and its exit code: `{ path=… ; argv[]=… ; … ; pid=7 ; code=exited ; status=1 }`. What it was
+/// called with comes before, may hold anything, and is not looked at.
+fn ran(command: &str) -> (bool, Option<i64>) {
+    let Some((_, end)) = command.rsplit_once(" ; pid=") else {
+        return (false, None);
+    };
+    let mut parts = end.trim_end_matches([' ', '}']).split(" ; ");
+    let has_run = parts.next().is_some_and(|pid| !matches!(pid, "" | "0"));
+    let is_exited = parts.next() == Some("code=exited");
+    let status = parts.next().and_then(|part| part.strip_prefix("status="));
+    let status = status.filter(|_| has_run && is_exited);
+    (has_run, status.and_then(|status| status.parse().ok()))
 }
 
 #[cfg(test)]
@@ -213,6 +274,41 @@ mod tests {
         );
         assert_eq!(parsed("nothing at all"), UnitState::default());
         assert!(!parsed("CanStart=yes\nCanStop=no\n").is_restartable);
+    }
+
+    #[test]
+    fn what_became_of_the_last_start_is_read() {
+        let text = "Id=web.service\nSubState=failed\nInvocationID=0a1b\nResult=exit-code\nNRestarts=2\n\
+            ExecStart={ path=/usr/bin/podman ; argv[]=/usr/bin/podman run -e A= ; pid=0 ; x ; ignore_errors=no ; \
+            start_time=[Mon 2026-11-23 06:00:00 UTC] ; stop_time=[n/a] ; pid=712 ; code=exited ; status=3 }\n\
+            ConditionResult=no\nConditionTimestampMonotonic=0\nAssertResult=yes\nAssertTimestampMonotonic=9\n\
+            InactiveExitTimestampMonotonic=10\nActiveExitTimestampMonotonic=30\nExecMainExitTimestampMonotonic=20\n";
+        let last = parsed(text).last;
+        let expected = LastStart {
+            invocation: "0a1b".to_owned(),
+            result: "exit-code".to_owned(),
+            has_run: true,
+            status: Some(3),
+            restarts: 2,
+            is_condition_unmet: false,
+            began_us: 10,
+            left_us: 30,
+            ended_us: 20,
+        };
+        assert_eq!(last, expected);
+        let unmet = "ConditionResult=no\nConditionTimestampMonotonic=8\n";
+        assert!(parsed(unmet).last.is_condition_unmet);
+        for (end, seen) in [
+            ("pid=0 ; code=(null) ; status=0/0 }", (false, None)),
+            ("pid=7 ; code=(null) ; status=0/0 }", (true, None)),
+            ("pid=7 ; code=killed ; status=9/KILL }", (true, None)),
+            ("pid=7 ; code=exited ; status=0 }", (true, Some(0))),
+            ("pid=7", (true, None)),
+            ("pid=", (false, None)),
+        ] {
+            assert_eq!(ran(&format!("{{ path=/x ; argv[]=/x ; {end}")), seen, "{end}");
+        }
+        assert_eq!(ran(""), (false, None));
     }
 
     /// A program of this name that writes down how it was called.

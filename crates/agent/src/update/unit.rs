@@ -9,13 +9,13 @@
 
 use std::time::Duration;
 
-use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_recreate::{Owner, owner, pulls_again};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::fault::{self, Known, Verdict};
 use super::forward::{Run, Stop, not_started_by};
 use super::record::{Record, Stage};
 use super::systemd::{UnitError, UnitState, is_service_name};
@@ -26,6 +26,9 @@ use crate::runtime::{Engine, EngineError, EngineKind};
 /// What a unit that was told to start may take until its container runs.
 const MADE_MAX: Duration = Duration::from_secs(60);
 
+/// So often a unit is looked at whose container has ended while the unit is up.
+const OUTLIVES_LOOKS: u32 = 10;
+
 /// The unit of a transaction.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Owned {
@@ -33,6 +36,9 @@ pub(super) struct Owned {
     pub(super) unit: String,
     /// Whether it was, or was just about to be, restarted: from then on the old container may be gone.
     pub(super) is_restarted: bool,
+    /// The id of its start before that; `None`: not known.
+    #[serde(default)]
+    pub(super) before: Option<String>,
 }
 
 /// The unit that makes this container, if one does, and if it can be had to make it of `image`.
@@ -92,6 +98,7 @@ pub(super) async fn check(
     Ok(Some(Owned {
         unit,
         is_restarted: false,
+        before: None,
     }))
 }
 
@@ -173,33 +180,57 @@ async fn restart(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
     let Some(owned) = &mut record.unit else {
         return Ok(());
     };
-    owned.is_restarted = true;
     let unit = owned.unit.clone();
+    let shown = run.updater.units.show(&unit).await;
+    owned.before = shown.ok().map(|shown| shown.last.invocation);
+    owned.is_restarted = true;
     run.enter(
         record,
         Stage::Start,
         "restart",
         "restarting the unit that makes the container",
     )?;
-    run.updater
-        .units
-        .restart(&unit)
-        .await
-        .map_err(|error| match &error {
-            UnitError::Failed(said) => not_started_by(said, format!("{unit} did not start: {error}")),
-            UnitError::Unanswered(_) => Stop::new("start", ErrorChain(&error).to_string()),
-        })
+    let restarted = run.updater.units.restart(&unit).await;
+    let Err(error) = restarted else { return Ok(()) };
+    let words = format!("{unit} did not start: {error}");
+    match &error {
+        UnitError::Unanswered(_) => Err(Stop::new("start", words)),
+        // What systemctl says when somebody stops a unit while it starts; its process then may end in any way.
+        UnitError::Failed(said) if said.contains("canceled") => Err(Stop::new("start", words)),
+        UnitError::Failed(said) => {
+            let stop = not_started_by(said, words);
+            Err(blamed(run.updater, record, false, stop).await)
+        }
+    }
 }
 
 /// Watches what the unit has made.
 async fn follow(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
     let image = record.new_image.clone().unwrap_or_default();
-    let id = made(run.updater, run.engine, record, &image, run.cancel).await?;
+    let id = match made(run.updater, run.engine, record, &image, run.cancel).await {
+        Ok(id) => id,
+        Err(stop) => return Err(blamed(run.updater, record, false, stop).await),
+    };
     record.new_id = Some(id.clone());
     run.enter(record, Stage::Health, "health", "watching the new container")?;
     let watched = run.updater.watch(run.engine, record, &id, run.cancel).await;
-    watched.map_err(ended)?;
-    run.commit(record)
+    match watched.map_err(ended) {
+        Ok(()) => run.commit(record),
+        // It runs on and is not well: that is not for systemd to say.
+        Err(stop) if runs_on(run, record, &id).await => Err(stop),
+        Err(stop) => Err(blamed(run.updater, record, true, stop).await),
+    }
+}
+
+/// Whether the container runs in a unit that is up.
+async fn runs_on(run: &Run<'_>, record: &Record, id: &str) -> bool {
+    let Some(owned) = &record.unit else { return false };
+    let container = found(run.engine, id).await;
+    if !matches!(container, Ok(Some(container)) if is_running(&container)) {
+        return false;
+    }
+    let shown = run.updater.units.show(&owned.unit).await;
+    shown.is_ok_and(|shown| shown.active == "active")
 }
 
 /// A container that is not there any more has ended, and its unit removed it or made another.
@@ -207,6 +238,52 @@ fn ended(stop: Stop) -> Stop {
     match stop.reason {
         "gone" => Stop::by_image("unhealthy", "the new container ended, and its unit removed it"),
         _ => stop,
+    }
+}
+
+/// Leaves it the image's fault only if systemd says that the unit's own process failed by itself; in words what happened.
+async fn blamed(updater: &Updater, record: &Record, has_run: bool, stop: Stop) -> Stop {
+    if !stop.is_image {
+        return stop;
+    }
+    let Some(owned) = &record.unit else { return stop };
+    let known = Known {
+        before: owned.before.as_deref(),
+        has_run,
+    };
+    let (is_image, why) = match verdict(updater, &owned.unit, known).await {
+        Ok(Verdict::Failed(why)) => (true, why),
+        Ok(Verdict::Spared(why)) => (false, why),
+        Ok(Verdict::Up) if has_run => {
+            let why = "it is up, so somebody restarted it or removed its container";
+            (false, why.to_owned())
+        }
+        Ok(Verdict::Up) => (false, "it is up".to_owned()),
+        Err(error) => (false, format!("why is not known: {error}")),
+    };
+    Stop {
+        is_image,
+        message: format!("{}; {}: {why}", stop.message, owned.unit),
+        ..stop
+    }
+}
+
+/// What systemd says once it is done with the unit. What watches over a container outlives it by a moment, so one that is
+/// up is asked about again for a while.
+async fn verdict(updater: &Updater, unit: &str, known: Known<'_>) -> Result<Verdict, UnitError> {
+    let begun = Instant::now();
+    loop {
+        let shown = updater.units.show(unit).await?;
+        let verdict = fault::judge(known, &shown);
+        let patience = match verdict {
+            Verdict::Up if known.has_run => updater.limits.pace * OUTLIVES_LOOKS,
+            _ if fault::is_at_work(&shown) => MADE_MAX,
+            _ => Duration::ZERO,
+        };
+        if patience <= begun.elapsed() {
+            return Ok(verdict);
+        }
+        pause(updater).await;
     }
 }
 
@@ -234,7 +311,7 @@ async fn made(
                 let message = format!("the unit has made the container of another image: {its}");
                 return Err(Stop::new("image", message));
             }
-            Ok(_) if limit <= begun.elapsed() => {
+            Ok(_) if limit <= begun.elapsed() || is_over(updater, record).await => {
                 return Err(Stop::by_image("unhealthy", "the unit's container does not run"));
             }
             // The engine may be on its way up as the agent is.
@@ -244,6 +321,13 @@ async fn made(
             Ok(_) | Err(_) => pause(updater).await,
         }
     }
+}
+
+/// Whether the unit is down and systemd leaves it so: then there is nothing to wait for.
+async fn is_over(updater: &Updater, record: &Record) -> bool {
+    let Some(owned) = &record.unit else { return false };
+    let shown = updater.units.show(&owned.unit).await;
+    shown.is_ok_and(|shown| matches!(shown.active.as_str(), "inactive" | "failed"))
 }
 
 async fn pause(updater: &Updater) {
@@ -362,6 +446,7 @@ mod tests {
             active: "active".to_owned(),
             main_pid: 42,
             is_restartable: true,
+            ..UnitState::default()
         };
         let native = json!({"State": {"ConmonPid": 42}});
         assert_eq!(runs_it(&good, "web.service", &native), Ok(()));

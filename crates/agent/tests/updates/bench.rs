@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
+use futures::StreamExt as _;
 use muster_agent::clocks::ClockReader;
 use muster_agent::host::Host;
 use muster_agent::runtime::{Client, Endpoint, Engine, EngineKind, Limits};
 use muster_agent::update::{
-    Engines, Ground, HostUnits, Patience, Room, Tell, TransactionError, Transactions as _, Units, Updater,
+    Engines, Ground, HostUnits, Patience, Reconciled, Room, Tell, TransactionError, Transactions as _, Units,
+    Updater,
 };
 use muster_base::shutdown::CancellationToken;
 use muster_fake_engine::{Behaviour, FakeEngine, Fault};
@@ -85,20 +87,31 @@ fn updater_within(limit: Duration, socket: &Path, data: &Path, ground: Firm) -> 
 fn updater_watching(watch_min: Duration, limit: Duration, below: (&Path, &Path), ground: Firm) -> Updater {
     // No program is ever run.
     let units = HostUnits(Host::system().with_programs_in(Vec::new()));
+    let patience = Patience {
+        watch_min,
+        ..PATIENCE
+    };
     updater_of(
         EngineKind::Docker,
         Arc::new(units),
-        (watch_min, limit),
+        (patience, limit),
         below,
         ground,
     )
 }
 
+/// How patient the updaters of tests are.
+pub(crate) const PATIENCE: Patience = Patience {
+    pace: Duration::from_millis(5),
+    patience: Duration::from_secs(60),
+    watch_min: Duration::ZERO,
+};
+
 /// The same of any kind of engine, with units.
 pub(crate) fn updater_of(
     kind: EngineKind,
     units: Arc<dyn Units>,
-    (watch_min, limit): (Duration, Duration),
+    (patience, limit): (Patience, Duration),
     (socket, data): (&Path, &Path),
     ground: Firm,
 ) -> Updater {
@@ -119,11 +132,6 @@ pub(crate) fn updater_of(
         boottime_ms: 0,
         boot_id: String::new(),
     });
-    let patience = Patience {
-        pace: Duration::from_millis(5),
-        patience: Duration::from_secs(60),
-        watch_min,
-    };
     let data = Utf8PathBuf::from_path_buf(data.to_owned()).expect("UTF-8");
     let below: (Arc<dyn Ground>, Arc<dyn Units>) = (Arc::new(ground), units);
     Updater::new(Arc::new(One(client)), below, &data, clock, patience)
@@ -290,6 +298,56 @@ pub(crate) fn state_of(result: &Result<Value, TransactionError>) -> CommandState
         Err(TransactionError::Failed { .. }) => CommandState::Failed,
         Err(TransactionError::Cancelled { .. }) => CommandState::Cancelled,
         Err(TransactionError::Unknown { .. }) => CommandState::Unknown,
+    }
+}
+
+/// What a new agent tells of a command; `None`: nothing.
+pub(crate) fn told_of(told: &[Reconciled], command: Uuid) -> Option<CommandState> {
+    told.iter().find(|one| one.0 == command).map(|one| one.1)
+}
+
+/// At once; each has an engine and a folder of its own.
+const AT_ONCE: usize = 12;
+
+/// Does it all, some of it at once.
+pub(crate) async fn work_off<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    futures::stream::iter(all)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
+/// Works until the agent dies at the call of its engine with this number, before or after that has its effect; `None`: it
+/// died.
+pub(crate) async fn until_death<T>(
+    engine: &FakeEngine,
+    (number, after): (usize, bool),
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let dead = CancellationToken::new();
+    let bell = dead.clone();
+    let act = Arc::new(move || bell.cancel());
+    engine.break_call(number, Fault::Do { after, act });
+    tokio::select! {
+        biased;
+        () = dead.cancelled() => None,
+        ended = work => Some(ended),
+    }
+}
+
+/// Works on while the engine dies, and comes back with what it had.
+pub(crate) async fn even_if_it_dies<T>(engine: &FakeEngine, work: impl Future<Output = T>) -> T {
+    let come_back = async {
+        while !engine.is_dead() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        engine.come_back().expect("the socket");
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = work => ended,
+        () = come_back => unreachable!("it never ends"),
     }
 }
 

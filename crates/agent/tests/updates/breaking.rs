@@ -1,19 +1,14 @@
 //! One call is broken, and everything else works.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::StreamExt as _;
 use muster_agent::update::Transactions as _;
 use muster_base::shutdown::CancellationToken;
 use muster_fake_engine::{Behaviour, Fault};
 use muster_model::CommandState;
 use uuid::Uuid;
 
-use super::bench::{Bench, Deaf, NAME, calls, state_of, target, update};
-
-/// At once; each has an engine and a folder of its own.
-const AT_ONCE: usize = 12;
+use super::bench::{
+    Bench, Deaf, NAME, calls, even_if_it_dies, state_of, target, told_of, until_death, update, work_off,
+};
 
 async fn every(faults: impl Fn(usize) -> Vec<Fault>, one: impl AsyncFn(usize, Fault, String)) -> usize {
     let calls = calls().await;
@@ -24,12 +19,7 @@ async fn every(faults: impl Fn(usize) -> Vec<Fault>, one: impl AsyncFn(usize, Fa
             all.push(one(index + 1, fault, because));
         }
     }
-    let count = all.len();
-    futures::stream::iter(all)
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<()>>()
-        .await;
-    count
+    work_off(all).await.len()
 }
 
 /// What no client sees before it has read the container costs nothing at all; later the old one is put back.
@@ -62,19 +52,8 @@ async fn an_engine_that_dies_at_any_call_ends_with_exactly_one_running() {
         let bench = Bench::new(Behaviour::Runs);
         bench.engine.break_call(number, fault);
         let updater = bench.updater();
-        let come_back = async {
-            while !bench.engine.is_dead() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            bench.engine.come_back().expect("the socket");
-            std::future::pending::<()>().await;
-        };
         // How often health is looked at depends on time, so the last calls may not be reached.
-        let result = tokio::select! {
-            result = update(&updater, Uuid::new_v4()) => result,
-            () = come_back => unreachable!("it never ends"),
-        };
+        let result = even_if_it_dies(&bench.engine, update(&updater, Uuid::new_v4())).await;
         if bench.engine.is_dead() {
             bench.engine.come_back().expect("the socket");
         }
@@ -87,56 +66,31 @@ async fn an_engine_that_dies_at_any_call_ends_with_exactly_one_running() {
 /// The agent dies at the call, and a new one finds what it left.
 #[tokio::test]
 async fn an_agent_that_dies_at_any_call_ends_with_exactly_one_running() {
-    let faults = |_| {
-        [false, true]
-            .map(|after| Fault::Do {
-                after,
-                act: Arc::new(|| {}),
-            })
-            .to_vec()
-    };
-    let count = every(faults, async |number, fault, because| {
+    let calls = calls().await;
+    let all = calls.iter().enumerate();
+    let all = all.flat_map(|(index, call)| [false, true].map(|after| (index + 1, call, after)));
+    let run = async |number: usize, call: &str, after: bool| {
+        let because = format!("call {number} ({call}), after: {after}");
         let bench = Bench::new(Behaviour::Runs);
-        let dead = CancellationToken::new();
-        let Fault::Do { after, .. } = fault else {
-            unreachable!()
-        };
-        let bell = dead.clone();
-        bench.engine.break_call(
-            number,
-            Fault::Do {
-                after,
-                act: Arc::new(move || bell.cancel()),
-            },
-        );
         let command = Uuid::new_v4();
         let updater = bench.updater();
-        tokio::select! {
-            biased;
-            () = dead.cancelled() => {}
-            result = update(&updater, command) => {
-                // The last looks at health may come after the end.
-                bench.check(state_of(&result), &format!("{because}: {result:?}"));
-            }
+        let ended = until_death(&bench.engine, (number, after), update(&updater, command)).await;
+        if let Some(result) = ended {
+            // The last looks at health may come after the end.
+            bench.check(state_of(&result), &format!("{because}: {result:?}"));
         }
         drop(updater);
-        let again = bench.updater();
-        let told = again.reconcile().await;
-        let state = told.iter().find(|one| one.0 == command).map(|one| one.1);
+        let told = bench.updater().reconcile().await;
+        let state = told_of(&told, command);
         // Before the journal was begun nothing was changed, and there is nothing to tell.
-        bench.check(
-            state.unwrap_or(CommandState::Refused),
-            &format!("{because}: {told:?}"),
-        );
+        let stands = state.unwrap_or(CommandState::Refused);
+        bench.check(stands, &format!("{because}: {told:?}"));
         let once_more = bench.updater().reconcile().await;
-        assert_eq!(
-            once_more.iter().find(|one| one.0 == command).map(|one| one.1),
-            state,
-            "{because}"
-        );
-        bench.check(state.unwrap_or(CommandState::Refused), &because);
-    })
-    .await;
+        assert_eq!(told_of(&once_more, command), state, "{because}");
+        bench.check(stands, &because);
+    };
+    let all = all.map(|(number, call, after)| run(number, call, after));
+    let count = work_off(all).await.len();
     println!(
         "{count} deaths of the agent: exactly one container ran after each, and the journal says what became of it"
     );
@@ -175,28 +129,16 @@ async fn an_agent_that_dies_while_putting_things_back_ends_with_the_old_one_runn
     let all = (begin..begin + 12).flat_map(|number| [false, true].map(|after| (number, after)));
     let run = async |number: usize, after: bool| {
         let bench = Bench::new(Behaviour::Crashes);
-        let dead = CancellationToken::new();
-        let bell = dead.clone();
-        bench.engine.break_call(
-            number,
-            Fault::Do {
-                after,
-                act: Arc::new(move || bell.cancel()),
-            },
-        );
-        let command = Uuid::new_v4();
         let updater = bench.updater();
-        tokio::select! {
-            biased;
-            () = dead.cancelled() => {}
-            _ = update(&updater, command) => {}
-        }
+        let work = update(&updater, Uuid::new_v4());
+        let _ = until_death(&bench.engine, (number, after), work).await;
         drop(updater);
         bench.updater().reconcile().await;
         bench.check(CommandState::Failed, &format!("call {number}, after: {after}"));
     };
-    let all = futures::stream::iter(all.map(|(number, after)| run(number, after)));
-    let count = all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await.len();
+    let count = work_off(all.map(|(number, after)| run(number, after)))
+        .await
+        .len();
     println!("{count} deaths while putting back: the old container ran after each");
 }
 
@@ -209,26 +151,13 @@ async fn an_agent_that_dies_while_an_update_is_taken_back_ends_with_exactly_one_
         let updater = bench.patient_updater();
         let command = Uuid::new_v4();
         update(&updater, command).await.expect("an update");
-        let dead = CancellationToken::new();
-        let bell = dead.clone();
-        bench.engine.break_call(
-            number,
-            Fault::Do {
-                after,
-                act: Arc::new(move || bell.cancel()),
-            },
-        );
         let (web, never) = (target(), CancellationToken::new());
-        tokio::select! {
-            biased;
-            () = dead.cancelled() => {}
-            _ = updater.rollback(Uuid::new_v4(), &web, command, None, &Deaf, &never) => {}
-        }
+        let back = updater.rollback(Uuid::new_v4(), &web, command, None, &Deaf, &never);
+        let _ = until_death(&bench.engine, (number, after), back).await;
         drop(updater);
         bench.engine.heal();
         let told = bench.patient_updater().reconcile().await;
-        let stands = told.iter().find(|one| one.0 == command).map(|one| one.1);
-        let stands = stands.expect("it is in the journal");
+        let stands = told_of(&told, command).expect("it is in the journal");
         // It was begun and is brought to its end, or was not, and the new one goes on.
         let old_runs = bench
             .engine
@@ -243,8 +172,7 @@ async fn an_agent_that_dies_while_an_update_is_taken_back_ends_with_exactly_one_
         bench.check(expected, &format!("call {number}, after: {after}: {told:?}"));
         old_runs
     };
-    let all = futures::stream::iter(all.map(|(number, after)| run(number, after)));
-    let ends: Vec<bool> = all.buffer_unordered(AT_ONCE).collect().await;
+    let ends: Vec<bool> = work_off(all.map(|(number, after)| run(number, after))).await;
     let back = ends.iter().filter(|old_runs| **old_runs).count();
     println!(
         "{} deaths: {back} times the old container ran afterwards, else the new one",

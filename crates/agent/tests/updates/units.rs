@@ -1,181 +1,17 @@
 //! Containers that a systemd unit makes, with a systemd that fails, dies with the agent, or does another thing than it was
 //! told.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use async_trait::async_trait;
-use futures::StreamExt as _;
-use muster_agent::runtime::EngineKind;
-use muster_agent::update::{TransactionError, Transactions as _, UnitError, UnitState, Units, Updater};
+use muster_agent::update::{Transactions as _, UnitState};
 use muster_base::shutdown::CancellationToken;
-use muster_fake_engine::{Behaviour, FakeEngine, Fault};
+use muster_fake_engine::{Behaviour, Fault};
 use muster_model::{CommandState, UpdatePlan};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::bench::{
-    Deaf, Firm, NAME, REFERENCE, digest, image_id, plan, state_of, target, update, updater_of,
+    Deaf, NAME, digest, even_if_it_dies, plan, state_of, target, told_of, until_death, update, work_off,
 };
-
-const UNIT: &str = "web.service";
-/// At once; each has an engine and a folder of its own.
-const AT_ONCE: usize = 12;
-
-/// Where a restart ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Break {
-    /// It never comes back, and nothing was done.
-    Before,
-    /// It never comes back, and all was done.
-    After,
-    /// Systemd refuses.
-    Refused,
-    /// Nobody answers, and all was done.
-    Lost,
-}
-
-/// A systemd with one unit, whose container the engine has.
-struct Systemd {
-    engine: Arc<FakeEngine>,
-    body: Value,
-    restarts: AtomicUsize,
-    /// Which restart breaks, counted from 1, and how.
-    fault: Mutex<Option<(usize, Break)>>,
-    /// Rings when one never comes back.
-    dead: CancellationToken,
-    /// What is shown beside the truth.
-    shown: Mutex<Option<UnitState>>,
-}
-
-#[async_trait]
-impl Units for Systemd {
-    async fn show(&self, unit: &str) -> Result<UnitState, UnitError> {
-        if let Some(shown) = self.shown.lock().clone() {
-            return Ok(shown);
-        }
-        let monitor = self.engine.with(|world| world.monitor(NAME));
-        Ok(UnitState {
-            id: unit.to_owned(),
-            load: "loaded".to_owned(),
-            active: if monitor == 0 { "failed" } else { "active" }.to_owned(),
-            main_pid: monitor,
-            is_restartable: true,
-        })
-    }
-
-    async fn restart(&self, unit: &str) -> Result<(), UnitError> {
-        assert_eq!(unit, UNIT);
-        let number = self.restarts.fetch_add(1, Ordering::SeqCst) + 1;
-        let fault = self
-            .fault
-            .lock()
-            .filter(|(at, _)| *at == number)
-            .map(|(_, fault)| fault);
-        if fault == Some(Break::Before) {
-            self.dead.cancel();
-            return std::future::pending().await;
-        }
-        if fault == Some(Break::Refused) {
-            return Err(UnitError::Failed("Access denied".to_owned()));
-        }
-        let replaced = self.engine.with(|world| world.replace(NAME, &self.body));
-        match fault {
-            Some(Break::After) => {
-                self.dead.cancel();
-                std::future::pending().await
-            }
-            Some(Break::Lost) => Err(UnitError::Unanswered("systemctl did not end".to_owned())),
-            _ => replaced.map_err(UnitError::Failed),
-        }
-    }
-}
-
-struct Bench {
-    dir: TempDir,
-    engine: Arc<FakeEngine>,
-    systemd: Arc<Systemd>,
-}
-
-impl Bench {
-    fn new(version_two: Behaviour) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let engine = Arc::new(FakeEngine::start(&dir.path().join("engine.sock")).expect("a socket"));
-        let body = json!({
-            "Image": REFERENCE, "Labels": {"PODMAN_SYSTEMD_UNIT": UNIT},
-            "HostConfig": {"NetworkMode": "bridge", "AutoRemove": true, "Binds": ["named:/named"]},
-        });
-        engine.with(|world| {
-            let line = [
-                "podman",
-                "run",
-                "--replace",
-                "--rm",
-                "-d",
-                "--name",
-                NAME,
-                REFERENCE,
-            ];
-            world.command_line = line.map(str::to_owned).to_vec();
-            world.image(1, REFERENCE, json!({}), Behaviour::Runs);
-            world.pullable(2, &format!("r.test/app@{}", digest()), json!({}), version_two);
-            world.run(NAME, &body);
-        });
-        let systemd = Arc::new(Systemd {
-            engine: Arc::clone(&engine),
-            body,
-            restarts: AtomicUsize::new(0),
-            fault: Mutex::default(),
-            dead: CancellationToken::new(),
-            shown: Mutex::default(),
-        });
-        Self { dir, engine, systemd }
-    }
-
-    fn updater(&self) -> Updater {
-        let units = Arc::clone(&self.systemd) as Arc<dyn Units>;
-        let (socket, data) = (self.dir.path().join("engine.sock"), self.dir.path().join("data"));
-        let limit = Duration::from_secs(30);
-        updater_of(
-            EngineKind::Podman,
-            units,
-            (Duration::ZERO, limit),
-            (&socket, &data),
-            Firm::default(),
-        )
-    }
-
-    /// The unit runs the image that belongs to this end, and would run it again after a boot.
-    fn check(&self, state: CommandState, because: &str) {
-        let expected = match state {
-            CommandState::Succeeded => image_id(2),
-            CommandState::Failed | CommandState::Refused | CommandState::Cancelled => image_id(1),
-            other => panic!("{because}: nobody knows: {other:?}"),
-        };
-        let violations = self.engine.with(|world| world.violations().to_vec());
-        assert!(violations.is_empty(), "{because}: {violations:?}");
-        let running = self.engine.with(|world| world.running());
-        assert_eq!(running, [(NAME.to_owned(), expected.clone())], "{because}");
-        let restarted = self.engine.with(|world| world.replace(NAME, &self.systemd.body));
-        restarted.expect("it starts again");
-        let running = self.engine.with(|world| world.running());
-        assert_eq!(running, [(NAME.to_owned(), expected)], "{because}: after a boot");
-    }
-
-    fn restarts(&self) -> usize {
-        self.systemd.restarts.load(Ordering::SeqCst)
-    }
-}
-
-fn failed(result: Result<Value, TransactionError>) -> (&'static str, Value) {
-    match result {
-        Err(TransactionError::Failed { reason, result, .. }) => (reason, result.unwrap_or_default()),
-        other => panic!("{other:?}"),
-    }
-}
+use super::systemd::{Bench, Break, UNIT, failed, tag_call};
 
 #[tokio::test]
 async fn a_unit_is_restarted_once_and_its_container_has_the_new_image() {
@@ -256,11 +92,7 @@ async fn an_agent_that_dies_at_a_restart_ends_with_the_old_image_or_the_new() {
             }
             drop(updater);
             let told = bench.updater().reconcile().await;
-            let state = told
-                .iter()
-                .find(|one| one.0 == command)
-                .map(|one| one.1)
-                .expect("it is told");
+            let state = told_of(&told, command).expect("it is told");
             let expected = if number == 1 {
                 CommandState::Succeeded
             } else {
@@ -272,15 +104,10 @@ async fn an_agent_that_dies_at_a_restart_ends_with_the_old_image_or_the_new() {
     }
 }
 
-/// Calls of the engine until the new container is watched.
+/// Calls of the engine until the new container is watched: behind its name come the one that finds the container, and the
+/// first two looks at it.
 async fn calls() -> usize {
-    let bench = Bench::new(Behaviour::Runs);
-    bench.engine.break_call(usize::MAX, Fault::Refuse);
-    update(&bench.updater(), Uuid::new_v4()).await.expect("an update");
-    let calls = bench.engine.calls();
-    let tag = calls.iter().rposition(|call| call.ends_with("/tag"));
-    // The one that finds the container, and the first two looks at it.
-    tag.expect("it was given its name") + 4
+    tag_call().await + 3
 }
 
 #[tokio::test]
@@ -299,21 +126,12 @@ async fn an_engine_that_fails_or_dies_at_any_call_leaves_the_unit_running() {
         let bench = Bench::new(Behaviour::Runs);
         bench.engine.break_call(number, fault);
         let updater = bench.updater();
-        let come_back = async {
-            while !bench.engine.is_dead() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            bench.engine.come_back().expect("the socket");
-            std::future::pending::<()>().await;
-        };
-        let result = tokio::select! {
-            result = update(&updater, Uuid::new_v4()) => result,
-            () = come_back => unreachable!("it never ends"),
-        };
+        let result = even_if_it_dies(&bench.engine, update(&updater, Uuid::new_v4())).await;
         bench.check(state_of(&result), &format!("{because}: {result:?}"));
     };
-    let all = futures::stream::iter(all.map(|(number, fault)| run(number, fault)));
-    let done = all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await.len();
+    let done = work_off(all.map(|(number, fault)| run(number, fault)))
+        .await
+        .len();
     println!("{done} broken calls: the unit ran the old image or the new after each");
 }
 
@@ -329,43 +147,26 @@ async fn an_agent_that_dies_at_any_call_leaves_the_unit_running() {
     let run = async |version_two: Behaviour, number: usize, after: bool| {
         let because = format!("{version_two:?}, call {number}, after: {after}");
         let bench = Bench::new(version_two);
-        let dead = CancellationToken::new();
-        let bell = dead.clone();
-        let act = Arc::new(move || bell.cancel());
-        bench.engine.break_call(number, Fault::Do { after, act });
         let command = Uuid::new_v4();
         let updater = bench.updater();
-        tokio::select! {
-            biased;
-            () = dead.cancelled() => {}
-            result = update(&updater, command) => {
-                return bench.check(state_of(&result), &format!("{because}: {result:?}"));
-            }
+        let ended = until_death(&bench.engine, (number, after), update(&updater, command)).await;
+        if let Some(result) = ended {
+            return bench.check(state_of(&result), &format!("{because}: {result:?}"));
         }
         drop(updater);
         bench.engine.heal();
         let told = bench.updater().reconcile().await;
-        let state = told.iter().find(|one| one.0 == command).map(|one| one.1);
         // Before the journal was begun nothing was changed, and there is nothing to tell.
-        bench.check(
-            state.unwrap_or(CommandState::Refused),
-            &format!("{because}: {told:?}"),
-        );
+        let state = told_of(&told, command).unwrap_or(CommandState::Refused);
+        bench.check(state, &format!("{because}: {told:?}"));
     };
-    let all = futures::stream::iter(all.map(|(version_two, number, after)| run(version_two, number, after)));
-    let done = all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await.len();
+    let all = all.map(|(version_two, number, after)| run(version_two, number, after));
+    let done = work_off(all).await.len();
     println!("{done} deaths of the agent: the unit ran the old image or the new after each");
 }
 
 #[tokio::test]
 async fn a_unit_that_is_not_proven_to_run_the_container_is_left_alone() {
-    let true_state = |bench: &Bench| UnitState {
-        id: UNIT.to_owned(),
-        load: "loaded".to_owned(),
-        active: "active".to_owned(),
-        main_pid: bench.engine.with(|world| world.monitor(NAME)),
-        is_restartable: true,
-    };
     let lies: [fn(&mut UnitState); 5] = [
         |shown| shown.main_pid += 1,
         |shown| shown.main_pid = 0,
@@ -375,7 +176,7 @@ async fn a_unit_that_is_not_proven_to_run_the_container_is_left_alone() {
     ];
     for lie in lies {
         let bench = Bench::new(Behaviour::Runs);
-        let mut shown = true_state(&bench);
+        let mut shown = bench.systemd.state();
         lie(&mut shown);
         *bench.systemd.shown.lock() = Some(shown.clone());
         refused(&bench, &plan(), &format!("{shown:?}")).await;
