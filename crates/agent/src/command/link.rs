@@ -77,6 +77,9 @@ impl Launch {
     }
 }
 
+/// Why nothing was passed on, as it is told of a command.
+type Unpassed = (CommandRefusal, &'static str);
+
 /// The way to the executor. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Link {
@@ -89,14 +92,21 @@ pub struct Link {
 /// The way of command keys as it came last: an executor that is started later has it first of all.
 #[derive(Debug, Default)]
 struct Keys {
-    known: Mutex<Option<v1::CommandKeys>>,
+    way: Mutex<Way>,
     is_started: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Way {
+    known: Option<v1::CommandKeys>,
+    /// Whether there was no room for it: it goes before the next envelope, which may be signed by the key it leads to.
+    is_due: bool,
+}
+
 impl Keys {
-    fn known(&self) -> MutexGuard<'_, Option<v1::CommandKeys>> {
+    fn way(&self) -> MutexGuard<'_, Way> {
         // Nothing in here can panic half way.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,16 +156,12 @@ impl Link {
         let refused = if ENVELOPE_BYTES_MAX < envelope.encoded_len() {
             Some((CommandRefusal::Malformed, "it is longer than a command may be"))
         } else {
-            let message = ToExecutor::envelope(envelope, controller_ms);
-            match self.to_tx.try_send(message) {
-                Ok(()) => None,
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    Some((CommandRefusal::Busy, "too much waits for the agent's executor"))
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => {
-                    Some((CommandRefusal::NoExecutor, "the agent's executor does not run"))
-                }
-            }
+            let mut way = self.keys.way();
+            let passed = self
+                .pass_due(&mut way)
+                .and_then(|()| self.pass(ToExecutor::envelope(envelope, controller_ms)));
+            drop(way);
+            passed.err()
         };
         if let (Some((reason, message)), Some(id)) = (refused, claimed_id(envelope)) {
             warn!(reason = reason.as_str(), "a command was refused");
@@ -169,12 +175,32 @@ impl Link {
             warn!("a way of command keys is too long and is left out");
             return;
         }
-        let message = ToExecutor::keys(&keys);
-        *self.keys.known() = Some(keys);
-        if self.keys.is_started.load(Ordering::SeqCst) && self.to_tx.try_send(message).is_err() {
-            // It comes again with the next stream.
-            warn!("a way of command keys could not be passed on");
+        let mut way = self.keys.way();
+        way.known = Some(keys);
+        way.is_due = self.keys.is_started.load(Ordering::SeqCst);
+        if self.pass_due(&mut way).is_err() {
+            warn!("a way of command keys waits until the executor takes it");
         }
+    }
+
+    /// Passes the way on if that is due. What already waits for the executor is before it, as it was signed before it.
+    fn pass_due(&self, way: &mut Way) -> Result<(), Unpassed> {
+        if let (true, Some(keys)) = (way.is_due, &way.known) {
+            self.pass(ToExecutor::keys(keys))?;
+        }
+        way.is_due = false;
+        Ok(())
+    }
+
+    fn pass(&self, message: ToExecutor) -> Result<(), Unpassed> {
+        self.to_tx.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                (CommandRefusal::Busy, "too much waits for the agent's executor")
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                (CommandRefusal::NoExecutor, "the agent's executor does not run")
+            }
+        })
     }
 
     /// Passes on that the controller knows how a command stands.
@@ -266,7 +292,7 @@ impl Warden {
         let setup = ToExecutor::Setup(self.launch.setup.clone());
         // First it is said that one runs, then what is known is read: whatever comes meanwhile is passed on, perhaps twice.
         self.keys.is_started.store(true, Ordering::SeqCst);
-        let keys = self.keys.known().as_ref().map(ToExecutor::keys);
+        let keys = self.keys.way().known.as_ref().map(ToExecutor::keys);
         for message in [Some(setup), keys, waiting].into_iter().flatten() {
             running.send(&message).await.map_err(End::Lost)?;
         }
@@ -300,5 +326,117 @@ impl Warden {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::command::message::decoded;
+
+    /// A link to an executor that runs and reads nothing but what a test takes.
+    fn link() -> (Link, mpsc::Receiver<ToExecutor>) {
+        let (to_tx, to_rx) = mpsc::channel(WAITING_MAX);
+        let keys = Arc::<Keys>::default();
+        keys.is_started.store(true, Ordering::SeqCst);
+        let link = Link {
+            to_tx,
+            reports: Arc::default(),
+            counter: watch::channel(Some(1)).1,
+            keys,
+        };
+        (link, to_rx)
+    }
+
+    fn way(mark: u8) -> v1::CommandKeys {
+        let step = v1::CommandKeyStep {
+            step: vec![mark],
+            ..v1::CommandKeyStep::default()
+        };
+        v1::CommandKeys { steps: vec![step] }
+    }
+
+    fn envelope(id: Uuid) -> v1::CommandEnvelope {
+        let command = v1::Command {
+            id: id.as_bytes().to_vec(),
+            ..v1::Command::default()
+        };
+        v1::CommandEnvelope {
+            command: command.encode_to_vec(),
+            ..v1::CommandEnvelope::default()
+        }
+    }
+
+    /// What waits for the executor, in order.
+    fn waiting(to_rx: &mut mpsc::Receiver<ToExecutor>) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Ok(message) = to_rx.try_recv() {
+            all.push(match message {
+                ToExecutor::Keys { bytes } => {
+                    let keys: v1::CommandKeys = decoded(&bytes).unwrap();
+                    format!("keys {}", keys.steps[0].step[0])
+                }
+                ToExecutor::Envelope { .. } => "envelope".to_owned(),
+                _ => "other".to_owned(),
+            });
+        }
+        all
+    }
+
+    fn fill(link: &Link, count: usize) {
+        for _ in 0..count {
+            link.seen(&v1::CommandSeen::default());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_way_for_which_there_was_no_room_goes_before_the_next_envelope_and_once() {
+        let (link, mut to_rx) = link();
+        fill(&link, WAITING_MAX);
+        link.keys(way(1));
+        // Of two that found no room the last one counts.
+        link.keys(way(2));
+        let early = Uuid::new_v4();
+        link.command(&envelope(early), 0);
+        let report = link.reports.take().expect("it is refused while there is no room");
+        assert_eq!(
+            (report.status.id, report.reason.as_str()),
+            (early, CommandRefusal::Busy.as_str())
+        );
+        assert_eq!(waiting(&mut to_rx), vec!["other"; WAITING_MAX]);
+        link.command(&envelope(Uuid::new_v4()), 0);
+        link.command(&envelope(Uuid::new_v4()), 0);
+        assert_eq!(waiting(&mut to_rx), ["keys 2", "envelope", "envelope"]);
+        assert!(link.reports.take().is_none(), "nothing was refused");
+    }
+
+    #[tokio::test]
+    async fn an_envelope_goes_only_behind_the_way_that_is_due() {
+        let (link, mut to_rx) = link();
+        fill(&link, WAITING_MAX);
+        link.keys(way(1));
+        // Room for one: that is the way's, and the envelope is refused.
+        assert!(to_rx.try_recv().is_ok());
+        link.command(&envelope(Uuid::new_v4()), 0);
+        let report = link.reports.take().expect("it is refused");
+        assert_eq!(report.reason, CommandRefusal::Busy.as_str());
+        let all = waiting(&mut to_rx);
+        assert_eq!(all.last().map(String::as_str), Some("keys 1"));
+        assert!(!all.contains(&"envelope".to_owned()));
+        link.command(&envelope(Uuid::new_v4()), 0);
+        assert_eq!(waiting(&mut to_rx), ["envelope"]);
+    }
+
+    #[tokio::test]
+    async fn a_way_is_kept_for_an_executor_that_is_not_there_yet() {
+        let (link, mut to_rx) = link();
+        link.keys.is_started.store(false, Ordering::SeqCst);
+        link.keys(way(1));
+        link.command(&envelope(Uuid::new_v4()), 0);
+        // The keeper of its process tells it before anything that waits.
+        assert_eq!(waiting(&mut to_rx), ["envelope"]);
+        assert_eq!(link.keys.way().known, Some(way(1)));
     }
 }
