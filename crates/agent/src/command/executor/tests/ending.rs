@@ -21,6 +21,16 @@ async fn next_word(executor: &Executor, id: Uuid) -> CommandReport {
         .unwrap()
 }
 
+/// The next word of it that says something in words.
+async fn next_message(executor: &Executor, id: Uuid) -> CommandReport {
+    loop {
+        let report = next_word(executor, id).await;
+        if !report.status.message.is_empty() {
+            return report;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_end_that_cannot_be_written_down_is_written_and_told_as_soon_as_it_can_be() {
     let Some(mut estate) = Estate::new(&Estate::all_allowed()) else {
@@ -31,12 +41,7 @@ async fn an_end_that_cannot_be_written_down_is_written_and_told_as_soon_as_it_ca
     executor.inner.lock().journal.lives = Some(3);
     let order = estate.order(start());
     executor.accept(estate.seal(&order), NOW_MS).await;
-    let waiting = loop {
-        let report = next_word(&executor, order.id).await;
-        if !report.status.message.is_empty() {
-            break report;
-        }
-    };
+    let waiting = next_message(&executor, order.id).await;
     assert_eq!(waiting.status.state, CommandState::Started);
     assert!(
         waiting.status.message.contains("cannot be written down"),
@@ -70,6 +75,31 @@ async fn an_end_that_cannot_be_written_down_is_written_and_told_as_soon_as_it_ca
 /// An update whose engine does not answer, until it does.
 struct Stuck(Mutex<Standing>);
 
+impl Stuck {
+    fn at(standing: Standing) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(standing)))
+    }
+}
+
+fn not_back() -> Result<Value, TransactionError> {
+    Err(TransactionError::Unknown {
+        message: "the old container is not back yet".to_owned(),
+    })
+}
+
+/// An executor whose updates are these, and which is to do one.
+async fn begun(estate: &mut Estate, stuck: &Arc<Stuck>) -> (Executor, Uuid) {
+    let executor = opened(estate, stuck).await;
+    let order = estate.order(update());
+    executor.accept(estate.seal(&order), NOW_MS).await;
+    (executor, order.id)
+}
+
+async fn opened(estate: &Estate, stuck: &Arc<Stuck>) -> Executor {
+    let transactions = Arc::clone(stuck) as Arc<dyn Transactions>;
+    estate.open_with(Some(transactions)).await
+}
+
 #[async_trait]
 impl Transactions for Stuck {
     async fn update(
@@ -81,9 +111,7 @@ impl Transactions for Stuck {
         _tell: &dyn Tell,
         _cancel: &CancellationToken,
     ) -> Result<Value, TransactionError> {
-        Err(TransactionError::Unknown {
-            message: "the old container is not back yet".to_owned(),
-        })
+        not_back()
     }
 
     async fn rollback(
@@ -95,9 +123,7 @@ impl Transactions for Stuck {
         _tell: &dyn Tell,
         _cancel: &CancellationToken,
     ) -> Result<Value, TransactionError> {
-        Err(TransactionError::Unknown {
-            message: "the old container is not back yet".to_owned(),
-        })
+        not_back()
     }
 
     async fn reconcile(&self) -> Vec<crate::command::transactions::Reconciled> {
@@ -130,18 +156,9 @@ async fn a_transaction_that_its_engine_left_unfinished_is_told_when_it_is_over_a
     let Some(mut estate) = Estate::new(&Estate::all_allowed()) else {
         return;
     };
-    let stuck = Arc::new(Stuck(Mutex::new(Standing::Unfinished)));
-    let executor = estate
-        .open_with(Some(Arc::clone(&stuck) as Arc<dyn Transactions>))
-        .await;
-    let order = estate.order(update());
-    executor.accept(estate.seal(&order), NOW_MS).await;
-    let waiting = loop {
-        let report = next_word(&executor, order.id).await;
-        if !report.status.message.is_empty() {
-            break report;
-        }
-    };
+    let stuck = Stuck::at(Standing::Unfinished);
+    let (executor, id) = begun(&mut estate, &stuck).await;
+    let waiting = next_message(&executor, id).await;
     assert_eq!(
         (waiting.status.state, waiting.status.step.as_str()),
         (CommandState::Started, "unfinished"),
@@ -150,22 +167,17 @@ async fn a_transaction_that_its_engine_left_unfinished_is_told_when_it_is_over_a
     );
     // An end of the process changes nothing about that.
     executor.kill().await;
-    let executor = estate
-        .open_with(Some(Arc::clone(&stuck) as Arc<dyn Transactions>))
-        .await;
+    let executor = opened(&estate, &stuck).await;
     executor.tell_again();
-    assert_eq!(
-        next_word(&executor, order.id).await.status.state,
-        CommandState::Started
-    );
+    assert_eq!(next_word(&executor, id).await.status.state, CommandState::Started);
     let ended = (
-        order.id,
+        id,
         CommandState::Failed,
         "the old container is as before".to_owned(),
         Some(json!({"rolled_back": true})),
     );
     *stuck.0.lock().unwrap() = Standing::Ended(ended);
-    let report = last_word(&executor, order.id).await;
+    let report = last_word(&executor, id).await;
     assert_eq!(
         (report.status.state, report.status.result),
         (CommandState::Failed, Some(json!({"rolled_back": true})))
@@ -177,12 +189,6 @@ async fn a_transaction_of_which_nothing_more_is_to_be_heard_is_unknown() {
     let Some(mut estate) = Estate::new(&Estate::all_allowed()) else {
         return;
     };
-    let stuck: Arc<dyn Transactions> = Arc::new(Stuck(Mutex::new(Standing::Over)));
-    let executor = estate.open_with(Some(stuck)).await;
-    let order = estate.order(update());
-    executor.accept(estate.seal(&order), NOW_MS).await;
-    assert_eq!(
-        last_word(&executor, order.id).await.status.state,
-        CommandState::Unknown
-    );
+    let (executor, id) = begun(&mut estate, &Stuck::at(Standing::Over)).await;
+    assert_eq!(last_word(&executor, id).await.status.state, CommandState::Unknown);
 }
