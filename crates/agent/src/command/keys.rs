@@ -1,9 +1,9 @@
 //! Which key signs the controller's commands by now: the one of the enrolment, until steps of the controller lead to
 //! another.
 //!
-//! A step is taken only if the key that counts has signed it, the new one has, and a root that this agent trusts since its
-//! enrolment has. From then on the key before counts no more. What was taken is on disk, beside the journal, before it
-//! counts; a file that cannot be read is never taken for "nothing was".
+//! A step is taken only if the key that counts has signed it, the new one has, and a root has that this agent trusts now:
+//! one of its enrolment, or of a renewal since. From then on the key before counts no more. What was taken is on disk,
+//! beside the journal, before it counts; a file that cannot be read is never taken for "nothing was".
 
 use std::io;
 
@@ -119,7 +119,7 @@ pub(super) fn judge(
     for (step, wire) in read[first..].iter().zip(&keys.steps[first..]) {
         if step.old != counts || !is_signed(step, wire, roots) {
             return Err(
-                "one of them is not signed by the key before it, by its own and by a root of the enrolment",
+                "one of them is not signed by the key before it, by its own and by a root that is trusted now",
             );
         }
         counts = step.new;

@@ -1,7 +1,8 @@
 //! Who this agent is to a command, and whose commands it takes: as enrolment left it in the identity's folder.
 //!
 //! The command key came over the connection that the enrolment token's pin had verified, and stays until steps that it and
-//! a root of the enrolment have signed lead to another (`keys`): a controller that only shows another one is not believed.
+//! a root that is trusted now have signed lead to another (`keys`): a controller that only shows another one is not
+//! believed. Such a root came with the enrolment or with a renewal since.
 //! An administrator may name keys in the policy too; then only those count.
 
 use camino::Utf8Path;

@@ -331,8 +331,8 @@ pub(super) async fn key(State(state): State<HttpState>) -> Json<KeyBody> {
     Json(state.app.commands().key().into())
 }
 
-/// Has another key sign commands from now on. Agents take it, signed by the one before and by the root of their enrolment,
-/// at once or when they are back, and refuse the one before from then on.
+/// Has another key sign commands from now on. Agents take it, signed by the one before and by a root that they trust, at
+/// once or when they are back, and refuse the one before from then on.
 #[utoipa::path(
     post, path = "/api/commands/rotate-key", tag = "commands", operation_id = "rotate_command_key",
     request_body(content = Option<Object>, content_type = "application/json"),
