@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::audit::{Actor, Audit, Entry, Outcome};
 use super::auth::Principal;
 use super::{AppError, Page, PageRequest, page};
-use crate::identity::Identity;
+use crate::identity::{Identity, NextCommandKey};
 use crate::store::{CommandFilter, Draft, Issued, PENDING_MAX, Store, StoreError};
 
 pub use self::rotation::{KeyView, RotateError};
@@ -183,8 +183,9 @@ struct Inner {
     wanted_tx: broadcast::Sender<ServerId>,
     /// How often another key has come to sign since the start.
     rotated_tx: watch::Sender<u64>,
-    /// Read by whoever signs or judges what was signed, written by whoever replaces the key.
-    signing: RwLock<()>,
+    /// Read by whoever signs or judges what was signed, written by whoever replaces the key. A key in it may be stored or
+    /// not, and nothing is signed or judged until that is known.
+    signing: RwLock<Option<NextCommandKey>>,
     /// Of commands that wait or are under way.
     credentials: Mutex<HashMap<Uuid, RegistryCredential>>,
     /// Who has those that a restart has lost.
@@ -280,10 +281,10 @@ impl Commands {
             expires_ms: now_ms.saturating_add(ttl_ms),
         };
         self.check(&draft)?;
+        let _held = self.hold_key().await?;
         if let Some(credential) = options.credential {
             self.credentials().insert(id, credential);
         }
-        let _signing = self.inner.signing.read().await;
         let identity = &self.inner.identity;
         let issued = self
             .inner

@@ -54,6 +54,14 @@ pub struct NextCommandKey {
     changes: SealedSecrets,
 }
 
+impl std::fmt::Debug for NextCommandKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NextCommandKey")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
 impl NextCommandKey {
     /// What has to be stored.
     #[must_use]

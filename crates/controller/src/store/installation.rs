@@ -56,6 +56,23 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.name, row.sealed)).collect())
     }
 
+    /// Whether sealed secrets are stored just as they are here. It is asked on the connection that writes, so behind
+    /// whatever was left unfinished on it.
+    pub(crate) async fn has_secrets(&self, secrets: &[(String, Vec<u8>)]) -> Result<bool, StoreError> {
+        const DOING: &str = "find sealed secrets";
+        let names = secrets.iter().map(|(name, _)| name.as_str());
+        let transaction = self.begin(DOING).await?;
+        let rows = secret::Entity::find()
+            .filter(secret::Column::Name.is_in(names))
+            .all(&transaction)
+            .await
+            .doing(DOING)?;
+        let is_there = |(name, sealed): &(String, Vec<u8>)| {
+            rows.iter().any(|row| row.name == *name && row.sealed == *sealed)
+        };
+        Ok(secrets.iter().all(is_there))
+    }
+
     /// Stores sealed secrets, each in the place of what had its name: all or none.
     pub(crate) async fn put_secrets(
         &self,

@@ -10,6 +10,7 @@ use tokio::sync::RwLockReadGuard;
 
 use super::{CommandRow, Commands, changes_containers, sealed};
 use crate::app::audit::{Actor, Entry};
+use crate::identity::NextCommandKey;
 use crate::store::{Said, StoreError};
 
 /// A command as it is sent.
@@ -34,7 +35,9 @@ pub enum SayError {
 
 /// As long as it is there, the key that signs commands stays the same.
 #[derive(Debug)]
-pub struct HeldKey<'a>(#[expect(dead_code, reason = "it is held")] RwLockReadGuard<'a, ()>);
+pub struct HeldKey<'a>(
+    #[expect(dead_code, reason = "it is held")] RwLockReadGuard<'a, Option<NextCommandKey>>,
+);
 
 impl Commands {
     /// What is to be sent to an agent whose certificate is of this generation, in order, of counters above `after`.
@@ -48,13 +51,24 @@ impl Commands {
         generation: Option<u32>,
         after: u64,
     ) -> Result<Vec<Sending>, StoreError> {
-        let held = self.hold_key().await;
+        let held = self.hold_key().await?;
         self.to_send_under(&held, agent, generation, after).await
     }
 
-    /// Keeps the key that signs from being replaced.
-    pub async fn hold_key(&self) -> HeldKey<'_> {
-        HeldKey(self.inner.signing.read().await)
+    /// Keeps the key that signs from being replaced. Where a rotation broke off, it is found out first which one that is.
+    ///
+    /// # Errors
+    /// A failure of the database: which key signs is not known.
+    pub async fn hold_key(&self) -> Result<HeldKey<'_>, StoreError> {
+        loop {
+            let held = self.inner.signing.read().await;
+            if held.is_none() {
+                return Ok(HeldKey(held));
+            }
+            drop(held);
+            let mut doubtful = self.inner.signing.write().await;
+            self.settle_key(&mut doubtful).await?;
+        }
     }
 
     /// The same while the key is held: what is sent is signed by the key that was seen meanwhile.

@@ -1,3 +1,5 @@
+mod rotation;
+
 use muster_model::{CommandStatus, ContainerTarget, ResourceKey};
 use muster_proto::convert::{AuditHead, CommandReport};
 

@@ -190,7 +190,14 @@ impl<'a> Conversation<'a> {
         let generation = session.certificate.generation;
         let commands = session.context.app.commands();
         // Key, the way to it, and what it has signed belong together; nothing waits for the agent meanwhile.
-        let held = commands.hold_key().await;
+        let held = match commands.hold_key().await {
+            Ok(held) => held,
+            Err(error) => {
+                // They wait, as below.
+                tracing::warn!(error = %ErrorChain(&error), "commands not read: which key signs is not known");
+                return Ok(());
+            }
+        };
         let key = commands.key().id;
         let way = match (self.key_told != key).then(|| commands.key_way()).transpose() {
             Ok(way) => way,
