@@ -40,6 +40,7 @@ use crate::intake::{self, Intake};
 mod abuse;
 mod bad_input;
 mod clocks;
+mod command_key;
 mod control;
 mod exactly_once;
 mod lanes;
