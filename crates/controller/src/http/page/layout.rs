@@ -15,6 +15,8 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// How often a page is renewed, in seconds.
 const RENEWED_EVERY_S: u32 = 30;
+/// The same while something is under way, and while registries are asked: no event tells how far they are.
+pub(super) const SOON_S: u32 = 2;
 /// What changes containers and updates, as streams of events.
 const STREAMS: &str = "/api/containers/events /api/commands/events";
 
@@ -27,6 +29,16 @@ struct Renewal {
     follows: Option<Following>,
 }
 
+impl Renewal {
+    /// How often our script looks beside what it is told, in seconds; `None`: as rarely as it does anyway.
+    fn looks_every_s(&self) -> Option<u32> {
+        match self.follows {
+            Some(following) => following.is_asking.then_some(SOON_S),
+            None => self.every_s,
+        }
+    }
+}
+
 /// What a page follows as it changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Following {
@@ -34,12 +46,18 @@ pub(super) struct Following {
     pub(super) of: Option<(i64, ServerId)>,
     /// How often it is loaded anew without a script, in seconds; not at all if `None`.
     pub(super) every_s: Option<u32>,
+    /// Whether registries are being asked: of that no event tells, so that the script asks too.
+    pub(super) is_asking: bool,
 }
 
 impl Following {
     /// Everything, loaded anew so often without a script.
     pub(super) const fn everything(every_s: Option<u32>) -> Self {
-        Self { of: None, every_s }
+        Self {
+            of: None,
+            every_s,
+            is_asking: false,
+        }
     }
 }
 
@@ -108,7 +126,7 @@ fn body(user: &Principal, content: &Markup, renewal: Renewal) -> Markup {
         p class="stale" role="status" hidden {
             "The controller does not answer: what is shown here may be old."
         }
-        main data-every=[renewal.every_s] data-follow=[renewal.follows.map(|_| STREAMS)]
+        main data-every=[renewal.looks_every_s()] data-follow=[renewal.follows.map(|_| STREAMS)]
             data-container=[of.map(|(container, _)| container)] data-server=[of.map(|(_, server)| server)] {
             (content)
         }

@@ -1,4 +1,5 @@
-// Renews a page in place: as things change where it follows streams of events, and every so often.
+// Renews a page in place: as things change where it follows streams of events, and every so often. Where something is
+// under way of which no event tells, such as a round through the registries, the page says how often to look (data-every).
 //
 // Without this script pages load themselves anew (layout.rs). What somebody is about to do is not taken away: a part of the
 // page in which a question is open, a field was written in or text is marked stays as it is until that is over.
@@ -88,7 +89,8 @@
     const isLive = streams.length > 0 && streams.every((stream) => stream.readyState === EventSource.OPEN);
     document.querySelector('.stale').hidden = !isStale;
     for (const note of document.querySelectorAll('footer .live')) note.hidden = isStale || !isLive;
-    for (const note of document.querySelectorAll('footer .every')) note.hidden = isLive;
+    // What is written there is for who has no script; a page that follows events is looked at by our own measure.
+    for (const note of document.querySelectorAll('footer .every')) note.hidden = streams.length > 0;
   }
 
   function askIn(ms) {

@@ -41,9 +41,6 @@ pub(in crate::http) const WINDOWS: &str = "/updates/windows";
 /// Registries.
 pub(in crate::http) const REGISTRIES: &str = "/registries";
 
-/// How often a page is asked for anew while registries are, in seconds: no event tells how far they are.
-const SOON_S: u32 = 2;
-
 /// The pages that belong together.
 const TABS: [(&str, &str); 7] = [
     (containers::PATH, "Containers"),

@@ -19,15 +19,13 @@ use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::{Path, Query, id_or};
-use crate::http::page::layout::Following;
+use crate::http::page::layout::{Following, SOON_S};
 use crate::http::page::load::text;
 use crate::http::page::{layout, map, resource, updates};
 use crate::update::{
     CheckRound, CheckState, History, HistoryFilter, Judged, Update, UpdateError, UpdateFilter, UpdateState,
 };
 
-/// How often the page is loaded anew without a script while something is under way, in seconds.
-const SOON_S: u32 = 2;
 /// Records of its updates that are shown.
 const RECORDS: u32 = 10;
 
@@ -70,13 +68,15 @@ pub(in crate::http) async fn show_one(
     let view = load(&state, judged, &query.span).await?;
     let drawn = draw(&view, caller.principal.may(Role::Operator));
     let name = &view.judged.seen.container.name;
-    let is_under_way = view.doing.is_under_way()
-        || view.round.state == CheckState::Running
+    let is_asking = view.round.state == CheckState::Running;
+    let is_under_way = is_asking
+        || view.doing.is_under_way()
         || view.judged.update.as_ref().is_some_and(Update::is_under_way);
     let following = Following {
         of: Some((id, view.server.id)),
         // Without a script what is being confirmed is not taken away, unless there is something to see.
         every_s: is_under_way.then_some(SOON_S),
+        is_asking,
     };
     let page = layout::following(name, &caller.principal, &drawn, following);
     Ok(page.into_response())

@@ -5,7 +5,7 @@ mod form;
 use axum::extract::State;
 use maud::{Markup, html};
 
-use super::{REGISTRIES, SOON_S, framed};
+use super::{REGISTRIES, framed};
 use crate::app::auth::Role;
 use crate::app::registries::{RegistryUseError, RegistryView};
 use crate::app::{PAGE_LIMIT_MAX, PageRequest};
@@ -14,7 +14,7 @@ use crate::http::access::Caller;
 use crate::http::error::{Code, Problem};
 use crate::http::page::asked::{Answer, Asked, done};
 use crate::http::page::form::{Form, Refused, Sent};
-use crate::http::page::layout::Following;
+use crate::http::page::layout::{Following, SOON_S};
 use crate::http::page::sheet::{About, Sheet};
 use crate::http::page::{format, layout};
 use crate::registry::{ImageCheck, RateLimit};
@@ -58,7 +58,10 @@ pub(in crate::http) async fn show(State(state): State<HttpState>, caller: Caller
     };
     let drawn = framed("Registries", REGISTRIES, &draw(&view));
     Ok(if view.round.state == CheckState::Running {
-        let following = Following::everything(Some(SOON_S));
+        let following = Following {
+            is_asking: true,
+            ..Following::everything(Some(SOON_S))
+        };
         layout::following("Registries", &caller.principal, &drawn, following)
     } else {
         layout::page("Registries", &caller.principal, &drawn)

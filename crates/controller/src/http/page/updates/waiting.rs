@@ -7,7 +7,7 @@ use muster_model::CommandStatus;
 use muster_update::{Decision, RolloutState};
 use serde::Deserialize;
 
-use super::{PATH, ROLLOUTS, SOON_S, asking, digest, framed, freeze, rollouts, state as state_pill};
+use super::{PATH, ROLLOUTS, asking, digest, framed, freeze, rollouts, state as state_pill};
 use crate::app::PageRequest;
 use crate::app::auth::Role;
 use crate::app::series::Names;
@@ -16,7 +16,7 @@ use crate::http::access::Caller;
 use crate::http::error::Problem;
 use crate::http::extract::Query;
 use crate::http::page::form::Wrong;
-use crate::http::page::layout::Following;
+use crate::http::page::layout::{Following, SOON_S};
 use crate::http::page::{containers, format, layout};
 use crate::update::{CheckRound, CheckState, Freeze, KeptRollout, Outlook, Update, UpdateState, Waiting};
 
@@ -82,12 +82,18 @@ pub(super) async fn page(
         return Ok(layout::still("Updates", &caller.principal, &drawn));
     }
     // Without a script what is being chosen is not taken away.
-    let every_s = match view.round.state {
-        _ if may_choose => None,
-        CheckState::Running => Some(SOON_S),
-        _ => (!view.outlook.going.is_empty()).then_some(EVERY_S),
+    let is_asking = view.round.state == CheckState::Running;
+    let every_s = if may_choose {
+        None
+    } else if is_asking {
+        Some(SOON_S)
+    } else {
+        (!view.outlook.going.is_empty()).then_some(EVERY_S)
     };
-    let following = Following::everything(every_s);
+    let following = Following {
+        is_asking,
+        ..Following::everything(every_s)
+    };
     Ok(layout::following("Updates", &caller.principal, &drawn, following))
 }
 

@@ -105,6 +105,7 @@ async fn what_was_asked_is_followed_and_a_refusal_by_the_server_says_how_it_is_a
     ] {
         assert!(page.contains(part), "{part} in {page}");
     }
+    assert!(!page.contains("data-every"), "events tell of it: {page}");
     asked
         .says(&app, &row, CommandState::Succeeded, "", ("", "restarted"), None)
         .await;

@@ -357,9 +357,17 @@ async fn asking_registries_answers_at_once_says_how_far_it_is_and_is_done_one_ro
         let page = app.browse(uri).await;
         let words = "Registries are being asked: 1 of 2 images";
         assert!(page.text().contains(words), "{uri}: {}", page.text());
+        // No event tells of that: our script looks soon.
+        assert!(
+            page.text().contains("<main data-every=\"2\""),
+            "{uri}: {}",
+            page.text()
+        );
     }
     permits.add_permits(1);
     let done = round(&app, |round| round["state"] != "running").await;
+    let page = app.browse("/updates").await;
+    assert!(!page.text().contains("data-every"), "{}", page.text());
     assert_eq!(
         (&done["round"], &done["state"], &done["asked"], &done["failed"]),
         (&json!(2), &json!("done"), &json!(2), &json!(0)),
