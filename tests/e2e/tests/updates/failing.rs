@@ -3,70 +3,39 @@
 use std::time::Duration;
 
 use muster_agent::runtime::EngineKind;
-use muster_agent::update::{Tell, TransactionError, Transactions as _};
-use muster_base::shutdown::CancellationToken;
+use muster_agent::update::{Tell, TransactionError};
 use muster_e2e::engines::{Auth, Behaviour, Docker, Registry};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 
-use super::stage::{CHANGES, auth, client, plan, push_again, same_but, target, update, updater, versions};
+use super::stage::{CHANGES, CommandLine as _, Stage, is_the_same, push_again, same_but, versions};
+
+/// Where the data are that no update may lose.
+const PLACES: [&str; 2] = ["/named/f", "/anon/f"];
+/// How the container is run, beside what a test adds.
+const RUN: &str = "run --detach --name web --restart always --volume named:/named";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn docker_versions_that_fail_leave_the_old_container_running_with_its_data() {
     let registry = Registry::start(Some(Auth::BASIC)).expect("a registry");
     let docker = Docker::start().expect("dockerd");
     let (first, _) = versions(&docker, &registry, Behaviour::Runs, CHANGES);
-    docker
-        .cli(&[
-            "run",
-            "--detach",
-            "--name",
-            "web",
-            "--restart",
-            "always",
-            "--volume",
-            "named:/named",
-            &first.reference,
-        ])
-        .expect("it runs");
-    docker
-        .cli(&[
-            "exec",
-            "web",
-            "sh",
-            "-c",
-            "echo kept > /named/f; echo kept > /anon/f",
-        ])
-        .expect("data");
+    docker.say(RUN, &[&first.reference]);
+    docker.put_data("web", &PLACES);
     let before = docker.inspect("web").expect("it runs");
-    let dir = tempfile::tempdir().expect("a folder");
-    let client = client(&docker.socket(), EngineKind::Docker);
-    let updater = updater(&client, dir.path());
+    let stage = Stage::over(&docker.socket(), EngineKind::Docker);
     for (behaviour, reason) in [
         (Behaviour::Crashes, "unhealthy"),
         (Behaviour::NeverHealthy, "unhealthy"),
         (Behaviour::BrokenEntrypoint, "start"),
     ] {
         let second = push_again(&docker, &registry, behaviour, CHANGES);
-        let (_, result) = update(
-            &updater,
-            &target(&client, "web"),
-            &plan(&before, &second),
-            &registry,
-        )
-        .await;
+        let (_, result) = stage.update(("web", &before), &second, &registry).await;
         failed(&result, reason, Some(&second.digest));
         as_before(&docker, &before);
     }
     let mut gone = push_again(&docker, &registry, Behaviour::Runs, CHANGES);
     gone.digest = format!("sha256:{}", "0".repeat(64));
-    let (_, result) = update(
-        &updater,
-        &target(&client, "web"),
-        &plan(&before, &gone),
-        &registry,
-    )
-    .await;
+    let (_, result) = stage.update(("web", &before), &gone, &registry).await;
     failed(&result, "pull", None);
     as_before(&docker, &before);
 }
@@ -90,19 +59,11 @@ fn failed(result: &Result<Value, TransactionError>, reason: &str, bad: Option<&s
 
 fn as_before(docker: &Docker, before: &Value) {
     let after = docker.inspect("web").expect("it runs");
-    assert_eq!(
-        (&after["Id"], &after["State"]["Running"]),
-        (&before["Id"], &json!(true))
-    );
+    is_the_same(before, &after);
     same_but(before, &after, "HostConfig", &[]);
     same_but(before, &after, "Config", &[]);
-    for place in ["/named/f", "/anon/f"] {
-        assert_eq!(docker.cli(&["exec", "web", "cat", place]).expect("data"), "kept");
-    }
-    let all = docker
-        .cli(&["ps", "--all", "--format", "{{.Names}}"])
-        .expect("a list");
-    assert_eq!(all, "web");
+    docker.has_data("web", &PLACES);
+    assert_eq!(docker.say("ps --all --format {{.Names}}", &[]), "web");
     let tag = docker
         .inspect(after["Config"]["Image"].as_str().expect("a name"))
         .expect("an image");
@@ -145,27 +106,17 @@ async fn docker_version_whose_port_somebody_takes_leaves_the_old_container_runni
     let port = free.local_addr().expect("an address").port();
     drop(free);
     let publish = format!("127.0.0.1:{port}:8080");
-    let volume = ["--volume", "named:/named", "--restart", "always"];
-    let mut run = vec!["run", "--detach", "--name", "web", "--publish", publish.as_str()];
-    run.extend(volume);
-    run.push(first.reference.as_str());
-    docker.cli(&run).expect("it runs");
-    let data = "echo kept > /named/f; echo kept > /anon/f";
-    docker.cli(&["exec", "web", "sh", "-c", data]).expect("data");
+    docker.say(RUN, &["--publish", &publish, &first.reference]);
+    docker.put_data("web", &PLACES);
     let before = docker.inspect("web").expect("it runs");
     let second = push_again(&docker, &registry, Behaviour::Runs, CHANGES);
-    let dir = tempfile::tempdir().expect("a folder");
-    let client = client(&docker.socket(), EngineKind::Docker);
-    let updater = updater(&client, dir.path());
+    let stage = Stage::over(&docker.socket(), EngineKind::Docker);
     let thief = Thief {
         port,
         held: std::sync::Mutex::default(),
     };
-    let (target, plan) = (target(&client, "web"), plan(&before, &second));
-    let cancel = CancellationToken::new();
-    let auth = Some(auth(&registry));
-    let result = updater
-        .update(Uuid::new_v4(), &target, &plan, auth, &thief, &cancel)
+    let (_, result) = stage
+        .update_told(("web", &before), &second, &registry, &thief)
         .await;
     // It is this server's fault, and no other server is kept from trying the image.
     failed(&result, "start", None);

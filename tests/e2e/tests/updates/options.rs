@@ -1,24 +1,19 @@
 //! A container with every kind of option.
 
 use muster_agent::runtime::{Engine as _, EngineKind};
-use muster_agent::update::Transactions as _;
-use muster_base::shutdown::CancellationToken;
 use muster_e2e::engines::{Auth, Behaviour, Docker, Registry};
 use muster_model::LogRange;
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 
-use super::stage::{
-    CHANGES, Deaf, client, plan, push_again, same_but, target, unexplained, update, updater, versions,
-};
+use super::stage::{CHANGES, CommandLine as _, Stage, done, is_the_same, push_again, same_but, versions};
+
+/// Where the data are that an update must not lose.
+const PLACES: [&str; 3] = ["/named/f", "/anon/f", "/mounted/f"];
 
 /// Every kind of option that this Docker knows and this machine allows.
 fn run_with_everything(docker: &Docker, image: &str, name: &str) {
-    for network in [["front", "10.251.31.0/24"], ["back", "10.251.32.0/24"]] {
-        docker
-            .cli(&["network", "create", "--subnet", network[1], network[0]])
-            .expect("a network");
-    }
+    docker.say("network create --subnet 10.251.31.0/24 front", &[]);
+    docker.say("network create --subnet 10.251.32.0/24 back", &[]);
     let args = "--env MINE=1 --env PATH=/bin:/mine --label team=x --label com.docker.compose.project=p \
         --label com.docker.compose.service=s --publish 127.0.0.1::8080 --volume named:/named --volume /tmp:/host:ro \
         --mount type=volume,source=mounted,target=/mounted --mount type=tmpfs,target=/scratch --tmpfs /tf:size=1m \
@@ -27,52 +22,22 @@ fn run_with_everything(docker: &Docker, image: &str, name: &str) {
         --stop-timeout 3 --stop-signal TERM --shm-size 32m --group-add 5 --add-host a:1.2.3.4 --dns 1.1.1.1 \
         --log-opt max-size=1m --user 0 --workdir /tmp --security-opt no-new-privileges --pids-limit 100 --oom-score-adj 5 \
         --device /dev/null:/dev/mine --read-only --health-cmd true --health-interval 1s --health-timeout 20s --expose 99";
-    let mut all = vec!["create", "--name", name];
-    all.extend(args.split_whitespace());
-    all.push(image);
-    docker.cli(&all).expect("a container");
-    docker
-        .cli(&[
-            "network",
-            "connect",
-            "--alias",
-            "second",
-            "--ip",
-            "10.251.32.9",
-            "back",
-            name,
-        ])
-        .expect("a network");
-    docker.cli(&["start", name]).expect("a start");
-    docker
-        .cli(&[
-            "exec",
-            name,
-            "sh",
-            "-c",
-            "echo kept > /named/f; echo kept > /anon/f; echo kept > /mounted/f",
-        ])
-        .expect("data");
+    docker.say(&format!("create --name {name} {args}"), &[image]);
+    docker.say("network connect --alias second --ip 10.251.32.9 back", &[name]);
+    docker.say("start", &[name]);
+    docker.put_data(name, &PLACES);
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn docker_container_with_every_option_differs_after_an_update_only_where_it_should() {
     let registry = Registry::start(Some(Auth::BASIC)).expect("a registry");
     let docker = Docker::start().expect("dockerd");
     let (first, _) = versions(&docker, &registry, Behaviour::Runs, CHANGES);
     run_with_everything(&docker, &first.reference, "web");
-    docker
-        .cli(&[
-            "run",
-            "--detach",
-            "--name",
-            "side",
-            "--network",
-            "container:web",
-            &first.reference,
-        ])
-        .expect("a side");
+    docker.say(
+        "run --detach --name side --network container:web",
+        &[&first.reference],
+    );
     let second = push_again(
         &docker,
         &registry,
@@ -80,20 +45,9 @@ async fn docker_container_with_every_option_differs_after_an_update_only_where_i
         &["VOLUME /anon", "EXPOSE 8080", "ENV FROM_IMAGE=2"],
     );
     let before = docker.inspect("web").expect("it runs");
-    let dir = tempfile::tempdir().expect("a folder");
-    let client = client(&docker.socket(), EngineKind::Docker);
-    let updater = updater(&client, dir.path());
-    let (command, result) = update(
-        &updater,
-        &target(&client, "web"),
-        &plan(&before, &second),
-        &registry,
-    )
-    .await;
-    let result = result.expect("an update");
-    println!("{:#}", result["differences"]);
-    println!("{:#}", result["notes"]);
-    assert!(unexplained(&result).is_empty());
+    let stage = Stage::over(&docker.socket(), EngineKind::Docker);
+    let (command, result) = stage.update(("web", &before), &second, &registry).await;
+    done(result);
     let after = docker.inspect("web").expect("it runs");
     assert_ne!(before["Id"], after["Id"]);
     assert_eq!(after["Image"], second.image_id.as_str());
@@ -114,23 +68,17 @@ async fn docker_container_with_every_option_differs_after_an_update_only_where_i
             address
         );
     }
-    for place in ["/named/f", "/anon/f", "/mounted/f"] {
-        assert_eq!(docker.cli(&["exec", "web", "cat", place]).expect("data"), "kept");
-    }
-    assert_eq!(
-        docker
-            .cli(&["exec", "web", "cat", "/version"])
-            .expect("a version"),
-        "2"
-    );
+    docker.has_data("web", &PLACES);
+    assert_eq!(docker.version_of("web"), "2");
     let side = docker.inspect("side").expect("it was made again");
     assert_eq!(side["State"]["Running"], true);
-    let names = docker.cli(&["ps", "--format", "{{.Names}}"]).expect("a list");
+    let names = docker.say("ps --format {{.Names}}", &[]);
     assert_eq!(
         names.lines().collect::<std::collections::BTreeSet<_>>(),
         ["side", "web"].into()
     );
-    let lines = client
+    let lines = stage
+        .client
         .logs("web", &LogRange::default(), 10_000)
         .await
         .expect("a log");
@@ -139,23 +87,9 @@ async fn docker_container_with_every_option_differs_after_an_update_only_where_i
         "{lines:?}"
     );
     // And back.
-    let cancel = CancellationToken::new();
-    let back = updater
-        .rollback(
-            Uuid::new_v4(),
-            &target(&client, "web"),
-            command,
-            None,
-            &Deaf,
-            &cancel,
-        )
-        .await;
-    back.expect("a way back");
+    stage.roll_back("web", command).await;
     let again = docker.inspect("web").expect("it runs");
-    assert_eq!(
-        (&again["Id"], &again["State"]["Running"]),
-        (&before["Id"], &json!(true))
-    );
+    is_the_same(&before, &again);
     same_but(&before, &again, "HostConfig", &[]);
     same_but(&before, &again, "Config", &[]);
 }

@@ -1,13 +1,12 @@
 //! The same on a real podman, and what only podman has: networks whose addresses nobody shows to have been asked for.
 
 use muster_agent::runtime::{Engine as _, EngineKind};
-use muster_agent::update::{TransactionError, Transactions as _};
-use muster_base::shutdown::CancellationToken;
+use muster_agent::update::TransactionError;
 use muster_e2e::engines::{Behaviour, Image, Podman, Pushed, Registry};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::stage::{CHANGES, Deaf, client, plan, same_but, target, unexplained, update, updater};
+use super::stage::{CHANGES, CommandLine as _, Stage, done, is_the_same, same_but};
 
 /// A version under the tag of all of them, here and in the registry.
 fn push(podman: &Podman, registry: &Registry, version: &'static str, behaviour: Behaviour) -> Pushed {
@@ -19,15 +18,10 @@ fn push(podman: &Podman, registry: &Registry, version: &'static str, behaviour: 
     podman.build(&reference, &image).expect("an image");
     let file = podman.data_root().with_extension("digest");
     let path = file.to_str().expect("UTF-8");
-    let args = [
-        "push",
-        "--quiet",
-        "--tls-verify=false",
-        "--digestfile",
-        path,
-        &reference,
-    ];
-    podman.cli(&args).expect("pushed");
+    podman.say(
+        "push --quiet --tls-verify=false --digestfile",
+        &[path, &reference],
+    );
     let inspect = podman.inspect(&reference).expect("an image");
     Pushed {
         digest: std::fs::read_to_string(file).expect("a digest"),
@@ -36,95 +30,51 @@ fn push(podman: &Podman, registry: &Registry, version: &'static str, behaviour: 
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn podman_container_is_updated_and_one_that_fails_is_put_back() {
+/// A registry with versions 1, 2 and a 3 that crashes, and a podman whose tag names version 1.
+fn begin() -> (Registry, Podman, [Pushed; 3]) {
     let registry = Registry::start(None).expect("a registry");
     let podman = Podman::start_trusting(Some(&registry)).expect("podman");
     let second = push(&podman, &registry, "2", Behaviour::Runs);
     let bad = push(&podman, &registry, "3", Behaviour::Crashes);
     let first = push(&podman, &registry, "1", Behaviour::Runs);
-    podman
-        .cli(&[
-            "run",
-            "--detach",
-            "--name",
-            "web",
-            "--env",
-            "MINE=1",
-            "--label",
-            "team=x",
-            "--volume",
-            "named:/named",
-            "--volume",
-            "/tmp:/host:ro",
-            "--memory",
-            "64m",
-            "--cpus",
-            "0.5",
-            "--hostname",
-            "chosen",
-            "--cap-add",
-            "NET_ADMIN",
-            "--tmpfs",
-            "/tf",
-            "--shm-size",
-            "32m",
-            "--add-host",
-            "a:1.2.3.4",
-            "--stop-timeout",
-            "3",
-            &first.reference,
-        ])
-        .expect("it runs");
-    podman
-        .cli(&[
-            "exec",
-            "web",
-            "sh",
-            "-c",
-            "echo kept > /named/f; echo kept > /anon/f",
-        ])
-        .expect("data");
-    let client = client(&podman.socket(), EngineKind::Podman);
-    let before = client.inspect("web").await.expect("it runs");
-    let dir = tempfile::tempdir().expect("a folder");
-    let updater = updater(&client, dir.path());
-    let mut crash = plan(&before, &bad);
-    crash.to_digest.clone_from(&bad.digest);
-    let (_, result) = update(&updater, &target(&client, "web"), &crash, &registry).await;
-    println!("{result:?}");
-    assert!(matches!(
-        result,
-        Err(TransactionError::Failed {
-            reason: "unhealthy",
-            ..
-        })
-    ));
-    assert_eq!(
-        podman.cli(&["exec", "web", "cat", "/version"]).expect("it runs"),
-        "1"
+    (registry, podman, [first, second, bad])
+}
+
+#[track_caller]
+fn is_unhealthy(result: &Result<Value, TransactionError>) {
+    assert!(
+        matches!(
+            result,
+            Err(TransactionError::Failed {
+                reason: "unhealthy",
+                ..
+            })
+        ),
+        "{result:?}"
     );
-    let (_, result) = update(
-        &updater,
-        &target(&client, "web"),
-        &plan(&before, &second),
-        &registry,
-    )
-    .await;
-    let result = result.expect("an update");
-    println!("{:#} {:#}", result["differences"], result["notes"]);
-    assert!(unexplained(&result).is_empty());
-    let after = client.inspect("web").await.expect("it runs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn podman_container_is_updated_and_one_that_fails_is_put_back() {
+    const PLACES: [&str; 2] = ["/named/f", "/anon/f"];
+    let (registry, podman, [first, second, bad]) = begin();
+    let run = "run --detach --name web --env MINE=1 --label team=x --volume named:/named --volume /tmp:/host:ro \
+        --memory 64m --cpus 0.5 --hostname chosen --cap-add NET_ADMIN --tmpfs /tf --shm-size 32m --add-host a:1.2.3.4 \
+        --stop-timeout 3";
+    podman.say(run, &[&first.reference]);
+    podman.put_data("web", &PLACES);
+    let stage = Stage::over(&podman.socket(), EngineKind::Podman);
+    let before = stage.inspect("web").await;
+    let (_, result) = stage.update(("web", &before), &bad, &registry).await;
+    is_unhealthy(&result);
+    assert_eq!(podman.version_of("web"), "1");
+    let (_, result) = stage.update(("web", &before), &second, &registry).await;
+    done(result);
+    let after = stage.inspect("web").await;
     same_but(&before, &after, "HostConfig", &["Binds"]);
     same_but(&before, &after, "Config", &["Env", "Labels", "Hostname"]);
-    assert_eq!(
-        podman.cli(&["exec", "web", "cat", "/version"]).expect("it runs"),
-        "2"
-    );
-    for place in ["/named/f", "/anon/f"] {
-        assert_eq!(podman.cli(&["exec", "web", "cat", place]).expect("data"), "kept");
-    }
+    assert_eq!(podman.version_of("web"), "2");
+    podman.has_data("web", &PLACES);
 }
 
 /// Networks of the container that has this name: for each what an engine shows of it that is not of one start alone.
@@ -151,80 +101,46 @@ fn networks(inspect: &Value, of: &[&str]) -> Vec<(String, Value)> {
     kept.collect()
 }
 
+/// How containers are run, beside their networks.
+const RUN: &str = "run --detach --stop-timeout=1";
+
 const FIXED: [&str; 3] = ["IPAddress", "GlobalIPv6Address", "MacAddress"];
 
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn podman_containers_keep_the_addresses_that_were_asked_for_and_only_those() {
-    let registry = Registry::start(None).expect("a registry");
-    let podman = Podman::start_trusting(Some(&registry)).expect("podman");
-    let second = push(&podman, &registry, "2", Behaviour::Runs);
-    let bad = push(&podman, &registry, "3", Behaviour::Crashes);
-    let first = push(&podman, &registry, "1", Behaviour::Runs);
-    for (name, subnet) in [("mine", "10.251.41.0/24"), ("other", "10.251.42.0/24")] {
-        podman
-            .cli(&["network", "create", "--subnet", subnet, name])
-            .expect("a network");
-    }
-    let run = |name: &str, args: &str| {
-        let mut all = vec!["run", "--detach", "--stop-timeout=1", "--name", name];
-        all.extend(args.split_whitespace());
-        all.push(&first.reference);
-        podman.cli(&all).expect("it runs");
-    };
-    run(
-        "fixed",
-        "--network mine --ip 10.251.41.9 --mac-address 92:d0:c6:0a:29:33 --network-alias db,base",
-    );
-    run("chosen", "--network=mine --network-alias=web");
-    run(
-        "both",
-        "--network mine:ip=10.251.41.30,alias=left --network other:alias=right",
-    );
-    run("usual", "--ip=10.88.0.77");
-    let client = client(&podman.socket(), EngineKind::Podman);
-    let dir = tempfile::tempdir().expect("a folder");
-    let updater = updater(&client, dir.path());
-    for (name, version) in [
-        ("fixed", &bad),
-        ("fixed", &second),
-        ("chosen", &second),
-        ("both", &second),
-        ("usual", &second),
+    let (registry, podman, [first, second, bad]) = begin();
+    podman.say("network create --subnet 10.251.41.0/24 mine", &[]);
+    podman.say("network create --subnet 10.251.42.0/24 other", &[]);
+    for (name, networks) in [
+        (
+            "fixed",
+            "--network mine --ip 10.251.41.9 --mac-address 92:d0:c6:0a:29:33 --network-alias db,base",
+        ),
+        ("chosen", "--network=mine --network-alias=web"),
+        (
+            "both",
+            "--network mine:ip=10.251.41.30,alias=left --network other:alias=right",
+        ),
+        ("usual", "--ip=10.88.0.77"),
     ] {
-        let before = client.inspect(name).await.expect("it runs");
-        let of: &[&str] = match name {
-            "fixed" => &FIXED,
-            "usual" => &["IPAddress"],
-            _ => &[],
-        };
-        podman
-            .cli(&["tag", &first.image_id, &first.reference])
-            .expect("a tag");
-        let plan = plan(&before, version);
-        let (command, result) = update(&updater, &target(&client, name), &plan, &registry).await;
-        if version.digest == bad.digest {
-            assert!(
-                matches!(
-                    result,
-                    Err(TransactionError::Failed {
-                        reason: "unhealthy",
-                        ..
-                    })
-                ),
-                "{result:?}"
-            );
-            let after = client.inspect(name).await.expect("it runs");
-            assert_eq!(after["Id"], before["Id"]);
-            assert_eq!(networks(&after, of), networks(&before, of));
-            continue;
-        }
-        let result = result.expect("an update");
-        println!("{name}: {:#} {:#}", result["differences"], result["notes"]);
-        assert!(unexplained(&result).is_empty());
-        let after = client.inspect(name).await.expect("it runs");
+        let run = format!("{RUN} --name {name} {networks}");
+        podman.say(&run, &[&first.reference]);
+    }
+    let stage = Stage::over(&podman.socket(), EngineKind::Podman);
+    let (_, result) = moved(&stage, "fixed", &FIXED, &bad, &registry).await;
+    is_unhealthy(&result);
+    for (name, of) in [
+        ("fixed", &FIXED[..]),
+        ("chosen", &[]),
+        ("both", &[]),
+        ("usual", &["IPAddress"]),
+    ] {
+        podman.say("tag", &[&first.image_id, &first.reference]);
+        let before = stage.inspect(name).await;
+        let (command, result) = moved(&stage, name, of, &second, &registry).await;
+        done(result);
+        let after = stage.inspect(name).await;
         assert_ne!(after["Id"], before["Id"], "{name}");
-        assert_eq!(networks(&after, of), networks(&before, of), "{name}");
         same_but(&before, &after, "HostConfig", &["Binds"]);
         same_but(
             &before,
@@ -232,95 +148,58 @@ async fn podman_containers_keep_the_addresses_that_were_asked_for_and_only_those
             "Config",
             &["Env", "Labels", "Hostname", "MacAddress"],
         );
-        if name == "both" {
-            assert_eq!(
-                after["NetworkSettings"]["Networks"]["mine"]["IPAddress"],
-                "10.251.41.30"
-            );
-        }
         // What was made has no command line any more, and is known by its label the next time.
         if name == "fixed" {
-            let never = CancellationToken::new();
-            let back = updater
-                .rollback(
-                    Uuid::new_v4(),
-                    &target(&client, name),
-                    command,
-                    None,
-                    &Deaf,
-                    &never,
-                )
-                .await;
-            back.expect("a way back");
-            let again = client.inspect(name).await.expect("it runs");
-            assert_eq!(again["Id"], before["Id"]);
+            stage.roll_back(name, command).await;
+            let again = stage.inspect(name).await;
+            is_the_same(&before, &again);
             assert_eq!(networks(&again, of), networks(&before, of));
         }
     }
-    let made = client.inspect("both").await.expect("it runs");
-    podman
-        .cli(&["tag", &second.image_id, &first.reference])
-        .expect("a tag");
-    let (_, result) = update(
-        &updater,
-        &target(&client, "both"),
-        &plan(&made, &first),
-        &registry,
-    )
-    .await;
-    assert!(unexplained(&result.expect("a second update")).is_empty());
-    let after = client.inspect("both").await.expect("it runs");
+    podman.say("tag", &[&second.image_id, &first.reference]);
+    let (_, result) = moved(&stage, "both", &[], &first, &registry).await;
+    done(result);
+    let after = stage.inspect("both").await;
     assert_eq!(
         after["NetworkSettings"]["Networks"]["mine"]["IPAddress"],
         "10.251.41.30"
     );
-    assert_eq!(networks(&after, &[]), networks(&made, &[]));
+}
+
+/// An update after which the container of this name, whichever it is, has the networks that it had.
+async fn moved(
+    stage: &Stage,
+    name: &str,
+    of: &[&str],
+    to: &Pushed,
+    registry: &Registry,
+) -> (Uuid, Result<Value, TransactionError>) {
+    let before = stage.inspect(name).await;
+    let ended = stage.update((name, &before), to, registry).await;
+    let after = stage.inspect(name).await;
+    assert_eq!(networks(&after, of), networks(&before, of), "{name}: {ended:?}");
+    ended
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn podman_containers_whose_addresses_cannot_be_known_are_left_alone() {
-    let registry = Registry::start(None).expect("a registry");
-    let podman = Podman::start_trusting(Some(&registry)).expect("podman");
-    let second = push(&podman, &registry, "2", Behaviour::Runs);
-    let first = push(&podman, &registry, "1", Behaviour::Runs);
-    for (name, subnet) in [("mine", "10.251.43.0/24"), ("late", "10.251.44.0/24")] {
-        podman
-            .cli(&["network", "create", "--subnet", subnet, name])
-            .expect("a network");
-    }
-    let client = client(&podman.socket(), EngineKind::Podman);
-    let args = [
-        "run",
-        "--detach",
-        "--stop-timeout=1",
-        "--name",
-        "moved",
-        "--network=mine",
-        &first.reference,
-    ];
-    podman.cli(&args).expect("it runs");
-    podman
-        .cli(&["network", "connect", "late", "moved"])
-        .expect("connected");
+    let (registry, podman, [first, second, _]) = begin();
+    podman.say("network create --subnet 10.251.43.0/24 mine", &[]);
+    podman.say("network create --subnet 10.251.44.0/24 late", &[]);
+    let run = format!("{RUN} --name moved --network=mine");
+    podman.say(&run, &[&first.reference]);
+    podman.say("network connect late moved", &[]);
+    let stage = Stage::over(&podman.socket(), EngineKind::Podman);
     // As a client of the compatible API, such as docker compose, makes one.
     let body = json!({
         "Image": first.reference, "HostConfig": {"NetworkMode": "mine"}, "StopTimeout": 1,
         "NetworkingConfig": {"EndpointsConfig": {"mine": {"IPAMConfig": {"IPv4Address": "10.251.43.9"}}}},
     });
-    let id = client.create("api", None, &body).await.expect("it is made");
-    client.start(&id).await.expect("it runs");
-    let dir = tempfile::tempdir().expect("a folder");
-    let updater = updater(&client, dir.path());
+    let id = stage.client.create("api", None, &body).await.expect("it is made");
+    stage.client.start(&id).await.expect("it runs");
     for name in ["moved", "api"] {
-        let before = client.inspect(name).await.expect("it runs");
-        let (_, result) = update(
-            &updater,
-            &target(&client, name),
-            &plan(&before, &second),
-            &registry,
-        )
-        .await;
-        println!("{name}: {result:?}");
+        let before = stage.inspect(name).await;
+        let (_, result) = stage.update((name, &before), &second, &registry).await;
         assert!(
             matches!(
                 &result,
@@ -331,10 +210,6 @@ async fn podman_containers_whose_addresses_cannot_be_known_are_left_alone() {
             ),
             "{name}: {result:?}"
         );
-        let after = client.inspect(name).await.expect("it runs");
-        assert_eq!(
-            (&after["Id"], &after["State"]["Running"]),
-            (&before["Id"], &json!(true))
-        );
+        is_the_same(&before, &stage.inspect(name).await);
     }
 }

@@ -9,9 +9,10 @@ use muster_agent::clocks::ClockReader;
 use muster_agent::runtime::{Client, Endpoint, Engine, EngineKind, RegistryAuth};
 use muster_agent::update::{Engines, Patience, Tell, TransactionError, Transactions as _, Updater};
 use muster_base::shutdown::CancellationToken;
-use muster_e2e::engines::{Auth, Behaviour, Docker, Image, Pushed, Registry};
+use muster_e2e::engines::{Auth, Behaviour, Docker, Image, Podman, Pushed, Registry};
 use muster_model::{Clock, ContainerTarget, ResourceKey, UpdatePlan};
 use serde_json::Value;
+use tempfile::TempDir;
 use uuid::Uuid;
 
 /// What every version of the image has.
@@ -25,10 +26,137 @@ impl Engines for One {
     }
 }
 
-pub(super) struct Deaf;
+struct Deaf;
 
 impl Tell for Deaf {
     fn step(&self, _: &'static str, _: Option<f64>, _: &str) {}
+}
+
+/// A real engine by its own command line.
+pub(super) trait CommandLine {
+    /// Does this; what it says.
+    fn cli(&self, args: &[&str]) -> anyhow::Result<String>;
+
+    /// The same, with words divided by spaces, and with these behind them.
+    fn say(&self, words: &str, more: &[&str]) -> String {
+        let mut args: Vec<&str> = words.split_whitespace().collect();
+        args.extend(more);
+        self.cli(&args)
+            .unwrap_or_else(|error| panic!("{args:?}: {error:#}"))
+    }
+
+    /// Writes what an update must not lose.
+    fn put_data(&self, container: &str, places: &[&str]) {
+        let lines: Vec<String> = places
+            .iter()
+            .map(|place| format!("echo kept > {place}"))
+            .collect();
+        self.say("exec", &[container, "sh", "-c", &lines.join("; ")]);
+    }
+
+    /// It is there.
+    #[track_caller]
+    fn has_data(&self, container: &str, places: &[&str]) {
+        for place in places {
+            assert_eq!(self.say("exec", &[container, "cat", place]), "kept", "{place}");
+        }
+    }
+
+    /// Which version of the image runs.
+    fn version_of(&self, container: &str) -> String {
+        self.say("exec", &[container, "cat", "/version"])
+    }
+}
+
+impl CommandLine for Docker {
+    fn cli(&self, args: &[&str]) -> anyhow::Result<String> {
+        Self::cli(self, args)
+    }
+}
+
+impl CommandLine for Podman {
+    fn cli(&self, args: &[&str]) -> anyhow::Result<String> {
+        Self::cli(self, args)
+    }
+}
+
+/// An updater over a real engine, with a journal of its own.
+pub(super) struct Stage {
+    pub(super) client: Arc<Client>,
+    pub(super) updater: Updater,
+    _dir: TempDir,
+}
+
+impl Stage {
+    pub(super) fn over(socket: &Path, kind: EngineKind) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let client = client(socket, kind);
+        Self {
+            updater: updater(&client, dir.path()),
+            client,
+            _dir: dir,
+        }
+    }
+
+    /// What the engine says of a container.
+    pub(super) async fn inspect(&self, name: &str) -> Value {
+        self.client.inspect(name).await.expect("it is there")
+    }
+
+    /// Updates a container from what it was to this version.
+    pub(super) async fn update(
+        &self,
+        from: (&str, &Value),
+        to: &Pushed,
+        registry: &Registry,
+    ) -> (Uuid, Result<Value, TransactionError>) {
+        self.update_told(from, to, registry, &Deaf).await
+    }
+
+    /// The same, told to somebody.
+    pub(super) async fn update_told(
+        &self,
+        (name, before): (&str, &Value),
+        to: &Pushed,
+        registry: &Registry,
+        tell: &dyn Tell,
+    ) -> (Uuid, Result<Value, TransactionError>) {
+        let command = Uuid::new_v4();
+        let never = CancellationToken::new();
+        let (target, plan, auth) = (target(&self.client, name), plan(before, to), auth(registry));
+        let result = self
+            .updater
+            .update(command, &target, &plan, Some(auth), tell, &never)
+            .await;
+        (command, result)
+    }
+
+    /// Takes an update back.
+    pub(super) async fn roll_back(&self, name: &str, update: Uuid) {
+        let (target, never) = (target(&self.client, name), CancellationToken::new());
+        self.updater
+            .rollback(Uuid::new_v4(), &target, update, None, &Deaf, &never)
+            .await
+            .expect("a way back");
+    }
+}
+
+/// An update that was done, in which nothing differs without a reason.
+#[track_caller]
+pub(super) fn done(result: Result<Value, TransactionError>) {
+    let result = result.expect("an update");
+    let all = result["differences"].as_array().expect("a list");
+    let unexplained: Vec<&Value> = all.iter().filter(|one| one["why"].is_null()).collect();
+    assert!(unexplained.is_empty(), "{unexplained:#?} of {result:#}");
+}
+
+/// It is the same container, and runs.
+#[track_caller]
+pub(super) fn is_the_same(before: &Value, after: &Value) {
+    assert_eq!(
+        (&after["Id"], &after["State"]["Running"]),
+        (&before["Id"], &Value::Bool(true))
+    );
 }
 
 pub(super) fn client(socket: &Path, kind: EngineKind) -> Arc<Client> {
@@ -175,11 +303,8 @@ pub(super) fn push_again(docker: &Docker, registry: &Registry, two: Behaviour, c
     pushed
 }
 
-pub(super) fn unexplained(result: &Value) -> Vec<&Value> {
-    let all = result["differences"].as_array().expect("a list");
-    all.iter().filter(|one| one["why"].is_null()).collect()
-}
-
+/// But for what is named they are equal in this part.
+#[track_caller]
 pub(super) fn same_but(before: &Value, after: &Value, part: &str, allowed: &[&str]) {
     let keys = before[part]
         .as_object()
@@ -191,19 +316,4 @@ pub(super) fn same_but(before: &Value, after: &Value, part: &str, allowed: &[&st
             assert_eq!(before[part][key], after[part][key], "{part}/{key}");
         }
     }
-}
-
-pub(super) async fn update(
-    updater: &Updater,
-    target: &ContainerTarget,
-    plan: &UpdatePlan,
-    registry: &Registry,
-) -> (Uuid, Result<Value, TransactionError>) {
-    let command = Uuid::new_v4();
-    let cancel = CancellationToken::new();
-    let auth = Some(auth(registry));
-    (
-        command,
-        updater.update(command, target, plan, auth, &Deaf, &cancel).await,
-    )
 }
