@@ -141,6 +141,7 @@ fn was_stopped(last: &LastStart) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::systemd::parsed;
 
     const SEEN: Known<'static> = Known {
         before: Some("a"),
@@ -304,5 +305,83 @@ mod tests {
         // Up after a start that failed: of that nothing is known any more.
         let again = changed(up, |shown| shown.last.restarts = 2);
         assert_eq!(judge(UNSEEN, &again), Verdict::Up);
+    }
+
+    /// A unit as systemd has shown it (fixtures/systemd).
+    macro_rules! captured {
+        ($name:literal) => {
+            parsed(include_str!(concat!(
+                "../../fixtures/systemd/",
+                $name,
+                ".txt"
+            )))
+        };
+    }
+
+    /// Judged as after a start of its own.
+    fn anew(shown: &UnitState, has_run: bool) -> Verdict {
+        let known = Known {
+            before: Some("another"),
+            has_run,
+        };
+        judge(known, shown)
+    }
+
+    #[test]
+    fn what_a_real_systemd_shows_of_units_that_failed_by_themselves_is_their_fault() {
+        for shown in [
+            captured!("ended-with-7"),
+            captured!("killed"),
+            captured!("between-restarts"),
+        ] {
+            let verdicts = [anew(&shown, true), anew(&shown, false)];
+            assert!(
+                verdicts.iter().all(|one| matches!(one, Verdict::Failed(_))),
+                "{verdicts:?} of {shown:?}"
+            );
+        }
+        let again = captured!("restarted-by-systemd");
+        assert!(matches!(anew(&again, true), Verdict::Failed(_)), "{again:?}");
+        for shown in [captured!("start-timeout"), captured!("forking-ended-with-127")] {
+            let verdict = anew(&shown, false);
+            assert!(matches!(verdict, Verdict::Failed(_)), "{verdict:?} of {shown:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_real_systemd_refused_or_somebody_stopped_is_spared() {
+        for (shown, word) in [
+            (captured!("stopped"), "somebody stopped it"),
+            (captured!("stopped-with-143"), "stopped"),
+            (captured!("stopped-and-killed"), "stopped"),
+            (captured!("stopped-and-forgotten"), "stopped"),
+            (captured!("ended-with-0"), "without a failure"),
+            (captured!("masked-while-up"), "masked"),
+            (captured!("preparation-failed"), "before its process"),
+            (captured!("ended-with-126"), "podman"),
+        ] {
+            let verdict = anew(&shown, true);
+            let is_spared = matches!(&verdict, Verdict::Spared(why) if why.contains(word));
+            assert!(is_spared, "{word}: {verdict:?} of {shown:?}");
+        }
+        // The start before is the one that is shown: there was none since.
+        for (shown, word) in [
+            (captured!("condition-unmet"), "condition"),
+            (captured!("started-too-often"), "did not start it"),
+            (captured!("dependency-failed"), "did not start it"),
+        ] {
+            let known = Known {
+                before: Some(&shown.last.invocation),
+                has_run: false,
+            };
+            let verdict = judge(known, &shown);
+            let is_spared = matches!(&verdict, Verdict::Spared(why) if why.contains(word));
+            assert!(is_spared, "{word}: {verdict:?} of {shown:?}");
+        }
+        // Of this one systemctl's own word tells, before anybody asks here.
+        let early = anew(&captured!("stopped-while-starting"), false);
+        assert!(matches!(early, Verdict::Failed(_)), "{early:?}");
+        let by_hand = captured!("restarted-by-hand");
+        assert_eq!(anew(&by_hand, true), Verdict::Up);
     }
 }

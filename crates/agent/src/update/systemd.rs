@@ -169,7 +169,7 @@ impl Units for HostUnits {
 }
 
 /// `Key=Value` a line. What is missing is as if there were no such unit.
-fn parsed(text: &str) -> UnitState {
+pub(super) fn parsed(text: &str) -> UnitState {
     let value = |key: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once('='));
         lines
