@@ -16,8 +16,8 @@ use foldhash::fast::RandomState;
 use nix::sys::stat::FileStat;
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 
-/// Most files that are open; a service may usually have 1,024.
-const FILES_MAX: usize = 256;
+/// Most files of sysfs that are open: some thirty of each network interface are read. A service may usually have 1,024.
+const FILES_MAX: usize = 512;
 /// A file that was not used for so long makes room for another.
 const UNUSED_MAX: Duration = Duration::from_secs(120);
 /// How often room is looked for at most: to look through all files for each that is offered costs more than it gives.
@@ -79,8 +79,10 @@ struct Files {
 }
 
 impl Files {
-    fn has_room(&self) -> bool {
-        self.by_path.len() < FILES_MAX
+    /// Whether one more may be kept. Those of procfs are few, are read most often and take long to make: there is always
+    /// room for them.
+    fn has_room(&self, folder: Option<FolderId>) -> bool {
+        folder.is_none() || self.by_path.len() < FILES_MAX + OF_PROC.len()
     }
 
     /// Closes what was not used for long, if that has not been looked for a moment ago.
@@ -117,10 +119,10 @@ impl Kept {
         let used = Instant::now();
         {
             let mut files = self.lock();
-            if !files.has_room() {
+            if !files.has_room(folder) {
                 files.make_room(used);
             }
-            if !files.has_room() {
+            if !files.has_room(folder) {
                 return;
             }
         }
@@ -134,7 +136,7 @@ impl Kept {
         }
         let mut files = self.lock();
         // Another may have taken the room meanwhile.
-        if files.has_room() {
+        if files.has_room(folder) {
             files
                 .by_path
                 .insert(path.to_owned(), KeptFile { file, folder, used });
@@ -184,11 +186,14 @@ mod tests {
     #[test]
     fn no_more_files_are_kept_than_may_be_and_none_of_another_filesystem() {
         let kept = Kept::default();
-        for number in 0..FILES_MAX + 10 {
+        for number in 0..FILES_MAX + OF_PROC.len() + 10 {
             let file = File::open("/sys/class/net/lo/mtu").unwrap();
             kept.offer(&format!("/sys/{number}"), Some(FolderId(1, 1)), file);
         }
-        assert_eq!(kept.len(), FILES_MAX);
+        assert_eq!(kept.len(), FILES_MAX + OF_PROC.len());
+        // For the few of procfs there is room all the same.
+        kept.offer("/proc/stat", None, File::open("/proc/stat").unwrap());
+        assert!(kept.take("/proc/stat", None).is_some());
         let kept = Kept::default();
         let file = tempfile::tempfile().unwrap();
         kept.offer("/proc/stat", None, file);
