@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Of what the tools take. The goal is a tenth, and it is not reached: see the test. What is held to leaves room for a machine
 /// that is not quite quiet; on a busy one the guest's two processors wait for each other, and a program of several threads
 /// pays for it.
-const SHARE_MAX: f64 = 0.25;
+const SHARE_MAX: f64 = 0.2;
 
 /// Ticks of a process and of the programs it started and waited for: those of a process that has ended stay in its
 /// /proc/PID/stat until its parent takes them (proc(5), fields 14 to 17).
@@ -165,9 +165,10 @@ fn cold(lab: &Lab) -> Result<String> {
 }
 
 /// Of the agent that runs, for so it is used: it starts once. What it takes to tell the controller is counted, and what its
-/// two processes take to tell each other: 0.155 of what the tools take at the median of ten sweeps on a machine where nothing
-/// else was built, 0.13 in the best of them, 0.23 and more beside builds. A single collection, without what it takes to start
-/// and end, took 0.12 to 0.17. Programs made without optimisation take several times as much and would tell nothing.
+/// two processes take to tell each other: 0.112 of what the tools take at the median of ten sweeps on a machine where nothing
+/// else was built, 0.10 in the best of them, and twice that beside builds. A single collection, without what it takes to
+/// start and end, took 0.11 to 0.13 where both had run before, and up to 0.19 where qemu met their code for the first time.
+/// Programs made without optimisation take several times as much and would tell nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_over_all_storage_takes_little_beside_the_tools() -> Result<()> {
     if std::env::var_os("MUSTER_TEST_PROGRAMS").is_none() {
