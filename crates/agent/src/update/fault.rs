@@ -7,11 +7,20 @@
 //! `Result` alone does not tell: a process that was told to end often ends with 143 or 137, which is `exit-code` too, and a
 //! start that systemd refuses leaves the result of the one before. Hence the id that each start has, and the times.
 
+use std::ops::RangeInclusive;
+
 use super::systemd::{LastStart, UnitState};
 
-/// Podman's own exit codes for what it could not run: 125 is an error of its own, 126 is whatever kept the container from
-/// starting, a port that is taken as well as a program that may not be run (podman-run(1)).
-const PODMAN_FAILED: [i64; 2] = [125, 126];
+/// Podman's own exit codes for what it could not run: 125 is an error of its own, 126 and 127 are whatever kept the
+/// container from starting, a port that is taken or a folder that is not there as well as a program that may not be run or
+/// does not exist (podman-run(1)). Of a container that was seen running they are its own.
+const PODMAN_FAILED: [i64; 3] = [125, 126, 127];
+/// With these systemd ends what it could not make ready to be run: no such folder, no room for its output, …
+/// (systemd.exec(5), process exit codes).
+const SYSTEMD_FAILED: RangeInclusive<i64> = 200..=243;
+
+/// Of a start that took too long.
+const OVER_TIME: &str = "it ran into a time limit of its unit, which may be this server's fault";
 
 /// What systemd says of a unit that should run a new image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +65,13 @@ pub(super) fn judge(known: Known<'_>, shown: &UnitState) -> Verdict {
         return spared(not_begun(known, last));
     }
     if is_between(shown) {
-        return match by_result(last) {
+        return match by_result(known, last) {
             // Only what ended without being told to is started again.
             Verdict::Spared(_) if last.result == "success" => {
                 Verdict::Failed("its process ended, and systemd starts it again".to_owned())
             }
+            // Whether it was told to end does not show any more.
+            Verdict::Failed(_) if last.result == "timeout" => spared(OVER_TIME.to_owned()),
             other => other,
         };
     }
@@ -81,7 +92,7 @@ pub(super) fn judge(known: Known<'_>, shown: &UnitState) -> Verdict {
     if is_at_work(shown) {
         return spared(format!("it is {} for long", shown.active));
     }
-    by_result(last)
+    by_result(known, last)
 }
 
 /// Why there was no start.
@@ -96,17 +107,24 @@ fn not_begun(known: Known<'_>, last: &LastStart) -> String {
 }
 
 /// Judges how a start ended.
-fn by_result(last: &LastStart) -> Verdict {
+fn by_result(known: Known<'_>, last: &LastStart) -> Verdict {
     let spared = |why: &str| Verdict::Spared(why.to_owned());
     if last.is_condition_unmet {
         return spared("systemd did not start it again: a condition of it is not met");
     }
     let is_own = match last.result.as_str() {
-        "exit-code" | "signal" | "core-dump" | "oom-kill" | "watchdog" | "timeout" => true,
+        "exit-code" | "signal" | "core-dump" | "oom-kill" | "watchdog" => true,
+        // Podman tells systemd of the start as soon as the container runs: until then it is Podman that is slow.
+        "timeout" if known.has_run => true,
+        "timeout" => return spared(OVER_TIME),
         "success" if was_stopped(last) => return spared("somebody stopped it"),
         "success" => return spared("it ended without a failure"),
         // None of these says that the process failed, and one that nobody here knows does not either.
         "resources" => return spared("systemd could not run its process"),
+        // Only what ended without a failure is called so, and nobody else started it.
+        "start-limit-hit" if 0 < last.restarts => {
+            return Verdict::Failed("its process ended again and again".to_owned());
+        }
         "start-limit-hit" => return spared("systemd does not start it any more: it was started too often"),
         "exec-condition" => return spared("what it is to be run only after said no"),
         _ => false,
@@ -121,13 +139,16 @@ fn by_result(last: &LastStart) -> Verdict {
     if was_stopped(last) && last.result != "watchdog" {
         return spared("it was stopped");
     }
-    match last.status {
-        Some(status) if PODMAN_FAILED.contains(&status) && last.result == "exit-code" => Verdict::Spared(
-            format!("podman could not run it (exit code {status}), which may be this server's fault"),
-        ),
-        Some(status) if last.result == "exit-code" => {
-            Verdict::Failed(format!("its process ended with exit code {status}"))
+    let status = last.status.filter(|_| last.result == "exit-code");
+    match status {
+        Some(status) if !known.has_run && PODMAN_FAILED.contains(&status) => Verdict::Spared(format!(
+            "podman could not run it (exit code {status}), which may be this server's fault"
+        )),
+        Some(status) if !known.has_run && SYSTEMD_FAILED.contains(&status) => {
+            Verdict::Spared(format!("systemd could not run its process (exit code {status})"))
         }
+        // Of a process that went to the background the number is that of what sent it there.
+        Some(status) if status != 0 => Verdict::Failed(format!("its process ended with exit code {status}")),
         _ => Verdict::Failed(format!("its process failed: {}", last.result)),
     }
 }
@@ -205,7 +226,8 @@ mod tests {
             shown.last.left_us = 50;
             shown.last.ended_us = 0;
         });
-        is_failed(UNSEEN, &late);
+        is_failed(SEEN, &late);
+        is_spared(UNSEEN, &late, "time limit");
         let again = |active: &str, sub: &str, result: &str| {
             changed(failed(result), |shown| {
                 shown.active = active.to_owned();
@@ -217,6 +239,8 @@ mod tests {
         is_failed(UNSEEN, &again("activating", "auto-restart", "exit-code"));
         is_failed(UNSEEN, &again("activating", "auto-restart", "success"));
         is_failed(UNSEEN, &again("activating", "auto-restart-queued", "signal"));
+        // It ended with 0 as often as systemd allows.
+        is_failed(SEEN, &again("failed", "failed", "start-limit-hit"));
     }
 
     #[test]
@@ -266,10 +290,20 @@ mod tests {
         }
         let before = changed(failed("exit-code"), |shown| shown.last.has_run = false);
         is_spared(UNSEEN, &before, "before its process");
+        let ended_with = |status| changed(failed("exit-code"), |shown| shown.last.status = Some(status));
         for status in PODMAN_FAILED {
-            let shown = changed(failed("exit-code"), |shown| shown.last.status = Some(status));
-            is_spared(UNSEEN, &shown, "podman");
+            is_spared(UNSEEN, &ended_with(status), "podman");
+            is_failed(SEEN, &ended_with(status));
         }
+        for status in [200, 203, 209, 226, 243] {
+            is_spared(UNSEEN, &ended_with(status), "systemd could not run");
+            is_failed(SEEN, &ended_with(status));
+        }
+        let over_time = changed(failed("timeout"), |shown| {
+            shown.active = "activating".to_owned();
+            shown.sub = "auto-restart".to_owned();
+        });
+        is_spared(SEEN, &over_time, "time limit");
     }
 
     #[test]
@@ -343,8 +377,9 @@ mod tests {
         let again = captured!("restarted-by-systemd");
         assert!(matches!(anew(&again, true), Verdict::Failed(_)), "{again:?}");
         for shown in [captured!("start-timeout"), captured!("forking-ended-with-127")] {
-            let verdict = anew(&shown, false);
-            assert!(matches!(verdict, Verdict::Failed(_)), "{verdict:?} of {shown:?}");
+            let verdicts = (anew(&shown, true), anew(&shown, false));
+            let is_judged = matches!(&verdicts, (Verdict::Failed(_), Verdict::Spared(_)));
+            assert!(is_judged, "{verdicts:?} of {shown:?}");
         }
     }
 
@@ -358,12 +393,16 @@ mod tests {
             (captured!("ended-with-0"), "without a failure"),
             (captured!("masked-while-up"), "masked"),
             (captured!("preparation-failed"), "before its process"),
-            (captured!("ended-with-126"), "podman"),
         ] {
             let verdict = anew(&shown, true);
             let is_spared = matches!(&verdict, Verdict::Spared(why) if why.contains(word));
             assert!(is_spared, "{word}: {verdict:?} of {shown:?}");
         }
+        let unseen = anew(&captured!("ended-with-126"), false);
+        assert!(
+            matches!(&unseen, Verdict::Spared(why) if why.contains("podman")),
+            "{unseen:?}"
+        );
         // The start before is the one that is shown: there was none since.
         for (shown, word) in [
             (captured!("condition-unmet"), "condition"),

@@ -196,7 +196,9 @@ async fn restart(run: &Run<'_>, record: &mut Record) -> Result<(), Stop> {
     match &error {
         UnitError::Unanswered(_) => Err(Stop::new("start", words)),
         // What systemctl says when somebody stops a unit while it starts; its process then may end in any way.
-        UnitError::Failed(said) if said.contains("canceled") => Err(Stop::new("start", words)),
+        UnitError::Failed(said) if said.replace(&unit, "").contains("canceled") => {
+            Err(Stop::new("start", words))
+        }
         UnitError::Failed(said) => {
             let stop = not_started_by(said, words);
             Err(blamed(run.updater, record, false, stop).await)
