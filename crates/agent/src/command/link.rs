@@ -101,12 +101,32 @@ struct Way {
     known: Option<v1::CommandKeys>,
     /// Whether there was no room for it: it goes before the next envelope, which may be signed by the key it leads to.
     is_due: bool,
+    /// How many ways wait for the executor, among envelopes that were signed before and after each.
+    queued: usize,
 }
 
 impl Keys {
     fn way(&self) -> MutexGuard<'_, Way> {
         // Nothing in here can panic half way.
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an executor that starts is told before all that waits for it. A way that waits itself has its place behind the
+    /// envelopes that were signed before it.
+    fn first(&self) -> Option<ToExecutor> {
+        let way = self.way();
+        way.known
+            .as_ref()
+            .filter(|_| way.queued == 0)
+            .map(ToExecutor::keys)
+    }
+
+    /// Notes that a message has left the queue.
+    fn left(&self, message: &ToExecutor) {
+        if message.is_keys() {
+            let mut way = self.way();
+            way.queued = way.queued.saturating_sub(1);
+        }
     }
 }
 
@@ -187,6 +207,7 @@ impl Link {
     fn pass_due(&self, way: &mut Way) -> Result<(), Unpassed> {
         if let (true, Some(keys)) = (way.is_due, &way.known) {
             self.pass(ToExecutor::keys(keys))?;
+            way.queued += 1;
         }
         way.is_due = false;
         Ok(())
@@ -292,14 +313,17 @@ impl Warden {
         let setup = ToExecutor::Setup(self.launch.setup.clone());
         // First it is said that one runs, then what is known is read: whatever comes meanwhile is passed on, perhaps twice.
         self.keys.is_started.store(true, Ordering::SeqCst);
-        let keys = self.keys.way().known.as_ref().map(ToExecutor::keys);
+        let keys = self.keys.first();
         for message in [Some(setup), keys, waiting].into_iter().flatten() {
             running.send(&message).await.map_err(End::Lost)?;
         }
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return Err(End::Shutdown),
-                Some(message) = self.to_rx.recv() => running.send(&message).await.map_err(End::Lost)?,
+                Some(message) = self.to_rx.recv() => {
+                    self.keys.left(&message);
+                    running.send(&message).await.map_err(End::Lost)?;
+                }
                 said = running.next() => {
                     said.and_then(|said| self.take(said)).map_err(End::Lost)?;
                 }
@@ -427,6 +451,19 @@ mod tests {
         assert!(!all.contains(&"envelope".to_owned()));
         link.command(&envelope(Uuid::new_v4()), 0);
         assert_eq!(waiting(&mut to_rx), ["envelope"]);
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_starts_again_is_not_told_of_a_key_before_what_the_old_one_signed() {
+        let (link, mut to_rx) = link();
+        link.command(&envelope(Uuid::new_v4()), 0);
+        link.keys(way(1));
+        assert!(link.keys.first().is_none(), "it waits behind the envelope");
+        while let Ok(message) = to_rx.try_recv() {
+            link.keys.left(&message);
+        }
+        // Taken by one that may have died of it.
+        assert!(link.keys.first().is_some_and(|first| first.is_keys()));
     }
 
     #[tokio::test]

@@ -73,6 +73,10 @@ impl ToExecutor {
         }
     }
 
+    pub(super) const fn is_keys(&self) -> bool {
+        matches!(self, Self::Keys { .. })
+    }
+
     pub(super) fn seen(seen: &v1::CommandSeen) -> Self {
         Self::Seen {
             bytes: BASE64.encode(seen.encode_to_vec()),
