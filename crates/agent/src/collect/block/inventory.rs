@@ -240,7 +240,9 @@ impl Shared {
     }
 
     /// The last reading, if it is as good as a new one: the kernel has told of no change since, nor just before, and what
-    /// it does not tell of is as it was. Most of what is read of a device stays what it is for as long as it is there.
+    /// health and links rest on and it does not tell of is as it was. Most of what is read of a device stays what it is for
+    /// as long as it is there; new firmware, another format of an NVMe drive's sectors, and what a slow udev wrote late are
+    /// seen when the reading is too old.
     async fn renew(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
         let events = host.device_events();
         let begun = host.instant();
@@ -302,8 +304,9 @@ impl Shared {
             fingerprint,
             read_at: now,
             looked: events.map(|events| (events, now)),
-            calm,
-            is_settled: calm
+            calm: events.and(calm),
+            is_settled: events
+                .and(calm)
                 .is_some_and(|(_, since)| SETTLED_AFTER <= begun.saturating_duration_since(since)),
             inventory: Arc::clone(&inventory),
         };
