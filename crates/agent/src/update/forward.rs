@@ -158,6 +158,7 @@ pub(super) fn begin(
         is_retagged: false,
         tag_was: None,
         was_running: is_running(container),
+        is_stop_sent: false,
         before: container.clone(),
         keep_until_ms: None,
         steps: Vec::new(),
@@ -457,6 +458,7 @@ impl Run<'_> {
             }
         }
         if record.was_running {
+            record.is_stop_sent = true;
             self.enter(record, Stage::Stop, "stop", "stopping the old container")?;
             self.engine
                 .stop(&old, None)

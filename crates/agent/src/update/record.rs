@@ -91,6 +91,9 @@ pub(super) struct Record {
     /// The image that had it before.
     pub(super) tag_was: Option<String>,
     pub(super) was_running: bool,
+    /// Whether the engine was told to stop the old container and its word of that may not have come: it may stop it yet.
+    #[serde(default)]
+    pub(super) is_stop_sent: bool,
     /// The old container's inspect: where to go back to.
     pub(super) before: Value,
     pub(super) keep_until_ms: Option<i64>,

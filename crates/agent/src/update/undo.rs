@@ -114,7 +114,7 @@ impl Updater {
         }
     }
 
-    async fn undo_once(&self, engine: &dyn Engine, record: &Record) -> Result<(), Failure> {
+    async fn undo_once(&self, engine: &dyn Engine, record: &mut Record) -> Result<(), Failure> {
         if let Some(owned) = &record.unit {
             return super::unit::undo_once(self, engine, record, owned).await;
         }
@@ -143,7 +143,13 @@ impl Updater {
         if old["HostConfig"]["RestartPolicy"] != *policy && !policy.is_null() {
             engine.set_restart_policy(&record.old_id, policy).await?;
         }
-        if record.was_running && !is_running(&old) {
+        let is_to_end = record.is_stop_sent && is_running(&old);
+        if is_to_end {
+            // An engine goes on with what it was told by somebody who is gone, for as long as the container takes to end: one
+            // that seems to run as before would be stopped when nobody looks any more.
+            engine.stop(&record.old_id, None).await?;
+        }
+        if record.was_running && (is_to_end || !is_running(&old)) {
             engine.start(&record.old_id).await?;
             let again = engine.inspect(&record.old_id).await?;
             if !is_running(&again) {
@@ -152,6 +158,7 @@ impl Updater {
                     again["State"]
                 )));
             }
+            record.is_stop_sent = false;
         }
         if record.is_retagged
             && let Some((repository, tag)) = super::reference(&record.plan.image)
