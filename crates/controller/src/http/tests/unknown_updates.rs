@@ -9,14 +9,20 @@ use super::containers::{container, furnish, id_of, tick};
 use super::harness::TestApp;
 use crate::store::UpdateWrite;
 
-/// An update whose command ended as unknown.
-async fn doubtful() -> TestApp {
+/// An update that was begun.
+async fn begun() -> TestApp {
     let app = TestApp::start().await;
     furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
     app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
     automatic(&app).await;
     app.state.updates.refresh().await.unwrap();
     tick(&app).await;
+    app
+}
+
+/// An update whose command ended as unknown.
+async fn doubtful() -> TestApp {
+    let app = begun().await;
     says(&app, CommandState::Unknown, "the engine did not answer");
     tick(&app).await;
     app
@@ -127,12 +133,7 @@ async fn what_the_container_shows_does_not_count_and_an_image_that_did_harm_is_b
     let harmless = app.get("/api/containers/bad-digests").await.json();
     assert_eq!(harmless["total"], 0, "{harmless}");
 
-    let app = TestApp::start().await;
-    furnish(&app, "one", vec![container("web", "nginx:1.27", &[])]).await;
-    app.fakes.registry.offers("nginx:1.27", "nginx:1.27", 'a');
-    automatic(&app).await;
-    app.state.updates.refresh().await.unwrap();
-    tick(&app).await;
+    let app = begun().await;
     let digest = format!("sha256:{}", "a".repeat(64));
     app.fakes.agents.end_all(
         CommandState::Unknown,
