@@ -52,11 +52,11 @@ pub(crate) struct Shared {
 pub(crate) fn series(count: u32, interval: Duration) -> Vec<Arc<SeriesDef>> {
     let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
     let definition = |index: u32| SeriesDef {
-        name: MUSTER_SIM_VALUE.name.to_owned(),
+        name: MUSTER_SIM_VALUE.name.into(),
         labels: Labels::of(&[("series", &index.to_string())]),
         metric_type: MUSTER_SIM_VALUE.metric_type,
-        unit: MUSTER_SIM_VALUE.unit.to_owned(),
-        collector: COLLECTOR.to_owned(),
+        unit: MUSTER_SIM_VALUE.unit.into(),
+        collector: COLLECTOR.into(),
         resource_key: ResourceKey::server(),
         interval_ms,
     };

@@ -122,7 +122,7 @@ mod tests {
                     resource: if is_server { SERVER } else { RESOURCE },
                     kind: series.kind,
                     name: series.metric.clone(),
-                    labels: Labels::new(series.labels.clone().into_iter().collect()).unwrap(),
+                    labels: Labels::new(&series.labels.clone().into_iter().collect::<Vec<_>>()).unwrap(),
                     interval_ms: u32::try_from(every_ms).unwrap(),
                     is_fact: series.fact,
                 })

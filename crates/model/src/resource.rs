@@ -1,6 +1,7 @@
 //! Resources: the things a server has, and what rests on what.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -98,9 +99,10 @@ impl std::str::FromStr for ResourceKind {
 /// The name under which a server's resource is known for ever, such as `device:wwn:0x5000c500a1b2c3d4`.
 ///
 /// Unique within a server, and chosen so that it survives renaming (sda becoming sdb).
+/// Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ResourceKey(String);
+pub struct ResourceKey(Arc<str>);
 
 /// Of the server itself.
 const SERVER: &str = "server";
@@ -108,20 +110,20 @@ const SERVER: &str = "server";
 impl ResourceKey {
     /// Wraps a key; whoever makes one is responsible for its durability.
     #[must_use]
-    pub fn new(key: impl Into<String>) -> Self {
+    pub fn new(key: impl Into<Arc<str>>) -> Self {
         Self(key.into())
     }
 
     /// The key of the server itself.
     #[must_use]
     pub fn server() -> Self {
-        Self(SERVER.to_owned())
+        Self(SERVER.into())
     }
 
     /// Whether it is the key of the server itself.
     #[must_use]
     pub fn is_server(&self) -> bool {
-        self.0 == SERVER
+        &*self.0 == SERVER
     }
 
     /// The key as text.

@@ -62,7 +62,7 @@ pub struct SeriesMeta {
     /// Metric name.
     pub name: Arc<str>,
     /// Its own labels; series of other servers have the same.
-    pub labels: Arc<Labels>,
+    pub labels: Labels,
     /// Type of the metric.
     pub metric_type: MetricType,
     /// Base unit; empty if the number has none.
@@ -96,7 +96,7 @@ impl SeriesMeta {
         self.server == spec.server
             && self.resource == spec.resource
             && *self.name == *spec.name
-            && *self.labels == spec.labels
+            && self.labels == spec.labels
     }
 }
 

@@ -111,7 +111,7 @@ fn accept(found: exposition::Sample) -> Result<Sample, String> {
     if muster_catalogue::lookup(&found.name).is_some() {
         return Err(format!("{} is a name of Muster's own: left out", found.name));
     }
-    let labels = Labels::new(found.labels).map_err(|error| format!("{}: {error}", found.name))?;
+    let labels = Labels::new(&found.labels).map_err(|error| format!("{}: {error}", found.name))?;
     Ok(Sample {
         name: found.name.into(),
         labels,

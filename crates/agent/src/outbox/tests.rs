@@ -309,11 +309,11 @@ fn a_gap_that_the_controller_has_after_all_is_not_told() {
 fn series_are_limited() {
     let outbox = outbox(usize::MAX);
     let series = Arc::new(SeriesDef {
-        name: "m".to_owned(),
+        name: "m".into(),
         labels: Labels::default(),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "c".to_owned(),
+        unit: "".into(),
+        collector: "c".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 0,
     });

@@ -257,11 +257,11 @@ fn hash(hasher: &RandomState, collector: &str, name: &str, labels: &Labels, reso
 
 fn definition(sample: Sample, cadence: Cadence) -> SeriesDef {
     SeriesDef {
-        name: sample.name.into_owned(),
+        name: sample.name,
         labels: sample.labels,
         metric_type: sample.metric_type,
-        unit: sample.unit.to_owned(),
-        collector: cadence.collector.to_owned(),
+        unit: sample.unit.into(),
+        collector: cadence.collector.into(),
         resource_key: sample.resource.unwrap_or_else(ResourceKey::server),
         interval_ms: cadence.interval_ms,
     }

@@ -37,11 +37,11 @@ fn open(files: &Memory, epoch: u64) -> (Spool, Vec<Past>) {
 
 fn series(id: u32) -> Arc<SeriesDef> {
     Arc::new(SeriesDef {
-        name: format!("metric_{id}"),
+        name: format!("metric_{id}").into(),
         labels: Labels::of(&[("device", "sda")]),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "test".to_owned(),
+        unit: "".into(),
+        collector: "test".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     })

@@ -109,11 +109,11 @@ impl Agent {
 
 pub(crate) fn define(outbox: &Outbox, name: &str) -> u32 {
     let series = SeriesDef {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         labels: Labels::of(&[("device", "sda")]),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "test".to_owned(),
+        unit: "".into(),
+        collector: "test".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     };

@@ -62,15 +62,15 @@ impl Engine {
     }
 
     fn slot_of(&mut self, alert: &Alert) -> u32 {
-        let pairs = alert
-            .labels
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()));
+        let pairs = alert.labels.iter();
+        let pairs: Vec<(&str, &str)> = pairs
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let key = TargetKey {
             rule: alert.rule,
             server: alert.server.unwrap_or(0),
             resource: alert.resource.unwrap_or(0),
-            labels: Labels::new(pairs.collect()).unwrap_or_default(),
+            labels: Labels::new(&pairs).unwrap_or_default(),
         };
         if let Some(slot) = self.target_by_key.get(&key) {
             return *slot;

@@ -52,7 +52,7 @@ impl LabelMatcher {
     /// # Errors
     /// What is wrong, in words.
     pub fn new(name: &str, value: &str, is_negative: bool, is_regex: bool) -> Result<Self, String> {
-        if Labels::new(vec![(name.to_owned(), String::new())]).is_err() {
+        if Labels::new(&[(name, "")]).is_err() {
             return Err("the name of the label is none".to_owned());
         }
         if PATTERN_BYTES_MAX < value.len() {

@@ -275,7 +275,7 @@ impl History for Read<'_> {
                     resource,
                     kind,
                     name: metric.to_owned(),
-                    labels: (*data.meta.labels).clone(),
+                    labels: data.meta.labels.clone(),
                     interval_ms: data.meta.interval_ms,
                     is_fact: false,
                 },

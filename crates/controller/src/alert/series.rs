@@ -89,7 +89,7 @@ impl Slots {
                         server: record.server.0,
                         resource,
                         kind,
-                        name: definition.name,
+                        name: definition.name.into_owned(),
                         labels: definition.labels,
                         interval_ms: definition.interval_ms,
                         is_fact: false,

@@ -201,11 +201,11 @@ fn spec(definition: SeriesDef, server: ServerId, resource: ResourceId) -> Series
     SeriesSpec {
         server,
         resource,
-        name: definition.name,
+        name: definition.name.into_owned(),
         labels: definition.labels,
         metric_type: definition.metric_type,
-        unit: definition.unit,
-        collector: definition.collector,
+        unit: definition.unit.into_owned(),
+        collector: definition.collector.into_owned(),
         interval_ms: definition.interval_ms,
     }
 }

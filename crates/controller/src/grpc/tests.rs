@@ -444,11 +444,11 @@ fn first_hello(clock: Clock) -> Hello {
 
 fn series(name: &str) -> SeriesDef {
     SeriesDef {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         labels: Labels::default(),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "test".to_owned(),
+        unit: "".into(),
+        collector: "test".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     }

@@ -99,11 +99,11 @@ pub(crate) fn incoming(report: Report) -> IncomingReport {
 
 pub(crate) fn series(name: &str) -> SeriesDef {
     SeriesDef {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         labels: Labels::default(),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "test".to_owned(),
+        unit: "".into(),
+        collector: "test".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     }
@@ -328,7 +328,7 @@ async fn definitions_with_a_hole_are_asked_for_and_overlapping_ones_continue() {
         .series
         .iter()
         .flatten()
-        .map(|series| series.name.as_str())
+        .map(|series| series.name.as_ref())
         .collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(

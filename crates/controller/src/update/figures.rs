@@ -72,9 +72,8 @@ fn labels(seen: &Seen) -> Option<Labels> {
     let runtime = seen.target.runtime.as_str();
     let runtime = runtime.strip_prefix("runtime:").unwrap_or(runtime);
     let pairs = [("name", seen.target.name.as_str()), ("runtime", runtime)];
-    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
     // A name that no label takes has no series of the agent either.
-    Labels::new(pairs.to_vec()).ok()
+    Labels::new(&pairs).ok()
 }
 
 /// Whether there is something new for a container.

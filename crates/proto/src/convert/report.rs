@@ -313,7 +313,7 @@ fn series_to_wire(series: SeriesDef) -> v1::SeriesDef {
         MetricType::Untyped => v1::MetricType::Untyped,
     };
     v1::SeriesDef {
-        name: series.name,
+        name: series.name.into_owned(),
         labels: series
             .labels
             .iter()
@@ -323,8 +323,8 @@ fn series_to_wire(series: SeriesDef) -> v1::SeriesDef {
             })
             .collect(),
         r#type: metric_type.into(),
-        unit: series.unit,
-        collector: series.collector,
+        unit: series.unit.into_owned(),
+        collector: series.collector.into_owned(),
         resource_key: series.resource_key.as_str().to_owned(),
         interval_ms: series.interval_ms,
     }
@@ -336,21 +336,21 @@ fn series_from_wire(wire: v1::SeriesDef, id: u64) -> Result<SeriesDef, ConvertEr
         v1::MetricType::Gauge => MetricType::Gauge,
         v1::MetricType::Untyped | v1::MetricType::Unspecified => MetricType::Untyped,
     };
-    let pairs = wire
-        .labels
-        .into_iter()
-        .map(|label| (label.name, label.value))
+    let pairs = wire.labels.iter();
+    let pairs: Vec<(&str, &str)> = pairs
+        .map(|label| (label.name.as_str(), label.value.as_str()))
         .collect();
+    let labels = Labels::new(&pairs).map_err(|source| ConvertError::Series { id, source })?;
     let resource_key = match wire.resource_key {
         key if key.is_empty() => ResourceKey::server(),
         key => super::resource::key_from_wire(key)?,
     };
     let series = SeriesDef {
-        name: wire.name,
-        labels: Labels::new(pairs).map_err(|source| ConvertError::Series { id, source })?,
+        name: wire.name.into(),
+        labels,
         metric_type,
-        unit: short("unit", wire.unit, limits::NAME_BYTES_MAX)?,
-        collector: short("collector name", wire.collector, limits::NAME_BYTES_MAX)?,
+        unit: short("unit", wire.unit, limits::NAME_BYTES_MAX)?.into(),
+        collector: short("collector name", wire.collector, limits::NAME_BYTES_MAX)?.into(),
         resource_key,
         interval_ms: wire.interval_ms,
     };

@@ -361,7 +361,7 @@ fn series_crc(numbers: [i64; 6], texts: [&str; 3]) -> u32 {
 }
 
 fn labels_text(meta: &SeriesMeta) -> String {
-    serde_json::to_string(&*meta.labels).expect("pairs of texts are always JSON")
+    serde_json::to_string(&meta.labels).expect("pairs of texts are always JSON")
 }
 
 const fn type_code(metric_type: MetricType) -> u8 {

@@ -16,7 +16,7 @@ const LABELS_MIN: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     texts: HashSet<Arc<str>>,
-    labels: HashSet<Arc<Labels>>,
+    labels: HashSet<Labels>,
     /// How many sets of labels were in use when that was last looked for.
     used: usize,
 }
@@ -33,19 +33,18 @@ impl Shared {
     }
 
     /// These labels.
-    pub(super) fn labels(&mut self, labels: &Labels) -> Arc<Labels> {
+    pub(super) fn labels(&mut self, labels: &Labels) -> Labels {
         if let Some(known) = self.labels.get(labels) {
-            return Arc::clone(known);
+            return known.clone();
         }
         // Looked for each time there are twice as many: constant work for each new set.
         if 2 * self.used.max(LABELS_MIN) <= self.labels.len() {
-            self.labels.retain(|labels| 1 < Arc::strong_count(labels));
+            self.labels.retain(Labels::are_shared);
             self.labels.shrink_to(2 * self.labels.len());
             self.used = self.labels.len();
         }
-        let labels = Arc::new(labels.clone());
-        self.labels.insert(Arc::clone(&labels));
-        labels
+        self.labels.insert(labels.clone());
+        labels.clone()
     }
 }
 
@@ -53,14 +52,16 @@ impl Shared {
 mod tests {
     use super::*;
 
+    /// Where they are in memory.
+    fn place(labels: &Labels) -> *const u8 {
+        labels.iter().next().unwrap().0.as_ptr()
+    }
+
     #[test]
     fn what_is_the_same_is_in_memory_once() {
         let mut shared = Shared::default();
-        let labels = Labels::of(&[("cpu", "0"), ("mode", "idle")]);
-        assert!(Arc::ptr_eq(
-            &shared.labels(&labels),
-            &shared.labels(&labels.clone())
-        ));
+        let mut labels = || shared.labels(&Labels::of(&[("cpu", "0"), ("mode", "idle")]));
+        assert_eq!(place(&labels()), place(&labels()));
         assert!(Arc::ptr_eq(&shared.text("seconds"), &shared.text("seconds")));
     }
 
@@ -75,7 +76,7 @@ mod tests {
         }
         assert!(shared.labels.len() <= 2 * LABELS_MIN, "{}", shared.labels.len());
         for labels in kept {
-            assert!(Arc::ptr_eq(&shared.labels(&labels), &labels));
+            assert_eq!(place(&shared.labels(&labels)), place(&labels));
         }
     }
 }

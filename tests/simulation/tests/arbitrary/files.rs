@@ -27,11 +27,11 @@ fn clock() -> Clock {
 
 fn series(id: u32) -> SeriesDef {
     SeriesDef {
-        name: format!("metric_{id}"),
+        name: format!("metric_{id}").into(),
         labels: Labels::of(&[("device", "sda")]),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "test".to_owned(),
+        unit: "".into(),
+        collector: "test".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     }

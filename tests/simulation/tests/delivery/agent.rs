@@ -229,11 +229,11 @@ impl Agent {
         let mut defined = Vec::new();
         while running.series.len() < wanted {
             let series = SeriesDef {
-                name: format!("muster_sim_{}", running.series.len()),
+                name: format!("muster_sim_{}", running.series.len()).into(),
                 labels: Labels::of(&[("device", &random.alphanumeric().to_string())]),
                 metric_type: MetricType::Gauge,
-                unit: String::new(),
-                collector: "sim".to_owned(),
+                unit: "".into(),
+                collector: "sim".into(),
                 resource_key: ResourceKey::server(),
                 interval_ms: u32::try_from(interval_ms).unwrap(),
             };

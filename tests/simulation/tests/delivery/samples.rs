@@ -99,11 +99,11 @@ fn append(store: &Store, agent: usize, accepted: &Accepted, known: &Known) {
             let spec = SeriesSpec {
                 server: accepted.server,
                 resource: ResourceId(accepted.server.0),
-                name: def.name.clone(),
+                name: def.name.to_string(),
                 labels: def.labels.clone(),
                 metric_type: def.metric_type,
-                unit: def.unit.clone(),
-                collector: def.collector.clone(),
+                unit: def.unit.to_string(),
+                collector: def.collector.to_string(),
                 interval_ms: def.interval_ms,
             };
             store.series(&spec).unwrap()

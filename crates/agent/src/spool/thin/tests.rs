@@ -45,11 +45,11 @@ fn open(files: &Memory, epoch: u64) -> (Spool, Vec<Past>) {
 
 fn define(first: u32, last: u32) -> Vec<Arc<SeriesDef>> {
     let series = |id: u32| SeriesDef {
-        name: format!("metric_{id}"),
+        name: format!("metric_{id}").into(),
         labels: Labels::of(&[("device", "sda")]),
         metric_type: MetricType::Gauge,
-        unit: String::new(),
-        collector: "test".to_owned(),
+        unit: "".into(),
+        collector: "test".into(),
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     };

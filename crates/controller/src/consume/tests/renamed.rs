@@ -16,7 +16,7 @@ const TWO: &str = "device:wwn:0x2";
 fn smart(metric: &str, key: &str, labels: &[(&'static str, &str)]) -> SeriesDef {
     SeriesDef {
         labels: Labels::of(labels),
-        collector: "smart".to_owned(),
+        collector: "smart".into(),
         resource_key: ResourceKey::new(key),
         interval_ms: SMART_MS,
         ..series(metric)
@@ -197,7 +197,7 @@ async fn a_disk_with_new_firmware_is_described_once() {
 async fn what_a_new_epoch_does_not_speak_against_goes_on() {
     let mut fleet = Fleet::new().await;
     let of = |metric: &str, key: ResourceKey, device: &str, collector: &str| SeriesDef {
-        collector: collector.to_owned(),
+        collector: collector.to_owned().into(),
         resource_key: key,
         ..smart(metric, "", &[("device", device)])
     };

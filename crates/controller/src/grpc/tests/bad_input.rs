@@ -206,7 +206,7 @@ async fn names_that_look_like_paths_are_only_names() {
     let (mut stream, _) = world.greet(&identity).await;
     let mut evil = series("test_a");
     evil.labels = Labels::of(&[("path", "../../evil"), ("zero", "a\u{0}b")]);
-    evil.collector = "../../../evil".to_owned();
+    evil.collector = "../../../evil".into();
     let definitions = definitions_to_wire(EPOCH, 1, vec![evil]);
     stream.message(MessageBody::Definitions(definitions), 0).await;
     let mut told = report(1, vec![1]);

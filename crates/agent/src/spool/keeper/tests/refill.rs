@@ -41,11 +41,11 @@ fn deliver_all(keeper: &mut Keeper, outbox: &Outbox) -> Vec<Report> {
 fn define(outbox: &Outbox, count: u32) {
     for number in 0..count {
         let series = SeriesDef {
-            name: format!("node_load{number}"),
+            name: format!("node_load{number}").into(),
             labels: Labels::of(&[]),
             metric_type: MetricType::Gauge,
-            unit: String::new(),
-            collector: "load".to_owned(),
+            unit: "".into(),
+            collector: "load".into(),
             resource_key: ResourceKey::server(),
             interval_ms: 1_000,
         };
