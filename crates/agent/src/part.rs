@@ -5,8 +5,8 @@
 //! up cannot start it again: then it is [`Lost`], and with it the agent, for its service manager to start both.
 //!
 //! The part gives up what it does not need before anything else, hears first what it is set to, and ends when its socket
-//! ends, and with its parent whatever happens. Messages are JSON: both sides are the same program, so there is one version
-//! of them. What is said is the business of [`crate::privileged`] and [`crate::command`].
+//! ends, and with its parent whatever happens. What is said, JSON to the part and what it likes from it, is the
+//! business of [`crate::privileged`] and [`crate::command`]: both sides are the same program, so there is one version.
 
 mod child;
 mod confine;
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use child::{Parent, PartError, main};
 pub(crate) use frame::{FROM_PART_BYTES_MAX, FrameError, write};
 pub use parent::Lost;
-pub(crate) use parent::{End, OWN_PROGRAM, Running, Starter};
+pub(crate) use parent::{End, FromPart, OWN_PROGRAM, Running, Starter};
 
 /// Which part.
 #[derive(Debug, Clone, Copy)]

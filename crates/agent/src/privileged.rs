@@ -7,7 +7,8 @@
 //!
 //! [`child`] is the process with rights, `parent` keeps one running: a child that dies, hangs or talks nonsense
 //! costs the collections under way, which fail with the reason, and is replaced. Why it is as it is:
-//! `docs/adr/0011-collectors-with-rights-run-in-a-child-process.md`.
+//! `docs/adr/0011-collectors-with-rights-run-in-a-child-process.md`, and how facts come
+//! `docs/adr/0018-facts-of-the-part-with-rights-come-in-parts.md`.
 
 pub mod child;
 mod facts;

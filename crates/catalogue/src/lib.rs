@@ -140,16 +140,22 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
     metrics.into_iter()
 }
 
+/// The metric with this fixed name.
+#[must_use]
+pub fn metric(name: &str) -> Option<&'static Metric> {
+    LISTS.into_iter().find_map(|list| {
+        let index = list.binary_search_by(|metric| metric.name.cmp(name)).ok()?;
+        Some(&list[index])
+    })
+}
+
 /// Describes a metric name; `None` if the catalogue does not know it.
 #[must_use]
 pub fn lookup(name: &str) -> Option<Description> {
-    let fixed = LISTS.into_iter().find_map(|list| {
-        let index = list.binary_search_by(|metric| metric.name.cmp(name)).ok()?;
-        Some(Description {
-            metric_type: list[index].metric_type,
-            unit: list[index].unit,
-            help: list[index].help,
-        })
+    let fixed = metric(name).map(|metric| Description {
+        metric_type: metric.metric_type,
+        unit: metric.unit,
+        help: metric.help,
     });
     fixed.or_else(|| {
         let family = FAMILIES.iter().find(|family| family.contains(name))?;

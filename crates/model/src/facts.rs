@@ -50,3 +50,13 @@ pub struct Facts {
     /// What could not be read or understood.
     pub problems: Vec<Problem>,
 }
+
+impl Facts {
+    /// Takes over what `other` found.
+    pub fn append(&mut self, other: Self) {
+        self.resources.extend(other.resources);
+        self.links.extend(other.links);
+        self.samples.extend(other.samples);
+        self.problems.extend(other.problems);
+    }
+}

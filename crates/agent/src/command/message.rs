@@ -13,6 +13,7 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::config::collect::Containers;
+use crate::part::{FromPart, PartError};
 
 /// What the executor is told once, before anything else.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -81,6 +82,14 @@ impl ToExecutor {
         Self::Seen {
             bytes: BASE64.encode(seen.encode_to_vec()),
         }
+    }
+}
+
+impl FromPart for FromExecutor {
+    type Error = PartError;
+
+    fn read(message: &[u8]) -> Result<Self, PartError> {
+        Ok(serde_json::from_slice(message)?)
     }
 }
 

@@ -5,16 +5,15 @@
 
 use std::io;
 
+use hyper::body::Buf;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Longest message to a part: its settings.
 pub(crate) const TO_PART_BYTES_MAX: usize = 1024 * 1024;
-/// Longest message from a part: the facts of one collection. Far above the largest there are: 100 drives with a
-/// document of 128 KiB each.
+/// Longest message from a part, and the most that one answer of several may have: the facts of one collection. Far above
+/// the largest there are: 100 drives with a document of 128 KiB each.
 pub(crate) const FROM_PART_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Messages up to this length are written together with theirs.
-const TOGETHER_BYTES_MAX: usize = 4096;
 /// What is read at once of short messages.
 pub(crate) const READ_BYTES: usize = 4096;
 /// What is set aside before the bytes have come.
@@ -64,13 +63,10 @@ pub(crate) async fn write(
         return Err(too_long);
     };
     let length = length.to_le_bytes();
-    if message.len() <= TOGETHER_BYTES_MAX {
-        // The other side is woken once.
-        socket.write_all(&[&length, message].concat()).await?;
-    } else {
-        socket.write_all(&length).await?;
-        socket.write_all(message).await?;
-    }
+    // Together: the other side is woken once.
+    socket
+        .write_all_buf(&mut Buf::chain(length.as_slice(), message))
+        .await?;
     Ok(socket.flush().await?)
 }
 

@@ -10,7 +10,6 @@ use muster_base::ErrorChain;
 use muster_base::backoff::Backoff;
 use muster_base::shutdown::CancellationToken;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
@@ -22,7 +21,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::Kind;
-use super::child::PartError;
 use super::frame::{self, FROM_PART_BYTES_MAX, TO_PART_BYTES_MAX};
 
 /// This program as it runs, also when its file was replaced meanwhile.
@@ -77,7 +75,7 @@ impl Starter {
     ///
     /// # Errors
     /// How it is lost.
-    pub(crate) fn start<M: DeserializeOwned + Send + 'static>(&mut self) -> Result<Running<M>, String> {
+    pub(crate) fn start<M: FromPart>(&mut self) -> Result<Running<M>, String> {
         self.began = Instant::now();
         let running = Running::start(self.kind, &self.program);
         let running = running.map_err(|error| format!("can't be started: {}", ErrorChain(&error)))?;
@@ -109,6 +107,18 @@ impl Starter {
     }
 }
 
+/// What a part says.
+pub(crate) trait FromPart: Sized + Send + 'static {
+    /// Why a message makes no sense.
+    type Error: std::error::Error;
+
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    fn read(message: &[u8]) -> Result<Self, Self::Error>;
+}
+
 /// A part as it runs, which says `M`.
 #[derive(Debug)]
 pub(crate) struct Running<M> {
@@ -119,13 +129,15 @@ pub(crate) struct Running<M> {
     _reader: AbortOnDropHandle<()>,
 }
 
-impl<M: DeserializeOwned + Send + 'static> Running<M> {
+impl<M: FromPart> Running<M> {
     #[expect(clippy::disallowed_methods, reason = "the agent's own program, started again")]
     fn start(kind: Kind, program: &Utf8PathBuf) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         let child = Command::new(program)
             .args([kind.argument, "--parent", &std::process::id().to_string()])
             .env_clear()
+            // glibc, mallopt(3): what a thread that came and went has used serves the next one.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -214,13 +226,12 @@ fn described(status: ExitStatus) -> String {
 }
 
 /// Reads what a part says until its socket ends or makes no sense.
-async fn read<M: DeserializeOwned>(socket: OwnedReadHalf, said_tx: mpsc::Sender<Result<M, String>>) {
+async fn read<M: FromPart>(socket: OwnedReadHalf, said_tx: mpsc::Sender<Result<M, String>>) {
     let mut socket = BufReader::with_capacity(frame::READ_BYTES, socket);
     loop {
         let next = match frame::read(&mut socket, FROM_PART_BYTES_MAX).await {
             Ok(None) => return,
-            Ok(Some(message)) => serde_json::from_slice(&message)
-                .map_err(|error| ErrorChain(&PartError::from(error)).to_string()),
+            Ok(Some(message)) => M::read(&message).map_err(|error| ErrorChain(&error).to_string()),
             Err(error) => Err(ErrorChain(&error).to_string()),
         };
         let next = next.map_err(|why| format!("talks nonsense and was killed: {why}"));

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use muster_base::{ErrorChain, log};
-use muster_model::RunOutcome;
+use muster_model::{Facts, RunOutcome};
 use thiserror::Error;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::message::{Answer, Answered, Ran, Setup, ToChild, encode};
+use super::facts::{items, write_part};
+use super::message::{Answer, Answered, Head, MessageError, Ran, Setup, ToChild, encode};
 use super::parent::KIND;
 use crate::collect::due::Due;
 use crate::collect::runner::Runner;
@@ -42,6 +43,15 @@ enum ChildError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Host(#[from] HostError),
+}
+
+/// Why an answer was not written.
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
 }
 
 /// Runs the child of process `parent` until its socket ends.
@@ -72,8 +82,35 @@ struct Lanes {
     host: Host,
     context: Context,
     lanes: BTreeMap<&'static str, mpsc::Sender<u64>>,
-    answers_tx: mpsc::Sender<Answer>,
+    answers_tx: mpsc::Sender<Reply>,
     tasks: JoinSet<()>,
+}
+
+/// An answer, and what was found.
+struct Reply {
+    answer: Answer,
+    facts: Option<Facts>,
+}
+
+impl Reply {
+    fn new(id: u64, result: Answered) -> Self {
+        Self {
+            answer: Answer { id, result },
+            facts: None,
+        }
+    }
+
+    fn of(id: u64, tick: Tick) -> Self {
+        let ran = Ran {
+            outcome: tick.outcome,
+            message: tick.message,
+            duration_ms: tick.duration_ms,
+        };
+        Self {
+            facts: tick.facts,
+            ..Self::new(id, Answered::Ran(ran))
+        }
+    }
 }
 
 impl Lanes {
@@ -113,12 +150,9 @@ impl Lanes {
             },
         };
         warn!(collector = name, why = refusal, "collection refused");
-        let answer = Answer {
-            id,
-            result: Answered::Refused(refusal.to_owned()),
-        };
+        let reply = Reply::new(id, Answered::Refused(refusal.to_owned()));
         // Nobody takes answers when the socket has failed; reading it ends the process then.
-        let _ = self.answers_tx.send(answer).await;
+        let _ = self.answers_tx.send(reply).await;
     }
 
     fn lane(&mut self, descriptor: &'static Descriptor) -> &mpsc::Sender<u64> {
@@ -133,10 +167,10 @@ impl Lanes {
 }
 
 /// Passes on which collectors have something new to find, no more often than the parent could use.
-async fn tell_due(mut due_rx: mpsc::Receiver<&'static str>, answers_tx: mpsc::Sender<Answer>) {
+async fn tell_due(mut due_rx: mpsc::Receiver<&'static str>, answers_tx: mpsc::Sender<Reply>) {
     while let Some(name) = due_rx.recv().await {
         let result = Answered::Due(name.to_owned());
-        if answers_tx.send(Answer { id: 0, result }).await.is_err() {
+        if answers_tx.send(Reply::new(0, result)).await.is_err() {
             return;
         }
         tokio::time::sleep(DUE_APART).await;
@@ -147,65 +181,63 @@ async fn run_lane(
     mut runner: Runner,
     interval: Duration,
     mut asked_rx: mpsc::Receiver<u64>,
-    answers_tx: mpsc::Sender<Answer>,
+    answers_tx: mpsc::Sender<Reply>,
 ) {
     while let Some(id) = asked_rx.recv().await {
         let tick = runner.run_once(interval).await;
-        let result = Answered::Ran(ran(tick));
-        if answers_tx.send(Answer { id, result }).await.is_err() {
+        if answers_tx.send(Reply::of(id, tick)).await.is_err() {
             return;
         }
     }
 }
 
-fn ran(tick: Tick) -> Ran {
-    Ran {
-        outcome: tick.outcome,
-        message: tick.message,
-        duration_ms: tick.duration_ms,
-        facts: tick.facts.map(Into::into),
-    }
-}
-
-async fn write_answers(mut socket: OwnedWriteHalf, mut answers_rx: mpsc::Receiver<Answer>) {
-    while let Some(answer) = answers_rx.recv().await {
-        let id = answer.id;
-        let message = encode(&answer).unwrap_or_default();
-        drop(answer);
-        let written = match message.len() {
-            0 => {
-                write_failure(
-                    &mut socket,
-                    id,
-                    "what was found cannot be written down".to_owned(),
-                )
-                .await
+async fn write_answers(mut socket: OwnedWriteHalf, mut answers_rx: mpsc::Receiver<Reply>) {
+    while let Some(Reply { mut answer, facts }) = answers_rx.recv().await {
+        let written = async {
+            if let Some(facts) = facts
+                && let Err(why) = write_facts(&mut socket, answer.id, facts).await?
+            {
+                answer.result = Answered::Ran(Ran {
+                    outcome: RunOutcome::Failed,
+                    message: why,
+                    duration_ms: 0,
+                });
             }
-            bytes if FROM_PART_BYTES_MAX < bytes => {
-                let why =
-                    format!("what was found takes {bytes} bytes, more than {FROM_PART_BYTES_MAX} may be");
-                write_failure(&mut socket, id, why).await
-            }
-            _ => part::write(&mut socket, &message, FROM_PART_BYTES_MAX).await,
+            let message = encode(&Head::Answer(answer))?;
+            Ok::<_, WriteError>(part::write(&mut socket, &message, FROM_PART_BYTES_MAX).await?)
         };
-        if let Err(error) = written {
+        if let Err(error) = written.await {
             debug!(error = %ErrorChain(&error), "answer can't be given");
             return;
         }
     }
 }
 
-async fn write_failure(socket: &mut OwnedWriteHalf, id: u64, message: String) -> Result<(), FrameError> {
-    let failed = Ran {
-        outcome: RunOutcome::Failed,
-        message,
-        duration_ms: 0,
-        facts: None,
-    };
-    let answer = Answer {
-        id,
-        result: Answered::Ran(failed),
-    };
-    let message = encode(&answer).unwrap_or_default();
-    part::write(socket, &message, FROM_PART_BYTES_MAX).await
+/// Writes what was found, part by part; or says why all of it is not to be told.
+async fn write_facts(
+    socket: &mut OwnedWriteHalf,
+    id: u64,
+    facts: Facts,
+) -> Result<Result<(), String>, WriteError> {
+    let mut items = items(facts).peekable();
+    let mut bytes = 0;
+    while items.peek().is_some() {
+        let part = match write_part(encode(&Head::Found(id))?, &mut items) {
+            Ok(part) => part,
+            Err(error) => {
+                return Ok(Err(format!(
+                    "what was found can't be written down: {}",
+                    ErrorChain(&error)
+                )));
+            }
+        };
+        bytes += part.len();
+        if FROM_PART_BYTES_MAX < bytes {
+            return Ok(Err(format!(
+                "what was found takes more than the {FROM_PART_BYTES_MAX} bytes it may"
+            )));
+        }
+        part::write(socket, &part, FROM_PART_BYTES_MAX).await?;
+    }
+    Ok(Ok(()))
 }

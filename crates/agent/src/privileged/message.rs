@@ -1,14 +1,16 @@
-//! What the two processes say to each other, as JSON: both are the same program, so there is one version of it.
+//! What the two processes say to each other: both are the same program, so there is one version of it.
 //!
-//! The parent can say two things only. Whatever else arrives on either side is an error and ends the connection.
+//! The parent can say two things only, as JSON. The child answers in postcard, what it found before how that ended:
+//! there may be much of it, every few seconds. Whatever else arrives on either side is an error and ends the connection.
 
 use camino::Utf8PathBuf;
 use muster_base::log::Format;
-use muster_model::RunOutcome;
+use muster_model::{Facts, RunOutcome};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::facts::WireFacts;
+use super::facts::read_part;
+use crate::part::FromPart;
 
 /// What the child is told once, before anything else.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -39,9 +41,33 @@ pub(super) enum ToChild {
     },
 }
 
+/// What the child says.
+#[derive(Debug)]
+pub(super) enum FromChild {
+    /// Some of what a collector found; its answer comes later.
+    Found {
+        /// The question's.
+        id: u64,
+        /// Some of it.
+        facts: Facts,
+        /// How long the message was.
+        bytes: usize,
+    },
+    /// What became of a question.
+    Answer(Answer),
+}
+
+/// How each message of the child begins.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Head {
+    /// Items found for the question of this id follow, up to the end.
+    Found(u64),
+    /// Nothing follows.
+    Answer(Answer),
+}
+
 /// What the child answers.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Answer {
     /// The question's.
     pub id: u64,
@@ -51,7 +77,6 @@ pub(super) struct Answer {
 
 /// What became of a question.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum Answered {
     /// The collector ran.
     Ran(Ran),
@@ -61,9 +86,9 @@ pub(super) enum Answered {
     Due(String),
 }
 
-/// One run of a collector in the child.
+/// How a run of a collector in the child ended. What it found has come before; of a run
+/// that failed that may be a part, which does not count.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Ran {
     /// How it ended.
     pub outcome: RunOutcome,
@@ -71,8 +96,6 @@ pub(super) struct Ran {
     pub message: String,
     /// How long it took there.
     pub duration_ms: u32,
-    /// What it found.
-    pub facts: Option<WireFacts>,
 }
 
 /// A message that makes no sense.
@@ -80,18 +103,37 @@ pub(super) struct Ran {
 pub(super) enum MessageError {
     /// It is not what was expected.
     #[error("parse a message between the agent's processes")]
-    Parse(#[from] serde_json::Error),
+    Parse(#[from] postcard::Error),
     /// It says what cannot be.
     #[error("a message between the agent's processes makes no sense: {0}")]
     Senseless(String),
 }
 
-/// Bytes of a message.
+/// Bytes of a message's beginning, which may be all of it.
 ///
 /// # Errors
-/// [`MessageError`] if it cannot be shown as JSON.
-pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, MessageError> {
-    Ok(serde_json::to_vec(message)?)
+/// [`MessageError`] if it cannot be written down.
+pub(super) fn encode(head: &Head) -> Result<Vec<u8>, MessageError> {
+    Ok(postcard::to_allocvec(head)?)
+}
+
+impl FromPart for FromChild {
+    type Error = MessageError;
+
+    fn read(message: &[u8]) -> Result<Self, MessageError> {
+        let (head, rest) = postcard::take_from_bytes(message)?;
+        match head {
+            Head::Found(id) => Ok(Self::Found {
+                id,
+                facts: read_part(rest)?,
+                bytes: message.len(),
+            }),
+            Head::Answer(answer) if rest.is_empty() => Ok(Self::Answer(answer)),
+            Head::Answer(_) => Err(MessageError::Senseless(
+                "there is more than the answer".to_owned(),
+            )),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,12 +146,24 @@ mod tests {
         #[test]
         fn odd_bytes_are_refused_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = serde_json::from_slice::<ToChild>(&bytes);
-            let _ = serde_json::from_slice::<Answer>(&bytes);
+            let _ = FromChild::read(&bytes);
         }
     }
 
     #[test]
-    fn there_is_nothing_else_to_say() {
+    fn nothing_may_follow_an_answer() {
+        let answer = Head::Answer(Answer {
+            id: 1,
+            result: Answered::Refused("why".to_owned()),
+        });
+        let mut bytes = encode(&answer).unwrap();
+        assert!(matches!(FromChild::read(&bytes), Ok(FromChild::Answer(_))));
+        bytes.push(0);
+        assert!(matches!(FromChild::read(&bytes), Err(MessageError::Senseless(_))));
+    }
+
+    #[test]
+    fn there_is_nothing_else_to_ask() {
         for odd in [
             r#"{"run":{"program":"/bin/sh"}}"#,
             r#"{"collect":{"id":1,"collector":"smart","args":["-s","off"]}}"#,

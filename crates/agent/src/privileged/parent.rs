@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use muster_base::ErrorChain;
 use muster_base::shutdown::CancellationToken;
 use muster_model::{Facts, RunOutcome};
 use thiserror::Error;
@@ -20,10 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::message::{Answer, Answered, Setup, ToChild};
+use super::message::{Answer, Answered, FromChild, Setup, ToChild};
 use crate::collect::Descriptor;
 use crate::collect::due::Due;
-use crate::part::{End, Kind, Lost, OWN_PROGRAM, Running, Starter};
+use crate::part::{End, FROM_PART_BYTES_MAX, Kind, Lost, OWN_PROGRAM, Running, Starter};
 
 /// What the command line and logs call it. A message to it may take long only when something is wrong: it always reads.
 pub(super) const KIND: Kind = Kind {
@@ -37,6 +36,12 @@ const ASKS_MAX: usize = 16;
 const OUTSTANDING_MAX: usize = 64;
 /// What the child has, past a collector's own time, to say that it timed out.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Said of a child whose answer is to no question.
+const UNASKED: &str = "answered what nobody asked";
+
+/// Said of one that answers a question before it has answered another.
+const AT_ONCE: &str = "talks nonsense and was killed: it gives two answers at once";
 
 /// How the child is started.
 #[derive(Debug, Clone)]
@@ -200,6 +205,13 @@ struct Outstanding {
     due: Instant,
 }
 
+/// What has come of the answer that is being given. There is one at a time.
+struct Gathered {
+    id: u64,
+    facts: Facts,
+    bytes: usize,
+}
+
 struct Warden {
     launch: Launch,
     starter: Starter,
@@ -210,7 +222,7 @@ struct Warden {
 }
 
 impl Warden {
-    async fn run(mut self, first: Result<Running<Answer>, String>) -> Result<(), Lost> {
+    async fn run(mut self, first: Result<Running<FromChild>, String>) -> Result<(), Lost> {
         let mut started = first;
         loop {
             self.figures.starts.fetch_add(1, Ordering::Relaxed);
@@ -229,7 +241,7 @@ impl Warden {
     }
 
     /// Passes questions on and answers back until the child is lost or the agent ends.
-    async fn attend(&mut self, mut running: Running<Answer>) -> End {
+    async fn attend(&mut self, mut running: Running<FromChild>) -> End {
         self.figures
             .pid
             .store(running.pid().unwrap_or(0), Ordering::Relaxed);
@@ -242,21 +254,21 @@ impl Warden {
             End::Lost(why) => PrivilegedError::Lost { why: why.clone() },
         };
         for waiting in outstanding.into_values() {
-            let Outstanding { ask, .. } = waiting;
             // Whoever asked may have gone.
-            let _ = ask.answer_tx.send(Err(error.clone()));
+            let _ = waiting.ask.answer_tx.send(Err(error.clone()));
         }
         end
     }
 
     async fn pass_on(
         &mut self,
-        running: &mut Running<Answer>,
+        running: &mut Running<FromChild>,
         outstanding: &mut BTreeMap<u64, Outstanding>,
     ) -> Result<Infallible, End> {
         let setup = ToChild::Setup(self.launch.setup.clone());
         running.send(&setup).await.map_err(End::Lost)?;
         let mut next_id = 0_u64;
+        let mut gathered = None;
         loop {
             let due = outstanding.values().map(|waiting| waiting.due).min();
             tokio::select! {
@@ -274,9 +286,9 @@ impl Warden {
                     next_id += 1;
                     running.send(&message).await.map_err(End::Lost)?;
                 }
-                answer = running.next() => {
-                    let answered = answer.and_then(|answer| self.take(answer, outstanding));
-                    answered.map_err(End::Lost)?;
+                said = running.next() => {
+                    let taken = said.and_then(|said| self.take(said, outstanding, &mut gathered));
+                    taken.map_err(End::Lost)?;
                 }
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     return Err(End::Lost("did not answer in time and was killed".to_owned()));
@@ -285,40 +297,97 @@ impl Warden {
         }
     }
 
-    /// Hands an answer to whoever asked, or says why it makes no sense.
-    fn take(&self, answer: Answer, outstanding: &mut BTreeMap<u64, Outstanding>) -> Result<(), String> {
-        if let Answered::Due(name) = &answer.result {
+    /// Gathers what was found and hands an answer to whoever asked, or says why it makes no sense.
+    fn take(
+        &self,
+        said: FromChild,
+        outstanding: &mut BTreeMap<u64, Outstanding>,
+        gathered: &mut Option<Gathered>,
+    ) -> Result<(), String> {
+        let Answer { id, result } = match said {
+            FromChild::Answer(answer) => answer,
+            FromChild::Found { id, facts, bytes } => {
+                if !outstanding.contains_key(&id) {
+                    return Err(UNASKED.to_owned());
+                }
+                return gather(gathered, id, facts, bytes);
+            }
+        };
+        if let Answered::Due(name) = &result {
             let found = Descriptor::find(name).ok_or("told of a collector that there is not")?;
             self.due.tell(found.name);
             return Ok(());
         }
-        if !outstanding.contains_key(&answer.id) {
-            return Err("answered what nobody asked".to_owned());
+        if !outstanding.contains_key(&id) {
+            return Err(UNASKED.to_owned());
         }
-        let result = collected(answer.result)?;
-        if let Some(waiting) = outstanding.remove(&answer.id) {
+        let found = gathered.take();
+        if found.as_ref().is_some_and(|found| found.id != id) {
+            return Err(AT_ONCE.to_owned());
+        }
+        // Whoever asked for what makes no sense is told so with all others.
+        let collected = collected(result, found.map(|found| found.facts))?;
+        if let Some(waiting) = outstanding.remove(&id) {
             // Whoever asked may have gone.
-            let _ = waiting.ask.answer_tx.send(result);
+            let _ = waiting.ask.answer_tx.send(collected);
         }
         Ok(())
     }
 }
 
-/// What an answer says, or why it makes no sense.
-fn collected(answered: Answered) -> Result<Result<Collected, PrivilegedError>, String> {
-    let ran = match answered {
-        Answered::Refused(why) => return Ok(Err(PrivilegedError::Refused { why })),
-        Answered::Ran(ran) => ran,
-        Answered::Due(_) => return Err("talks nonsense and was killed: that is no answer".to_owned()),
-    };
-    if ran.facts.is_some() != (ran.outcome == RunOutcome::Facts) {
-        return Err("talks nonsense and was killed: facts and outcome do not fit".to_owned());
+/// Adds to what has come of an answer, or says why that makes no sense.
+fn gather(gathered: &mut Option<Gathered>, id: u64, facts: Facts, bytes: usize) -> Result<(), String> {
+    let so_far = gathered.get_or_insert_with(|| Gathered {
+        id,
+        facts: Facts::default(),
+        bytes: 0,
+    });
+    if so_far.id != id {
+        return Err(AT_ONCE.to_owned());
     }
-    let facts = ran.facts.map(Facts::try_from).transpose();
-    let facts = facts.map_err(|error| format!("talks nonsense and was killed: {}", ErrorChain(&error)))?;
+    so_far.bytes = so_far.bytes.saturating_add(bytes);
+    if FROM_PART_BYTES_MAX < so_far.bytes {
+        return Err(format!(
+            "found more than {FROM_PART_BYTES_MAX} bytes and was killed"
+        ));
+    }
+    so_far.facts.append(facts);
+    Ok(())
+}
+
+/// What an answer says with what was found before it, or why the two make no sense.
+fn collected(answered: Answered, found: Option<Facts>) -> Result<Result<Collected, PrivilegedError>, String> {
+    let misfit = || "talks nonsense and was killed: facts and outcome do not fit".to_owned();
+    let ran = match answered {
+        Answered::Ran(ran) => ran,
+        Answered::Refused(why) if found.is_none() => return Ok(Err(PrivilegedError::Refused { why })),
+        Answered::Refused(_) | Answered::Due(_) => return Err(misfit()),
+    };
+    let facts = match ran.outcome {
+        RunOutcome::Facts => Some(found.unwrap_or_default()),
+        // The rest of it could not be written down.
+        RunOutcome::Failed => None,
+        _ if found.is_none() => None,
+        _ => return Err(misfit()),
+    };
     Ok(Ok(Collected {
         outcome: ran.outcome,
         message: ran.message,
         facts,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_gathered_up_to_the_bound_and_one_at_a_time() {
+        let mut gathered = None;
+        let mut take = |id, bytes| gather(&mut gathered, id, Facts::default(), bytes);
+        assert_eq!(take(1, FROM_PART_BYTES_MAX - 1), Ok(()));
+        assert_eq!(take(2, 1), Err(AT_ONCE.to_owned()));
+        assert_eq!(take(1, 1), Ok(()));
+        assert!(take(1, 1).unwrap_err().contains("more than"));
+    }
 }

@@ -246,18 +246,7 @@ async fn a_child_that_hangs_as_a_whole_is_killed_and_replaced() {
 
 #[tokio::test]
 async fn a_child_that_talks_nonsense_fails_the_collection_with_the_reason_and_harms_nothing() {
-    let answer = |result: &str| format!("{{\"id\":0,\"result\":{result}}}");
-    let framed = |text: &str| {
-        // As printf(1) writes it: four bytes of length, little-endian.
-        let head: String = u32::try_from(text.len())
-            .unwrap()
-            .to_le_bytes()
-            .iter()
-            .map(|byte| format!("\\{byte:03o}"))
-            .collect();
-        format!("printf '{head}%s' '{text}' >&0; read -r line <&0; exec sleep 600")
-    };
-    let facts = r#"{"ran":{"outcome":"failed","message":"","duration_ms":1,"facts":{"resources":[],"links":[],"samples":[],"problems":[]}}}"#;
+    let framed = |message: &[u8]| format!("{}; read -r line <&0; exec sleep 600", printed(message));
     for (script, reason) in [
         ("exit 3".to_owned(), "exit status: 3"),
         (
@@ -268,19 +257,22 @@ async fn a_child_that_talks_nonsense_fails_the_collection_with_the_reason_and_ha
             "printf '\\010\\000\\000\\000abc' >&0".to_owned(),
             "broke off after 3 of 8 bytes",
         ),
-        (framed("{}"), "parse a message"),
-        (framed("[[[[[[[["), "parse a message"),
-        (framed(&answer("\"smart\"")), "parse a message"),
-        (framed(&answer(facts)), "facts and outcome do not fit"),
+        (framed(b"{}"), "parse a message"),
+        (framed(b""), "parse a message"),
+        // Found for question 0: an item of no kind; a sample of a metric that was not told.
+        (framed(&[0, 0, 9]), "parse a message"),
         (
-            framed(r#"{"id":77,"result":{"refused":""}}"#),
-            "answered what nobody asked",
+            framed(&[0, 0, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+            "a sample of no metric",
         ),
+        // Refused, with a byte too many; and what nobody asked.
+        (framed(&[1, 0, 1, 0, 0]), "more than the answer"),
+        (framed(&[1, 77, 1, 0]), "answered what nobody asked"),
+        (framed(&[0, 77]), "answered what nobody asked"),
+        (framed(b"\x01\x00\x02\x02no"), "a collector that there is not"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let program = Utf8Path::from_path(folder.path()).unwrap().join("child");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let program = scripted(&folder, &script);
         let (privileged, task, shutdown) = start(Root::new().launch().with_program(program));
         // The question may wait for another child where the first said nonsense unasked, which does so too.
         let result = tokio::time::timeout(LONG, privileged.collect(named("dmi")))
@@ -290,6 +282,66 @@ async fn a_child_that_talks_nonsense_fails_the_collection_with_the_reason_and_ha
         assert!(error.contains(reason), "{script}: {error}");
         shutdown.cancel();
         assert_eq!(tokio::time::timeout(LONG, task).await.unwrap().unwrap(), Ok(()));
+    }
+}
+
+/// Has printf(1) write a message: four bytes of length, little-endian, and the message.
+fn printed(message: &[u8]) -> String {
+    let length = u32::try_from(message.len()).unwrap().to_le_bytes();
+    let bytes = length.iter().chain(message);
+    let bytes: String = bytes.map(|byte| format!("\\{byte:03o}")).collect();
+    format!("printf '{bytes}' >&0")
+}
+
+/// A child that is a script of the shell.
+fn scripted(folder: &TempDir, script: &str) -> Utf8PathBuf {
+    let program = Utf8Path::from_path(folder.path()).unwrap().join("child");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    program
+}
+
+#[tokio::test]
+async fn parts_of_an_answer_are_joined_and_count_only_if_it_ends_well() {
+    // Found for question 0: a problem of the collector "smart". The answer to it, and how that ended.
+    let found = |message: &[u8; 3]| printed(&[b"\x00\x00\x04\x05smart\x03", &message[..], b"\x00"].concat());
+    let ended = |outcome: u8| printed(&[1, 0, 0, outcome, 0, 0]);
+    for (outcome, expected) in [
+        (0, Ok((RunOutcome::Facts, 2))),
+        (2, Ok((RunOutcome::Failed, 0))),
+        (1, Err("facts and outcome do not fit")),
+    ] {
+        let setup = Setup::default();
+        // It waits for the question, which comes after the settings, each behind four bytes of length.
+        let settings = format!(r#"{{"setup":{}}}"#, serde_json::to_string(&setup).unwrap());
+        let question = r#"{"collect":{"id":0,"collector":"dmi"}}"#;
+        let bytes = 4 + settings.len() + 4 + question.len();
+        let folder = tempfile::tempdir().unwrap();
+        let script = [
+            format!("head -c {bytes} >/dev/null"),
+            found(b"one"),
+            found(b"two"),
+            ended(outcome),
+            "read -r line <&0; exec sleep 600".to_owned(),
+        ];
+        let launch = Launch::new(setup).with_program(scripted(&folder, &script.join("\n")));
+        let (privileged, _task, shutdown) = start(launch);
+        let collected = tokio::time::timeout(LONG, privileged.collect(named("dmi")))
+            .await
+            .unwrap();
+        let seen = collected
+            .map(|collected| {
+                (
+                    collected.outcome,
+                    collected.facts.map_or(0, |facts| facts.problems.len()),
+                )
+            })
+            .map_err(|error| error.to_string());
+        match expected {
+            Ok(expected) => assert_eq!(seen, Ok(expected)),
+            Err(reason) => assert!(seen.clone().unwrap_err().contains(reason), "{seen:?}"),
+        }
+        shutdown.cancel();
     }
 }
 
@@ -342,7 +394,10 @@ async fn the_child_has_no_network_no_environment_and_no_files_of_its_parent() {
     let (privileged, _task, _shutdown) = start(root.launch());
     assert!(privileged.collect(named("dmi")).await.is_ok());
     let pid = privileged.pid().unwrap();
-    assert_eq!(std::fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+    assert_eq!(
+        std::fs::read(format!("/proc/{pid}/environ")).unwrap(),
+        b"MALLOC_ARENA_MAX=1\0"
+    );
     assert_eq!(status_of(pid, "NoNewPrivs"), "1");
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
         let target = std::fs::read_link(entry.unwrap().path()).unwrap();

@@ -194,6 +194,8 @@ pub(super) fn start(
     run.args(["run", "--data-dir", data.as_str()])
         .args(settings.into_iter().flat_map(|path| ["--config", path.as_str()]))
         .env("MUSTER_LOG", "warn")
+        // As in deploy/muster-agent.service.
+        .env("MALLOC_ARENA_MAX", "1")
         .stdout(Stdio::null());
     Ok(Running(run.spawn().context("start muster-agent")?))
 }
