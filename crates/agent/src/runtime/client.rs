@@ -25,7 +25,7 @@ const API_MIN: (usize, usize) = (1, 40);
 /// The newest that is known, of Docker 29; a newer engine speaks this one too.
 const API_MAX: (usize, usize) = (1, 53);
 /// Podman's own API, in the version that Podman 4 and 5 speak.
-const LIBPOD: &str = "/v4.0.0/libpod";
+const LIBPOD: &str = "4.0.0";
 /// The largest list or inspect that is read.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What an engine gives a container to stop in when nothing is configured.
@@ -142,14 +142,7 @@ impl Client {
     }
 
     async fn list(&self, call: &'static str, path: &str) -> Result<Vec<Value>, EngineError> {
-        match self.get(call, path).await? {
-            Value::Array(items) => Ok(items),
-            Value::Null => Ok(Vec::new()),
-            _ => Err(EngineError::Unreadable {
-                call,
-                message: "a list was expected".to_owned(),
-            }),
-        }
+        as_list(call, self.get(call, path).await?)
     }
 
     async fn post(&self, call: &'static str, path: &str, body: Option<&Value>) -> Result<(), EngineError> {
@@ -219,6 +212,18 @@ fn parsed(call: &'static str, body: &[u8]) -> Result<Value, EngineError> {
     })
 }
 
+/// The items of a list; nothing at all is an empty one.
+fn as_list(call: &'static str, said: Value) -> Result<Vec<Value>, EngineError> {
+    match said {
+        Value::Array(items) => Ok(items),
+        Value::Null => Ok(Vec::new()),
+        _ => Err(EngineError::Unreadable {
+            call,
+            message: "a list was expected".to_owned(),
+        }),
+    }
+}
+
 fn query(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()))
@@ -278,7 +283,7 @@ impl Engine for Client {
         let ask = wire::Ask {
             call,
             method: Method::GET,
-            path: format!("{LIBPOD}/containers/{name}/json"),
+            path: format!("/v{LIBPOD}/libpod/containers/{name}/json"),
             body: None,
             auth: None,
             limit: self.limits.read,

@@ -1,4 +1,4 @@
-//! Reads an engine: over the API that is Docker's, and where Podman's own says more over that, with podman-api.
+//! Reads an engine: over the API that is Docker's, and over Podman's own where that says more.
 //!
 //! Podman's own API tells of pods and of the command that made a container; its API that is Docker's costs it less to
 //! answer, as it does not measure what a container has written. What is inspected stays the JSON it is: what is made of
@@ -7,8 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use podman_api::Podman;
-use podman_api::opts::ContainerListOpts;
 use serde_json::Value;
 
 use super::{Client, Endpoint, Engine as _, EngineError, EngineKind, Limits};
@@ -41,7 +39,7 @@ pub(crate) struct About {
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     docker: Arc<Client>,
-    podman: Option<Podman>,
+    kind: EngineKind,
     /// What it said of its version when it was connected to.
     said: Arc<Value>,
 }
@@ -71,12 +69,6 @@ impl From<EngineError> for Unanswered {
     }
 }
 
-impl From<podman_api::Error> for Unanswered {
-    fn from(error: podman_api::Error) -> Self {
-        Self::Failed(format!("{}", muster_base::ErrorChain(&error)))
-    }
-}
-
 impl Reader {
     /// Connects, and agrees on a version of the API.
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, Unanswered> {
@@ -86,17 +78,9 @@ impl Reader {
         };
         let docker = Client::with_limits(endpoint, limits);
         let said = docker.version().await?;
-        let podman = match endpoint.kind {
-            EngineKind::Docker => None,
-            EngineKind::Podman => {
-                let mut podman = Podman::unix(endpoint.socket.as_std_path());
-                podman.adjust_api_version().await?;
-                Some(podman)
-            }
-        };
         Ok(Self {
             docker: Arc::new(docker),
-            podman,
+            kind: endpoint.kind,
             said: Arc::new(said),
         })
     }
@@ -122,21 +106,13 @@ impl Reader {
 
     /// All containers, running or not.
     pub(crate) async fn containers(&self) -> Result<Vec<Row>, Unanswered> {
-        if let Some(podman) = &self.podman {
-            let all = ContainerListOpts::builder().all(true).build();
-            let listed = podman.containers().list(&all).await?;
-            let rows = listed.into_iter().filter_map(|listed| {
-                let pod = listed.pod_name.or(listed.pod).filter(|pod| !pod.is_empty());
-                Some(Row {
-                    id: listed.id?,
-                    marker: format!("{:?} {:?} {:?}", listed.state, listed.status, listed.started_at),
-                    pod,
-                })
-            });
-            return Ok(rows.collect());
-        }
-        let listed = self.docker.containers().await?;
-        Ok(listed.iter().filter_map(row).collect())
+        Ok(match self.kind {
+            EngineKind::Docker => self.docker.containers().await?.iter().filter_map(row).collect(),
+            EngineKind::Podman => {
+                let listed = self.docker.list_by_podman(&self.said).await?;
+                listed.iter().filter_map(podman_row).collect()
+            }
+        })
     }
 
     /// A container.
@@ -146,7 +122,7 @@ impl Reader {
 
     /// The command that made a container, which only Podman keeps.
     pub(crate) async fn create_command(&self, id: &str) -> Result<Vec<String>, Unanswered> {
-        if self.podman.is_none() {
+        if self.kind == EngineKind::Docker {
             return Ok(Vec::new());
         }
         let found = self.docker.inspect_by_podman(id, &self.said).await?;
@@ -189,11 +165,39 @@ fn row(listed: &Value) -> Option<Row> {
     })
 }
 
+/// A container in Podman's own list.
+fn podman_row(listed: &Value) -> Option<Row> {
+    let said = |name: &str| listed.get(name).unwrap_or(&Value::Null);
+    let mut pods = ["PodName", "Pod"]
+        .into_iter()
+        .filter_map(|name| said(name).as_str());
+    Some(Row {
+        id: said("Id").as_str()?.to_owned(),
+        marker: format!("{} {} {}", said("State"), said("Status"), said("StartedAt")),
+        pod: pods.find(|pod| !pod.is_empty()).map(str::to_owned),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_container_of_podmans_list_is_told_with_its_pod_and_changes_with_its_state() {
+        let row = |state: &str, pod_name: &str, pod: &str| {
+            let listed = json!({"Id": "a1", "State": state, "Status": "", "StartedAt": 5,
+                "PodName": pod_name, "Pod": pod, "Labels": null});
+            podman_row(&listed).unwrap()
+        };
+        let running = row("running", "web", "p1");
+        assert_eq!((running.id.as_str(), running.pod.as_deref()), ("a1", Some("web")));
+        assert_ne!(running.marker, row("exited", "web", "p1").marker);
+        assert_eq!(row("running", "", "p1").pod.as_deref(), Some("p1"));
+        assert_eq!(row("running", "", "").pod, None);
+        assert_eq!(podman_row(&json!({"Names": ["nameless"]})), None);
+    }
 
     /// As Podman 4.3 and Docker 20.10 said it.
     #[test]

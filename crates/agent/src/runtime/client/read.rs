@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::Value;
 
-use super::{BYTES_MAX, Client, names, parsed, wire};
+use super::{BYTES_MAX, Client, LIBPOD, as_list, names, parsed, wire};
 use crate::runtime::EngineError;
 
 impl Client {
@@ -34,15 +34,24 @@ impl Client {
         said: &Value,
     ) -> Result<Value, EngineError> {
         let call = "inspect the container with Podman's API";
-        let version = podman_version(said).ok_or_else(|| EngineError::Unreadable {
-            call,
-            message: "it names no version of Podman's own API".to_owned(),
-        })?;
         let name = names::plain(call, container)?;
+        self.ask_podman(call, said, &format!("/containers/{name}/json"))
+            .await
+    }
+
+    /// All containers as Podman's own API tells of them: with their pods, and without measuring what each has written.
+    pub(crate) async fn list_by_podman(&self, said: &Value) -> Result<Vec<Value>, EngineError> {
+        let call = "list the containers with Podman's API";
+        let listed = self.ask_podman(call, said, "/containers/json?all=true").await?;
+        as_list(call, listed)
+    }
+
+    async fn ask_podman(&self, call: &'static str, said: &Value, path: &str) -> Result<Value, EngineError> {
+        let version = podman_version(said).unwrap_or(LIBPOD);
         let ask = wire::Ask {
             call,
             method: Method::GET,
-            path: format!("/v{version}/libpod/containers/{name}/json"),
+            path: format!("/v{version}/libpod{path}"),
             body: None,
             auth: None,
             limit: self.limits.read,
@@ -59,8 +68,8 @@ fn podman_version(said: &Value) -> Option<&str> {
         .iter()
         .find(|component| component.get("Name").and_then(Value::as_str) == Some("Podman Engine"))?;
     let version = own.pointer("/Details/APIVersion")?.as_str()?;
-    // `5.0.0-dev` is spoken to as 5.0.0.
-    let version = version.split('-').next()?;
+    // `5.0.0-dev+1` is spoken to as 5.0.0.
+    let version = version.split(['-', '+']).next()?;
     let is_good = !version.is_empty() && version.chars().all(|c| c.is_ascii_digit() || c == '.');
     is_good.then_some(version)
 }
@@ -81,6 +90,7 @@ mod tests {
         };
         assert_eq!(podman_version(&said("4.3.1")), Some("4.3.1"));
         assert_eq!(podman_version(&said("5.0.0-dev")), Some("5.0.0"));
+        assert_eq!(podman_version(&said("5.0.0+1")), Some("5.0.0"));
         for none in [
             said(""),
             said("../x"),
