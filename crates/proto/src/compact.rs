@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::packing;
 
-const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 1;
 /// Decimal places that are tried.
 const PLACES_MAX: u8 = 4;
 /// Ten to the power of each of them.

@@ -62,7 +62,7 @@ fn readings_of_sixteen_ticks_take_a_fraction_of_what_zstd_alone_makes_of_them() 
         (1_000_000 + column * 777 + row * (column % 50)) as f64
     });
     let message = message(vec![counters]);
-    let alone = zstd::bulk::compress(&message, ZSTD_LEVEL).unwrap().len();
+    let alone = zstd::bulk::compress(&message, 3).unwrap().len();
     let packed = assert_round_trip(&message);
     assert!(packed * 2 < alone, "{packed} and {alone} bytes");
 }
