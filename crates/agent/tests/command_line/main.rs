@@ -139,3 +139,23 @@ fn collectors_are_listed() {
             .any(|line| line.starts_with("filesystem "))
     );
 }
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test looks at the program under test"
+)]
+fn the_program_can_be_anywhere_in_memory_and_its_tables_are_read_only() {
+    let mut readelf = Command::new("readelf");
+    readelf.args(["--file-header", "--dynamic", "--program-headers", "--wide"]);
+    let output = readelf.arg(env!("CARGO_BIN_EXE_muster-agent")).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    let has = |words: &[&str]| {
+        said.lines()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(has(&["Type:", "DYN"]), "{said}");
+    assert!(has(&["GNU_RELRO"]) && has(&["FLAGS", "NOW"]), "{said}");
+    assert!(has(&["GNU_STACK", " RW "]), "{said}");
+}
