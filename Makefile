@@ -15,7 +15,7 @@ ifneq ($(CAPTURES),)
 export MUSTER_FIXTURES ?= $(abspath $(CAPTURES))
 endif
 
-.PHONY: help run check fmt clippy tidy doc lint test test-full lab-test test-deps docs bench soak
+.PHONY: help run check fmt clippy tidy doc lint test test-podman-api test-full lab-test test-deps docs bench soak
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,7 @@ lint: ## The protobuf files (buf) and the spelling (typos), where PyPI has them
 
 clippy: ## Lints, as errors
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --lib --features muster-agent/podman-api -- -D warnings
 
 doc: ## The API documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
@@ -50,6 +51,15 @@ test: test-deps ## Installs what the tests need and runs them
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
 		$(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace; \
 	else set -x; $(CARGO) test --locked --workspace --no-fail-fast; fi
+	$(MAKE) test-podman-api
+
+# With a crate in place of our own client, as docs/adr/0020 tells.
+test-podman-api: WITH_FEATURE = --workspace --features muster-agent/podman-api
+test-podman-api: test-deps ## The tests on a real Podman, on an agent with the feature podman-api
+	$(CARGO) build --locked $(WITH_FEATURE) --bins --tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
+		$(CARGO) nextest run --locked $(WITH_FEATURE) -E 'package(muster-e2e) and test(podman)'; \
+	else set -x; $(CARGO) test --locked $(WITH_FEATURE) podman; fi
 
 test-full: export MUSTER_TEST_FULL := 1
 test-full: test-deps ## The same tests with their long campaigns

@@ -1,10 +1,12 @@
 //! Containers of a real dockerd, seen through a whole agent and controller.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use muster_e2e::engines::{Behaviour, Docker, Image};
+use muster_e2e::engines::{Behaviour, Docker, Image, Podman};
 use muster_e2e::{World, eventually};
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What the six panels of Grafana dashboard 14282 ask for, each with a container's name that is not empty.
@@ -120,6 +122,70 @@ async fn containers_come_stop_and_fall_silent_with_their_engine_and_feed_the_das
             .iter()
             .any(|found| found["name"] == "app" && found["gone_at"].is_null());
         ensure!(!is_there, "{all:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The list is Podman's own, which alone tells of pods.
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_podman_are_told_with_their_state_and_their_pod() -> Result<()> {
+    let podman = Podman::start()?;
+    podman.build("localhost/app:1", &Image::new("1", Behaviour::Runs))?;
+    podman.cli(&["pod", "create", "--infra=false", "--name", "web"])?;
+    let run =
+        |args: &[&str]| podman.cli(&[&["run", "--detach", "--name"], args, &["localhost/app:1"]].concat());
+    run(&["alone"])?;
+    run(&["together", "--pod", "web"])?;
+    run(&["ended"])?;
+    podman.cli(&["stop", "--time", "1", "ended"])?;
+    let world = World::start().await?;
+    let settings = world.dir().join("agent.toml");
+    let text = format!(
+        "[containers]\ndiscover = false\n[[containers.runtime]]\nname = \"podman\"\ntype = \"podman\"\n\
+         socket = \"{}\"\n",
+        podman.socket().display()
+    );
+    std::fs::write(&settings, text)?;
+    let enrolled = world.enroll("agent", &world.token_file(1)?)?;
+    ensure!(enrolled.status.success(), "{enrolled:?}");
+    let settings = settings.to_str().context("UTF-8")?;
+    let _agent = world.start_agent("agent", &["--config", settings])?;
+    let api = world.api().await?;
+    eventually(PATIENCE, async || {
+        let all = api
+            .items("/api/infrastructure/servers/1/resources?kind=container&limit=1000")
+            .await?;
+        let told: BTreeMap<_, _> = all
+            .iter()
+            .map(|found| {
+                (
+                    found["name"].as_str(),
+                    (found["status"].as_str(), found["pod"].as_str()),
+                )
+            })
+            .collect();
+        let expected = BTreeMap::from([
+            (Some("alone"), (Some("running"), None)),
+            (Some("ended"), (Some("exited"), None)),
+            (Some("together"), (Some("running"), Some("web"))),
+        ]);
+        ensure!(told == expected, "{all:?}");
+        Ok(())
+    })
+    .await?;
+    podman.cli(&["start", "ended"])?;
+    podman.cli(&["rm", "--force", "--time", "1", "alone"])?;
+    eventually(PATIENCE, async || {
+        let all = api
+            .items("/api/infrastructure/servers/1/resources?kind=container&limit=1000")
+            .await?;
+        let is = |name: &str, field: &str, expected: &Value| {
+            let found = all.iter().find(|found| found["name"] == name);
+            found.is_some_and(|found| found[field] == *expected)
+        };
+        ensure!(is("ended", "status", &json!("running")), "{all:?}");
+        ensure!(!is("alone", "gone_at", &Value::Null), "{all:?}");
         Ok(())
     })
     .await

@@ -278,18 +278,8 @@ impl Engine for Client {
         if self.kind() == EngineKind::Docker {
             return Ok(None);
         }
-        let call = "inspect the container in podman's own words";
-        let name = names::plain(call, container)?;
-        let ask = wire::Ask {
-            call,
-            method: Method::GET,
-            path: format!("/v{LIBPOD}/libpod/containers/{name}/json"),
-            body: None,
-            auth: None,
-            limit: self.limits.read,
-            bytes_max: BYTES_MAX,
-        };
-        parsed(call, &wire::send(&self.endpoint.socket, ask).await?).map(Some)
+        // In the oldest version that is known, whatever the engine's own: what is made of it knows that one.
+        self.inspect_by_podman(container, LIBPOD).await.map(Some)
     }
 
     async fn inspect_image(&self, image: &str) -> Result<Value, EngineError> {

@@ -4,6 +4,8 @@
 //! answer, as it does not measure what a container has written. What is inspected stays the JSON it is: what is made of
 //! it is the same for a recording, and models of all that an engine could say would be a fifth of the agent's memory.
 
+mod podman;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +41,7 @@ pub(crate) struct About {
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     docker: Arc<Client>,
-    kind: EngineKind,
-    /// What it said of its version when it was connected to.
-    said: Arc<Value>,
+    podman: Option<podman::Own>,
 }
 
 /// Whether an engine belongs to a user: Podman says so in a field of its own, Docker among its security options.
@@ -77,12 +77,13 @@ impl Reader {
             ..Limits::default()
         };
         let docker = Client::with_limits(endpoint, limits);
+        let docker = Arc::new(docker);
         let said = docker.version().await?;
-        Ok(Self {
-            docker: Arc::new(docker),
-            kind: endpoint.kind,
-            said: Arc::new(said),
-        })
+        let podman = match endpoint.kind {
+            EngineKind::Docker => None,
+            EngineKind::Podman => Some(podman::Own::new(&docker, &said)),
+        };
+        Ok(Self { docker, podman })
     }
 
     /// The version of Docker's API that is spoken with it.
@@ -106,13 +107,10 @@ impl Reader {
 
     /// All containers, running or not.
     pub(crate) async fn containers(&self) -> Result<Vec<Row>, Unanswered> {
-        Ok(match self.kind {
-            EngineKind::Docker => self.docker.containers().await?.iter().filter_map(row).collect(),
-            EngineKind::Podman => {
-                let listed = self.docker.list_by_podman(&self.said).await?;
-                listed.iter().filter_map(podman_row).collect()
-            }
-        })
+        match &self.podman {
+            Some(podman) => podman.containers().await,
+            None => Ok(self.docker.containers().await?.iter().filter_map(row).collect()),
+        }
     }
 
     /// A container.
@@ -122,13 +120,10 @@ impl Reader {
 
     /// The command that made a container, which only Podman keeps.
     pub(crate) async fn create_command(&self, id: &str) -> Result<Vec<String>, Unanswered> {
-        if self.kind == EngineKind::Docker {
-            return Ok(Vec::new());
+        match &self.podman {
+            Some(podman) => podman.create_command(id).await,
+            None => Ok(Vec::new()),
         }
-        let found = self.docker.inspect_by_podman(id, &self.said).await?;
-        let command = found.pointer("/Config/CreateCommand").and_then(Value::as_array);
-        let words = command.into_iter().flatten().filter_map(Value::as_str);
-        Ok(words.map(str::to_owned).collect())
     }
 
     /// All images.
@@ -165,39 +160,11 @@ fn row(listed: &Value) -> Option<Row> {
     })
 }
 
-/// A container in Podman's own list.
-fn podman_row(listed: &Value) -> Option<Row> {
-    let said = |name: &str| listed.get(name).unwrap_or(&Value::Null);
-    let mut pods = ["PodName", "Pod"]
-        .into_iter()
-        .filter_map(|name| said(name).as_str());
-    Some(Row {
-        id: said("Id").as_str()?.to_owned(),
-        marker: format!("{} {} {}", said("State"), said("Status"), said("StartedAt")),
-        pod: pods.find(|pod| !pod.is_empty()).map(str::to_owned),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_container_of_podmans_list_is_told_with_its_pod_and_changes_with_its_state() {
-        let row = |state: &str, pod_name: &str, pod: &str| {
-            let listed = json!({"Id": "a1", "State": state, "Status": "", "StartedAt": 5,
-                "PodName": pod_name, "Pod": pod, "Labels": null});
-            podman_row(&listed).unwrap()
-        };
-        let running = row("running", "web", "p1");
-        assert_eq!((running.id.as_str(), running.pod.as_deref()), ("a1", Some("web")));
-        assert_ne!(running.marker, row("exited", "web", "p1").marker);
-        assert_eq!(row("running", "", "p1").pod.as_deref(), Some("p1"));
-        assert_eq!(row("running", "", "").pod, None);
-        assert_eq!(podman_row(&json!({"Names": ["nameless"]})), None);
-    }
 
     /// As Podman 4.3 and Docker 20.10 said it.
     #[test]

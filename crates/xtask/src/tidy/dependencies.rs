@@ -17,6 +17,8 @@ use crate::process;
 
 /// Only Linux: what other systems would pull in is never built.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What is off as it is shipped, and built by `make test` all the same.
+const FEATURES: [&str; 2] = ["--features", "muster-agent/podman-api"];
 const RULES: &str = "crates/xtask/dependencies.toml";
 
 /// What may be taken and what not.
@@ -48,9 +50,12 @@ impl Entry {
 
 /// Every package of the lock file that Linux may need.
 pub(super) fn metadata(root: &Utf8Path) -> anyhow::Result<Metadata> {
+    let options = ["--locked", "--filter-platform", TARGET]
+        .into_iter()
+        .chain(FEATURES);
     MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
-        .other_options(["--locked", "--filter-platform", TARGET].map(str::to_owned))
+        .other_options(options.map(str::to_owned).collect::<Vec<_>>())
         .exec()
         .context("cargo metadata")
 }
@@ -82,6 +87,7 @@ fn built(root: &Utf8Path) -> anyhow::Result<BTreeSet<String>> {
         "--edges",
         "normal,build,dev",
     ]);
+    tree.args(FEATURES);
     let text = process::output(tree.args(["--prefix", "none", "--format", "{p}"]))?;
     let name_and_version = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
     Ok(text.lines().map(name_and_version).collect())

@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::Value;
 
-use super::{BYTES_MAX, Client, LIBPOD, as_list, names, parsed, wire};
+use super::{BYTES_MAX, Client, LIBPOD, names, parsed, wire};
 use crate::runtime::EngineError;
 
 impl Client {
@@ -26,28 +26,40 @@ impl Client {
         parsed(call, &body).map(Some)
     }
 
-    /// A container as Podman's own API tells of it: the API that is Docker's leaves out what command made it. `said` is
-    /// what the engine says of its version.
+    /// Where the engine listens.
+    #[cfg(feature = "podman-api")]
+    pub(crate) fn socket(&self) -> &camino::Utf8Path {
+        &self.endpoint.socket
+    }
+
+    /// The version in which Podman's own API is spoken with an engine that says `said` of its version.
+    pub(crate) fn podman_version(said: &Value) -> &str {
+        podman_version(said).unwrap_or(LIBPOD)
+    }
+
+    /// A container as Podman's own API tells of it: the API that is Docker's leaves out what command made it.
     pub(crate) async fn inspect_by_podman(
         &self,
         container: &str,
-        said: &Value,
+        version: &str,
     ) -> Result<Value, EngineError> {
         let call = "inspect the container with Podman's API";
         let name = names::plain(call, container)?;
-        self.ask_podman(call, said, &format!("/containers/{name}/json"))
+        self.ask_podman(call, version, &format!("/containers/{name}/json"))
             .await
     }
 
     /// All containers as Podman's own API tells of them: with their pods, and without measuring what each has written.
-    pub(crate) async fn list_by_podman(&self, said: &Value) -> Result<Vec<Value>, EngineError> {
+    #[cfg(not(feature = "podman-api"))]
+    pub(crate) async fn list_by_podman(&self, version: &str) -> Result<Vec<Value>, EngineError> {
         let call = "list the containers with Podman's API";
-        let listed = self.ask_podman(call, said, "/containers/json?all=true").await?;
-        as_list(call, listed)
+        let listed = self
+            .ask_podman(call, version, "/containers/json?all=true")
+            .await?;
+        super::as_list(call, listed)
     }
 
-    async fn ask_podman(&self, call: &'static str, said: &Value, path: &str) -> Result<Value, EngineError> {
-        let version = podman_version(said).unwrap_or(LIBPOD);
+    async fn ask_podman(&self, call: &'static str, version: &str, path: &str) -> Result<Value, EngineError> {
         let ask = wire::Ask {
             call,
             method: Method::GET,
