@@ -5,6 +5,7 @@
 //! standard output and nothing else does; everything else goes to standard error.
 
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use muster_base::{ErrorChain, log, shutdown};
+use muster_proto::packing;
 
 use crate::alarm::Bell;
 use crate::collect::runner::Plan;
@@ -193,7 +195,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Collect(collect)) => in_runtime(collect.run(&config)),
         Some(Command::Seal(seal)) => in_runtime(seal.run(&config)),
         Some(Command::Enroll(enroll)) => in_runtime(enroll.run(&config)),
-        Some(Command::Run(run)) => in_runtime(run.run(&config, setup, source.path())),
+        Some(Command::Run(run)) => {
+            // A report is packed in a millisecond, in a third of a MiB.
+            let counts = packing::keep_at_most(NonZeroUsize::MIN);
+            debug_assert!(counts, "nothing was packed before");
+            in_runtime(run.run(&config, setup, source.path()))
+        }
         Some(Command::Allow(allow)) => allow.run(&config),
         Some(Command::Policy(policy)) => policy.run(&config),
         Some(Command::Audit(audit)) => audit.run(&config),
