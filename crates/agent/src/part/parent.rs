@@ -6,9 +6,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use muster_base::ErrorChain;
 use muster_base::backoff::Backoff;
 use muster_base::shutdown::CancellationToken;
+use muster_base::{ErrorChain, heap};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::io::BufReader;
@@ -136,8 +136,7 @@ impl<M: FromPart> Running<M> {
         let child = Command::new(program)
             .args([kind.argument, "--parent", &std::process::id().to_string()])
             .env_clear()
-            // glibc, mallopt(3): what a thread that came and went has used serves the next one.
-            .env("MALLOC_ARENA_MAX", "1")
+            .envs(heap::SETTINGS)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .kill_on_drop(true)

@@ -394,10 +394,10 @@ async fn the_child_has_no_network_no_environment_and_no_files_of_its_parent() {
     let (privileged, _task, _shutdown) = start(root.launch());
     assert!(privileged.collect(named("dmi")).await.is_ok());
     let pid = privileged.pid().unwrap();
-    assert_eq!(
-        std::fs::read(format!("/proc/{pid}/environ")).unwrap(),
-        b"MALLOC_ARENA_MAX=1\0"
-    );
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let given: Vec<&str> = environment.split_terminator('\0').collect();
+    let expected = muster_base::heap::SETTINGS.map(|(name, value)| format!("{name}={value}"));
+    assert_eq!(given, expected);
     assert_eq!(status_of(pid, "NoNewPrivs"), "1");
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
         let target = std::fs::read_link(entry.unwrap().path()).unwrap();

@@ -120,5 +120,32 @@ fn tethered(programs: &Programs, start: &Start) -> Command {
         .stderr(Stdio::inherit())
         .process_group(0)
         .kill_on_drop(true);
+    if start.program == programs.agent {
+        command.envs(muster_base::heap::SETTINGS);
+    }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_gets_the_settings_of_its_heap_and_the_controller_none() {
+        let programs = Programs {
+            muster: "/p/muster".into(),
+            controller: "/p/muster-controller".into(),
+            agent: "/p/muster-agent".into(),
+        };
+        let given = |program: &Utf8PathBuf| {
+            let start = Start {
+                name: "it",
+                program: program.clone(),
+                arguments: Vec::new(),
+            };
+            tethered(&programs, &start).as_std().get_envs().count()
+        };
+        assert_eq!(given(&programs.agent), muster_base::heap::SETTINGS.len());
+        assert_eq!(given(&programs.controller), 0);
+    }
 }

@@ -194,10 +194,20 @@ pub(super) fn start(
     run.args(["run", "--data-dir", data.as_str()])
         .args(settings.into_iter().flat_map(|path| ["--config", path.as_str()]))
         .env("MUSTER_LOG", "warn")
-        // As in deploy/muster-agent.service.
-        .env("MALLOC_ARENA_MAX", "1")
+        .envs(heap_settings(root)?)
         .stdout(Stdio::null());
     Ok(Running(run.spawn().context("start muster-agent")?))
+}
+
+/// What the agent's unit says of its heap.
+fn heap_settings(root: &Utf8Path) -> anyhow::Result<Vec<(String, String)>> {
+    let path = root.join("deploy/muster-agent.service");
+    let unit = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let set = set.filter_map(|pair| pair.split_once('='));
+    Ok(set
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
 }
 
 fn node_exporter(root: &Utf8Path) -> anyhow::Result<Option<NodeExporter>> {
