@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster_agent::clocks::ClockReader;
 use muster_agent::epoch;
 use muster_agent::identity::Identity;
-use muster_agent::outbox::Outbox;
+use muster_agent::outbox::{Outbox, Series};
 use muster_agent::uplink::{Config, Observer, Uplink, UplinkEvent};
 use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) controller: String,
     pub(crate) interval: Duration,
     pub(crate) series: Vec<Arc<SeriesDef>>,
+    /// The same as the outboxes keep them.
+    pub(crate) kept: Vec<Series>,
     pub(crate) values: Values,
     pub(crate) journal: Journal,
     pub(crate) started: Instant,
@@ -102,8 +104,8 @@ impl Agent {
         let past = backlog.as_ref().map(|backlog| backlog.past());
         let outbox = Outbox::new(epoch, previous, OUTBOX_BYTES_MAX);
         let outbox = Arc::new(outbox.with_past(past.into_iter().collect()));
-        for series in &shared.series {
-            anyhow::ensure!(outbox.define(Arc::clone(series)).is_some(), "too many series");
+        for series in &shared.kept {
+            anyhow::ensure!(outbox.define(series.clone()).is_some(), "too many series");
         }
         let name: Arc<str> = name.into();
         let config = Config {

@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use muster_agent::epoch;
 use muster_agent::identity::IdentityDir;
+use muster_agent::outbox::Series;
 use muster_agent::renew::Renewer;
 use muster_base::clock::WallClock;
 use muster_base::shutdown::CancellationToken;
+use muster_model::SeriesDef;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,10 +32,13 @@ const SETTLE_MAX: Duration = Duration::from_secs(30);
 pub(crate) async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<Summary> {
     let data_dir = data_dir(&args)?;
     let journal = Journal::open(args.journal.as_deref()).context("open journal")?;
+    let series = series(args.series, args.interval);
+    let kept = series.iter().map(|series| Series::from(SeriesDef::clone(series)));
     let shared = Arc::new(Shared {
         controller: args.controller.clone(),
         interval: args.interval,
-        series: series(args.series, args.interval),
+        kept: kept.collect(),
+        series,
         values: args.values,
         journal,
         started: Instant::now(),

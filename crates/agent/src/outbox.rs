@@ -10,6 +10,7 @@
 //!
 //! It knows neither the stream nor TLS (that is `uplink`), nor what a report says (that is `report`).
 
+mod definitions;
 mod ends;
 mod gaps;
 mod held;
@@ -21,12 +22,14 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_model::{Clock, GapReason, PreviousEpoch, RangeSet, Report, SeriesDef, limits};
+use muster_model::{Clock, GapReason, PreviousEpoch, RangeSet, Report, SeriesDef};
 use tokio::sync::Notify;
 
 use self::ends::Ends;
 use self::state::State;
 
+pub(crate) use self::definitions::Definitions;
+pub use self::definitions::{Metric, Series};
 pub use self::kept::Released;
 pub use self::lanes::{Credit, Wanted};
 
@@ -187,13 +190,13 @@ impl Outbox {
 
     /// Defines a series and returns its id, which belongs to this epoch and is never reused. `None` when the epoch
     /// has as many series as it may have.
-    pub fn define(&self, series: Arc<SeriesDef>) -> Option<u32> {
-        let mut state = self.lock();
-        if limits::SERIES_PER_AGENT_MAX <= state.definitions.len() {
-            return None;
-        }
-        state.definitions.push(series);
-        Some(state.defined())
+    pub fn define(&self, series: Series) -> Option<u32> {
+        self.lock().definitions.define(series)
+    }
+
+    /// Has `work` look at series and define some, while nothing else is done with the outbox.
+    pub(crate) fn defining<T>(&self, work: impl FnOnce(&mut Definitions) -> T) -> T {
+        work(&mut self.lock().definitions)
     }
 
     /// How many series are defined.
@@ -205,10 +208,7 @@ impl Outbox {
     /// Definitions from id `first` to id `last`, as many of them as exist.
     #[must_use]
     pub fn definitions(&self, first: u32, last: u32) -> Vec<Arc<SeriesDef>> {
-        let state = self.lock();
-        let start = (first.max(1) as usize - 1).min(state.definitions.len());
-        let end = (last as usize).clamp(start, state.definitions.len());
-        state.definitions[start..end].to_vec()
+        self.lock().definitions.between(first, last)
     }
 
     /// Takes a report and gives it its number. Its epoch, number, previous epoch and gaps are set here, whatever

@@ -29,4 +29,4 @@ pub use report::{
     SampleBlockError, TimeBasis,
 };
 pub use resource::{Attribute, Attributes, Link, LinkType, Resource, ResourceKey, ResourceKind, UnknownKind};
-pub use series::{LabelError, LabelPairs, Labels, SeriesDef};
+pub use series::{LabelError, LabelPairs, Labels, SeriesDef, check_name};

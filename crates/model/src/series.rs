@@ -246,8 +246,12 @@ impl SeriesDef {
     }
 }
 
-/// Metric names may have colons by the exposition format, but those are for recording rules: we take none.
-fn check_name(name: &str) -> Result<(), LabelError> {
+/// Checks the name of a metric or a label. Metric names may have colons by the exposition format, but those are for
+/// recording rules: we take none.
+///
+/// # Errors
+/// [`LabelError::Name`] if it is none.
+pub fn check_name(name: &str) -> Result<(), LabelError> {
     let mut bytes = name.bytes();
     let starts_well = bytes
         .next()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use muster_model::{Clock, Gap, GapReason, RangeSet, SeriesDef};
 use tokio::time::Instant;
 
+use super::definitions::places;
 use super::held::{Held, HeldReports};
 use super::state::State;
 use super::{Acked, HeldEpoch, Outbox, gaps};
@@ -127,17 +128,13 @@ impl Outbox {
     #[must_use]
     pub fn definitions_of(&self, epoch: u64, first: u32, last: u32) -> Vec<Arc<SeriesDef>> {
         let mut state = self.lock();
-        let definitions = if epoch == self.epoch {
-            &state.definitions
-        } else {
-            match state.past_mut(epoch) {
-                Some(past) => &past.definitions,
-                None => return Vec::new(),
-            }
-        };
-        let start = (first.max(1) as usize - 1).min(definitions.len());
-        let end = (last as usize).clamp(start, definitions.len());
-        definitions[start..end].to_vec()
+        if epoch == self.epoch {
+            return state.definitions.between(first, last);
+        }
+        match state.past_mut(epoch) {
+            Some(past) => past.definitions[places(first, last, past.definitions.len())].to_vec(),
+            None => Vec::new(),
+        }
     }
 
     /// Takes the controller's list of an earlier epoch: what it has is acknowledged, and what is neither there nor

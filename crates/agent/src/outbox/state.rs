@@ -1,10 +1,9 @@
 //! What the outbox holds, without locks and without anyone waiting: every change of it is one call here.
 
-use std::sync::Arc;
-
-use muster_model::{Gap, GapReason, RangeSet, Report, SequenceRange, SeriesDef};
+use muster_model::{Gap, GapReason, RangeSet, Report, SequenceRange};
 use tokio::time::Instant;
 
+use super::definitions::Definitions;
 use super::ends::Ends;
 use super::gaps::{self, PendingGaps};
 use super::held::{Held, HeldReports};
@@ -27,7 +26,7 @@ pub(super) struct State {
     pub(super) is_connected: bool,
     pub(super) gaps: PendingGaps,
     pub(super) acked: RangeSet,
-    pub(super) definitions: Vec<Arc<SeriesDef>>,
+    pub(super) definitions: Definitions,
     pub(super) store: Option<StoreMark>,
     pub(super) refill: Refilling,
     pub(super) resyncs: u64,
@@ -38,7 +37,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn defined(&self) -> u32 {
-        u32::try_from(self.definitions.len()).expect("series are limited far below the range of u32")
+        self.definitions.count()
     }
 
     pub(super) fn push(&mut self, epoch: u64, mut report: Report, is_urgent: bool) -> u64 {

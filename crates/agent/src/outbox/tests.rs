@@ -1,4 +1,4 @@
-use muster_model::{Gap, Labels, MetricType, ResourceKey, SampleBlock, SequenceRange};
+use muster_model::{Gap, Labels, MetricType, ResourceKey, SampleBlock, SequenceRange, limits};
 use muster_proto::convert::report_from_wire;
 use muster_proto::v1::AgentMessage;
 use muster_proto::v1::agent_message::Body;
@@ -308,7 +308,7 @@ fn a_gap_that_the_controller_has_after_all_is_not_told() {
 #[test]
 fn series_are_limited() {
     let outbox = outbox(usize::MAX);
-    let series = Arc::new(SeriesDef {
+    let series = Series::from(SeriesDef {
         name: "m".into(),
         labels: Labels::default(),
         metric_type: MetricType::Gauge,
@@ -318,9 +318,9 @@ fn series_are_limited() {
         interval_ms: 0,
     });
     for id in 1..=limits::SERIES_PER_AGENT_MAX as u32 {
-        assert_eq!(outbox.define(Arc::clone(&series)), Some(id));
+        assert_eq!(outbox.define(series.clone()), Some(id));
     }
-    assert_eq!(outbox.define(Arc::clone(&series)), None);
+    assert_eq!(outbox.define(series), None);
     assert_eq!(outbox.definitions(9_999, 20_000).len(), 2);
     assert_eq!(outbox.definitions(0, 3).len(), 3);
     assert!(outbox.definitions(20_000, 20_001).is_empty());

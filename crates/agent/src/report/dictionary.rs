@@ -1,16 +1,16 @@
 //! Series and their ids in this epoch, and the end of series that are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use muster_model::{Labels, ResourceKey, STALE_NAN, Sample, SampleBlock, SeriesDef, limits};
+use muster_model::{ResourceKey, STALE_NAN, Sample, SampleBlock, check_name, limits};
 
 use super::bounds::Problems;
 use super::problem;
-use crate::outbox::Outbox;
+use crate::outbox::{Definitions, Metric, Outbox, Series};
 
 /// Most samples of one block, so that a block always fits into a report: 13 bytes a sample at worst.
 const SAMPLES_PER_BLOCK: usize = 8_192;
@@ -23,24 +23,22 @@ pub(super) struct Cadence {
     pub(super) interval_ms: u32,
 }
 
-/// A series: what defines it is shared with the outbox, which says it.
+/// A series: what defines it is the outbox's, which says it.
 #[derive(Debug)]
 struct Slot {
     id: u32,
-    series: Arc<SeriesDef>,
     /// The collector's run that brought it last, and its place among what that run brought.
-    run: u64,
-    place: usize,
+    run: u32,
+    place: u32,
 }
 
-impl Slot {
-    fn is_of(&self, collector: &str, sample: &Sample) -> bool {
-        let series = &self.series;
-        series.name == sample.name
-            && series.labels == sample.labels
-            && series.collector == collector
-            && own(&series.resource_key) == sample.resource.as_ref().and_then(own)
-    }
+const _: () = assert!(size_of::<Slot>() == 12, "thousands of them are kept");
+
+fn is_of(series: &Series, collector: &str, sample: &Sample) -> bool {
+    series.metric.name == sample.name
+        && series.labels == sample.labels
+        && series.metric.collector == collector
+        && own(&series.resource_key) == sample.resource.as_ref().and_then(own)
 }
 
 /// What tells the series of the server from those of a resource.
@@ -55,7 +53,9 @@ fn own(key: &ResourceKey) -> Option<&str> {
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     slots: Vec<Slot>,
-    by_key: HashTable<usize>,
+    by_key: HashTable<u32>,
+    /// Those of the series, and no others.
+    metrics: HashSet<Arc<Metric>, RandomState>,
     hasher: RandomState,
     live: HashMap<&'static str, Live, RandomState>,
 }
@@ -64,19 +64,19 @@ pub(super) struct Dictionary {
 #[derive(Debug, Default)]
 struct Live {
     /// The number of its last successful run.
-    run: u64,
+    run: u32,
     /// The slots that this run brought.
-    slots: Vec<usize>,
+    slots: Vec<u32>,
     /// The slots of what the runner measured.
-    measured: Vec<usize>,
+    measured: Vec<u32>,
 }
 
 /// The slots that are expected, in order.
 #[derive(Debug)]
 struct Expected<'a> {
-    run: u64,
-    slots: &'a [usize],
-    next: usize,
+    run: u32,
+    slots: &'a [u32],
+    next: u32,
 }
 
 /// Samples by time, then by series.
@@ -98,11 +98,12 @@ impl Dictionary {
             slots: &before,
             next: 0,
         };
-        live.run += 1;
+        // 0 is what the runner measures.
+        live.run = live.run.checked_add(1).unwrap_or(1);
         let (mut rows, now) = self.rows(outbox, cadence, (live.run, expected), samples, problems);
         for slot in before
             .iter()
-            .map(|&index| &self.slots[index])
+            .map(|&index| &self.slots[index as usize])
             .filter(|slot| slot.run != live.run)
         {
             rows.entry(cadence.started_ms)
@@ -139,32 +140,36 @@ impl Dictionary {
         &mut self,
         outbox: &Outbox,
         cadence: Cadence,
-        (run, mut expected): (u64, Expected<'_>),
+        (run, mut expected): (u32, Expected<'_>),
         samples: Vec<Sample>,
         problems: &mut Problems,
-    ) -> (Rows, Vec<usize>) {
+    ) -> (Rows, Vec<u32>) {
         let mut rows = Rows::new();
         let mut seen = Vec::with_capacity(samples.len());
         let mut over_limit = 0_usize;
-        for sample in samples {
-            let (time_ms, value) = (sample.time_ms.unwrap_or(cadence.started_ms), sample.value);
-            let found = self.slot(
-                outbox,
-                cadence,
-                (sample, &mut expected),
-                &mut over_limit,
-                problems,
-            );
-            let Some(index) = found else {
-                continue;
-            };
-            let slot = &mut self.slots[index];
-            if slot.run != run || run == 0 {
-                (slot.run, slot.place) = (run, seen.len());
-                seen.push(index);
+        outbox.defining(|definitions| {
+            for sample in samples {
+                let (time_ms, value) = (sample.time_ms.unwrap_or(cadence.started_ms), sample.value);
+                let found = self.slot(definitions, cadence, sample, &mut expected);
+                let index = match found {
+                    Ok(index) => index,
+                    Err(Unfit::OverLimit) => {
+                        over_limit += 1;
+                        continue;
+                    }
+                    Err(Unfit::Bad(why)) => {
+                        problems.push(problem(cadence.collector, why));
+                        continue;
+                    }
+                };
+                let slot = &mut self.slots[index as usize];
+                if slot.run != run || run == 0 {
+                    (slot.run, slot.place) = (run, seen.len() as u32);
+                    seen.push(index);
+                }
+                rows.entry(time_ms).or_default().push((slot.id, value));
             }
-            rows.entry(time_ms).or_default().push((slot.id, value));
-        }
+        });
         if 0 < over_limit {
             let max = limits::SERIES_PER_AGENT_MAX;
             let message =
@@ -177,106 +182,102 @@ impl Dictionary {
     /// Finds or makes the slot of a sample's series.
     fn slot(
         &mut self,
-        outbox: &Outbox,
+        definitions: &mut Definitions,
         cadence: Cadence,
-        (sample, expected): (Sample, &mut Expected<'_>),
-        over_limit: &mut usize,
-        problems: &mut Problems,
-    ) -> Option<usize> {
-        let is_it = |index: &usize| self.slots[*index].is_of(cadence.collector, &sample);
-        if let Some(&index) = expected.slots.get(expected.next).filter(|index| is_it(index)) {
+        sample: Sample,
+        expected: &mut Expected<'_>,
+    ) -> Result<u32, Unfit> {
+        let slots = &self.slots;
+        let is_it = |index: &u32| {
+            let series = definitions.of(slots[*index as usize].id);
+            is_of(series, cadence.collector, &sample)
+        };
+        let next = expected.slots.get(expected.next as usize);
+        if let Some(&index) = next.filter(|index| is_it(index)) {
             expected.next += 1;
-            self.keep_cadence(outbox, cadence, index);
-            return Some(index);
+            self.keep_cadence(definitions, cadence, index);
+            return Ok(index);
         }
         let resource = sample.resource.as_ref().and_then(own);
-        let hash = hash(
-            &self.hasher,
-            cadence.collector,
-            &sample.name,
-            &sample.labels,
-            resource,
-        );
+        let key = (cadence.collector, &*sample.name, &sample.labels, resource);
+        let hash = self.hasher.hash_one(key);
         if let Some(&index) = self.by_key.find(hash, is_it) {
             // Some are gone or new: what comes next is what came after this one.
-            let slot = &self.slots[index];
+            let slot = &slots[index as usize];
             if slot.run == expected.run {
                 expected.next = slot.place + 1;
             }
-            self.keep_cadence(outbox, cadence, index);
-            return Some(index);
+            self.keep_cadence(definitions, cadence, index);
+            return Ok(index);
         }
-        let series = Arc::new(definition(sample, cadence));
-        if let Err(error) = check(&series) {
-            problems.push(problem(cadence.collector, error));
-            return None;
-        }
-        let Some(id) = outbox.define(Arc::clone(&series)) else {
-            *over_limit += 1;
-            return None;
-        };
-        let index = self.slots.len();
-        self.slots.push(Slot {
-            id,
-            series,
-            run: 0,
-            place: 0,
-        });
-        let Self {
-            by_key,
-            slots,
-            hasher,
-            ..
-        } = self;
-        by_key.insert_unique(hash, index, |&index| {
-            let series = &slots[index].series;
+        let series = self.series(sample, cadence);
+        check(&series).map_err(Unfit::Bad)?;
+        let metric = Arc::clone(&series.metric);
+        let id = definitions.define(series).ok_or(Unfit::OverLimit)?;
+        self.metrics.insert(metric);
+        // No more than there are ids.
+        let index = self.slots.len() as u32;
+        self.slots.push(Slot { id, run: 0, place: 0 });
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_key.insert_unique(hash, index, |&index| {
+            let series = definitions.of(slots[index as usize].id);
+            let metric = &series.metric;
             let resource = own(&series.resource_key);
-            self::hash(hasher, &series.collector, &series.name, &series.labels, resource)
+            hasher.hash_one((&*metric.collector, &*metric.name, &series.labels, resource))
         });
-        Some(index)
+        Ok(index)
     }
 
     /// A new cadence needs a new definition. Where no more fit, the series goes on under the old one.
-    fn keep_cadence(&mut self, outbox: &Outbox, cadence: Cadence, index: usize) {
-        let slot = &mut self.slots[index];
-        if slot.series.interval_ms == cadence.interval_ms {
+    fn keep_cadence(&mut self, definitions: &mut Definitions, cadence: Cadence, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let series = definitions.of(slot.id);
+        if series.interval_ms == cadence.interval_ms {
             return;
         }
-        let series = Arc::new(SeriesDef {
+        let series = Series {
             interval_ms: cadence.interval_ms,
-            ..SeriesDef::clone(&slot.series)
-        });
-        slot.id = outbox.define(Arc::clone(&series)).unwrap_or(slot.id);
-        slot.series = series;
+            ..series.clone()
+        };
+        slot.id = definitions.define(series).unwrap_or(slot.id);
+    }
+
+    fn series(&self, sample: Sample, cadence: Cadence) -> Series {
+        let metric = Metric {
+            name: sample.name,
+            metric_type: sample.metric_type,
+            unit: sample.unit.into(),
+            collector: cadence.collector.into(),
+        };
+        let metric = match self.metrics.get(&metric) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(metric),
+        };
+        Series {
+            metric,
+            labels: sample.labels,
+            resource_key: sample.resource.unwrap_or_else(ResourceKey::server),
+            interval_ms: cadence.interval_ms,
+        }
     }
 }
 
-fn hash(hasher: &RandomState, collector: &str, name: &str, labels: &Labels, resource: Option<&str>) -> u64 {
-    hasher.hash_one((collector, name, labels, resource))
-}
-
-fn definition(sample: Sample, cadence: Cadence) -> SeriesDef {
-    SeriesDef {
-        name: sample.name,
-        labels: sample.labels,
-        metric_type: sample.metric_type,
-        unit: sample.unit.into(),
-        collector: cadence.collector.into(),
-        resource_key: sample.resource.unwrap_or_else(ResourceKey::server),
-        interval_ms: cadence.interval_ms,
-    }
+/// Why a sample has no series.
+enum Unfit {
+    /// There are as many as there may be.
+    OverLimit,
+    /// The controller would refuse it; in words.
+    Bad(String),
 }
 
 /// Refuses what the controller would refuse: one bad definition would hold up every series after it.
-fn check(series: &SeriesDef) -> Result<(), String> {
-    series
-        .check()
-        .map_err(|error| format!("sample dropped: {error}"))?;
+fn check(series: &Series) -> Result<(), String> {
+    let name = &series.metric.name;
+    check_name(name).map_err(|error| format!("sample dropped: {error}"))?;
     let key_bytes = series.resource_key.as_str().len();
     if key_bytes == 0 || limits::RESOURCE_KEY_BYTES_MAX < key_bytes {
         return Err(format!(
-            "sample of {} dropped: its resource's key has {key_bytes} bytes",
-            series.name
+            "sample of {name} dropped: its resource's key has {key_bytes} bytes"
         ));
     }
     Ok(())
@@ -303,4 +304,38 @@ fn to_blocks(rows: Rows, collector: &str, problems: &mut Problems) -> Vec<Sample
         problems.push(problem(collector, message));
     }
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::{Labels, MetricType};
+
+    use super::*;
+
+    #[test]
+    fn metrics_of_samples_that_are_not_taken_are_not_kept() {
+        let outbox = Outbox::new(1, None, usize::MAX);
+        let cadence = Cadence {
+            collector: "textfile",
+            started_ms: 1_000,
+            interval_ms: 1_000,
+        };
+        let sample = |name: String| Sample {
+            name: name.into(),
+            labels: Labels::default(),
+            value: 1.0,
+            time_ms: None,
+            resource: None,
+            metric_type: MetricType::Gauge,
+            unit: "",
+        };
+        let (mut dictionary, mut problems) = (Dictionary::default(), Problems::default());
+        let bad = (0..10).map(|number| sample(format!("bad-{number}"))).collect();
+        dictionary.blocks(&outbox, cadence, bad, &mut problems);
+        assert_eq!(dictionary.metrics.len(), 0);
+        let max = limits::SERIES_PER_AGENT_MAX;
+        let many = (0..max + 10).map(|number| sample(format!("m{number}"))).collect();
+        dictionary.blocks(&outbox, cadence, many, &mut problems);
+        assert_eq!(dictionary.metrics.len(), max);
+    }
 }

@@ -117,7 +117,7 @@ pub(crate) fn define(outbox: &Outbox, name: &str) -> u32 {
         resource_key: ResourceKey::server(),
         interval_ms: 15_000,
     };
-    outbox.define(Arc::new(series)).unwrap()
+    outbox.define(series.into()).unwrap()
 }
 
 pub(crate) fn report_of(id: u32) -> Report {

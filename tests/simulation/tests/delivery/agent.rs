@@ -237,7 +237,7 @@ impl Agent {
                 resource_key: ResourceKey::server(),
                 interval_ms: u32::try_from(interval_ms).unwrap(),
             };
-            let Some(id) = running.outbox.define(Arc::new(series.clone())) else {
+            let Some(id) = running.outbox.define(series.clone().into()) else {
                 break;
             };
             defined.push(series);

@@ -49,7 +49,7 @@ fn define(outbox: &Outbox, count: u32) {
             resource_key: ResourceKey::server(),
             interval_ms: 1_000,
         };
-        outbox.define(Arc::new(series)).unwrap();
+        outbox.define(series.into()).unwrap();
     }
 }
 
