@@ -15,6 +15,7 @@ pub mod epoch;
 pub mod host;
 pub mod identity;
 pub mod outbox;
+mod packed;
 mod part;
 pub mod privileged;
 pub mod renew;

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use muster_catalogue::SMARTCTL_DEVICES;
 use muster_model::ResourceKey;
-use smartmontools_parse::Report;
+use muster_proto::packing;
+use smartmontools_parse::{ExitStatus, Report};
 
 use super::block::Shared;
 use super::draft::Draft;
@@ -52,11 +53,14 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
 /// What to do when there is no smartctl.
 const NOT_INSTALLED: &str = "smartctl is not installed: apt install smartmontools";
 
+/// What is kept of a drive is packed in the time it takes to read it.
+const ZSTD_LEVEL: i32 = 1;
+
 struct Smart {
     settings: Settings,
     shared: Arc<Shared>,
     /// The last reading of each drive, by [`Target::id`]; holds only drives that are still there.
-    remembered: HashMap<String, Reading>,
+    remembered: HashMap<String, Kept>,
 }
 
 /// What was read of a drive while it was awake.
@@ -66,9 +70,50 @@ struct Reading {
     /// The document without white space; `None` if it was none, or too long to be kept.
     raw: Option<String>,
     read_ms: i64,
+    key: ResourceKey,
+}
+
+/// A reading that is kept until the next: what smartctl wrote, packed, a tenth of what is made of it.
+#[derive(Debug, Clone)]
+struct Kept {
+    document: Box<[u8]>,
+    bytes: usize,
+    /// What it counts as; the document may say something else.
+    exit_status: Option<ExitStatus>,
+    read_ms: i64,
     /// The same by a clock that never jumps.
     read_at: Instant,
     key: ResourceKey,
+}
+
+impl Kept {
+    /// `None` if it cannot be packed, which takes memory.
+    fn new(document: &str, reading: &Reading, read_at: Instant) -> Option<Self> {
+        Some(Self {
+            document: packing::compress(document.as_bytes(), ZSTD_LEVEL).ok()?.into(),
+            bytes: document.len(),
+            exit_status: reading.report.smartctl.exit_status,
+            read_ms: reading.read_ms,
+            read_at,
+            key: reading.key.clone(),
+        })
+    }
+
+    /// # Panics
+    /// Where there is no memory for it.
+    fn reading(&self) -> Reading {
+        let document =
+            packing::decompress(&self.document, self.bytes).expect("memory for what was packed here");
+        let document = String::from_utf8(document).expect("it was text when it was packed");
+        let mut report = smartmontools_parse::parse(&document).report;
+        report.smartctl.exit_status = self.exit_status;
+        Reading {
+            report,
+            raw: facet::compact(&document),
+            read_ms: self.read_ms,
+            key: self.key.clone(),
+        }
+    }
 }
 
 #[async_trait]
@@ -108,6 +153,8 @@ impl Collector for Smart {
         }
         draft.sample(&SMARTCTL_DEVICES, &[], answers.len() as f64);
         self.describe_all(&mut draft, answers, &inventory, (host.now_ms(), now));
+        // Not used again until the next run.
+        packing::let_go();
         Ok(Outcome::Facts(draft.finish()))
     }
 }
@@ -147,8 +194,8 @@ impl Smart {
                         draft.problem(format!("smartctl of {}: {problem}", target.label));
                     }
                     let key = known_key.unwrap_or_else(|| key_of_report(&report, &target.label, inventory));
-                    let raw = facet::compact(&raw);
-                    if raw.is_none() {
+                    let compact = facet::compact(&raw);
+                    if compact.is_none() {
                         draft.problem(format!(
                             "smartctl of {}: the document is not kept: not JSON, or too long",
                             target.label
@@ -156,27 +203,29 @@ impl Smart {
                     }
                     let reading = Reading {
                         report: *report,
-                        raw,
+                        raw: compact,
                         read_ms: now_ms,
-                        read_at: now,
                         key,
                     };
                     // Another path to a drive that was told of already: one drive has one set of series.
                     if described.insert(reading.key.clone()) {
                         facet::awake(draft, &target, &reading);
                     }
-                    self.remembered.insert(target.id(), reading);
+                    match Kept::new(&raw, &reading, now) {
+                        Some(kept) => self.remembered.insert(target.id(), kept),
+                        None => self.remembered.remove(&target.id()),
+                    };
                 }
                 Answer::NotDue => {
                     if let Some(last) = remembered
                         && described.insert(last.key.clone())
                     {
-                        facet::kept(draft, &target, last);
+                        facet::kept(draft, &target, &last.reading());
                     }
                 }
                 Answer::Asleep { exit_status } => match (remembered, known_key) {
                     (Some(last), _) if described.insert(last.key.clone()) => {
-                        facet::asleep(draft, &target, last, exit_status);
+                        facet::asleep(draft, &target, &last.reading(), exit_status);
                     }
                     (None, Some(key)) if described.insert(key.clone()) => {
                         facet::never_awake(draft, &target, &key);

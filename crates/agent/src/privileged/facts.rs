@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use muster_catalogue::{FAMILIES, LISTS};
 use muster_model::{
-    Attribute, Attributes, Facts, Health, Labels, Link, LinkType, MetricType, Problem, Resource, ResourceKey,
-    ResourceKind, Sample, limits,
+    Facts, Labels, Link, LinkType, MetricType, Problem, Resource, ResourceKey, Sample, limits,
 };
 use serde::{Deserialize, Serialize};
 
 use super::message::MessageError;
+use crate::packed::WireResource;
 
 /// A part ends with the item that makes it so long.
 const PART_BYTES: usize = 32 * 1024;
@@ -60,28 +60,6 @@ enum WireItem<'a> {
         message: &'a str,
         line: Option<u32>,
     },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct WireResource<'a> {
-    kind: ResourceKind,
-    key: &'a str,
-    name: &'a str,
-    health: Option<Health>,
-    #[serde(borrow)]
-    health_reasons: Vec<&'a str>,
-    #[serde(borrow)]
-    attributes: Vec<(&'a str, WireAttribute<'a>)>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum WireAttribute<'a> {
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(&'a str),
-    #[serde(borrow)]
-    List(Vec<&'a str>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -186,34 +164,6 @@ impl Writer {
         self.labels = Some(sample.labels);
         self.resource = Some(sample.resource);
         Ok(())
-    }
-}
-
-impl<'a> From<&'a Resource> for WireResource<'a> {
-    fn from(resource: &'a Resource) -> Self {
-        let attributes = resource.attributes.iter();
-        Self {
-            kind: resource.kind,
-            key: resource.key.as_str(),
-            name: &resource.name,
-            health: resource.health,
-            health_reasons: resource.health_reasons.iter().map(String::as_str).collect(),
-            attributes: attributes
-                .map(|(name, value)| (name.as_str(), WireAttribute::from(value)))
-                .collect(),
-        }
-    }
-}
-
-impl<'a> From<&'a Attribute> for WireAttribute<'a> {
-    fn from(value: &'a Attribute) -> Self {
-        match value {
-            Attribute::Bool(value) => Self::Bool(*value),
-            Attribute::Int(value) => Self::Int(*value),
-            Attribute::Float(value) => Self::Float(*value),
-            Attribute::Text(value) => Self::Text(value),
-            Attribute::List(values) => Self::List(values.iter().map(String::as_str).collect()),
-        }
     }
 }
 
@@ -329,43 +279,10 @@ fn find_unit(word: &str) -> Option<&'static str> {
         .find(|unit| *unit == word)
 }
 
-impl From<WireResource<'_>> for Resource {
-    fn from(wire: WireResource<'_>) -> Self {
-        let attributes: Attributes = wire
-            .attributes
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Attribute::from(value)))
-            .collect();
-        Self {
-            kind: wire.kind,
-            key: ResourceKey::new(wire.key),
-            name: wire.name.to_owned(),
-            health: wire.health,
-            health_reasons: owned(wire.health_reasons),
-            attributes,
-        }
-    }
-}
-
-impl From<WireAttribute<'_>> for Attribute {
-    fn from(wire: WireAttribute<'_>) -> Self {
-        match wire {
-            WireAttribute::Bool(value) => Self::Bool(value),
-            WireAttribute::Int(value) => Self::Int(value),
-            WireAttribute::Float(value) => Self::Float(value),
-            WireAttribute::Text(value) => Self::Text(value.to_owned()),
-            WireAttribute::List(values) => Self::List(owned(values)),
-        }
-    }
-}
-
-fn owned(texts: Vec<&str>) -> Vec<String> {
-    texts.into_iter().map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use muster_catalogue::{CONTAINER_LAST_SEEN, NODE_DISK_READ_BYTES_TOTAL, NODE_LOAD1};
+    use muster_model::{Health, ResourceKind};
     use proptest::prelude::*;
 
     use super::*;

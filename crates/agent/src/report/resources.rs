@@ -8,6 +8,7 @@ use muster_model::{Health, Inventory, Link, Resource, ResourceKey, ResourceKind,
 use super::bounds::{Problems, fit_resource};
 use super::problem;
 use crate::collect::block;
+use crate::packed::Packed;
 
 /// After so many failed runs in a row nobody may rely on what the collector said before.
 const FAILURES_MAX: u32 = 3;
@@ -28,17 +29,19 @@ pub(super) struct Resources {
 
 #[derive(Debug, Default)]
 struct Seen {
-    resources: ByKey,
+    resources: BTreeMap<ResourceKey, Packed>,
     links: BTreeSet<Link>,
     failures: u32,
 }
 
 impl Seen {
     /// Which disk has which name.
-    fn disks(&self) -> impl Iterator<Item = (&ResourceKey, &str)> {
-        let disks = self.resources.values();
-        let disks = disks.filter(|resource| resource.kind == ResourceKind::Device);
-        disks.map(|disk| (&disk.key, disk.name.as_str()))
+    fn disks(&self) -> impl Iterator<Item = (&ResourceKey, String)> {
+        self.resources.iter().filter_map(|(key, resource)| {
+            let unpacked = resource.unpack();
+            let resource = unpacked.read();
+            (resource.kind == ResourceKind::Device).then(|| (key, resource.name.to_owned()))
+        })
     }
 
     fn is_doubtful(&self) -> bool {
@@ -56,7 +59,7 @@ impl Resources {
         problems: &mut Problems,
     ) {
         let now = Seen {
-            resources: by_key(collector, resources, problems),
+            resources: packed(by_key(collector, resources, problems)),
             links: links.into_iter().filter(is_sendable).collect(),
             failures: 0,
         };
@@ -87,8 +90,12 @@ impl Resources {
             if was_doubtful || known != Some(resource) {
                 self.changed.insert(key.clone());
             }
-            let health = |resource: &Resource| (resource.health, resource.health_reasons.clone());
-            self.is_urgent |= known.is_some_and(|known| health(known) != health(resource));
+            let known = known.filter(|known| *known != resource);
+            self.is_urgent |= known.is_some_and(|known| {
+                let (before, now) = (known.unpack(), resource.unpack());
+                let (before, now) = (before.read(), now.read());
+                (before.health, before.health_reasons) != (now.health, now.health_reasons)
+            });
         }
         let gone = before
             .resources
@@ -107,11 +114,10 @@ impl Resources {
         // The first one, and the one from which on nothing it said counts.
         self.is_urgent |= seen.failures == 1 || seen.failures == FAILURES_MAX;
         if seen.failures == FAILURES_MAX {
-            let doubted = seen
-                .resources
-                .values()
-                .filter(|resource| resource.health == Some(Health::Healthy));
-            self.changed.extend(doubted.map(|resource| resource.key.clone()));
+            let doubted = seen.resources.iter();
+            let doubted =
+                doubted.filter(|(_, resource)| resource.unpack().read().health == Some(Health::Healthy));
+            self.changed.extend(doubted.map(|(key, _)| key.clone()));
         }
     }
 
@@ -163,7 +169,7 @@ impl Resources {
             let Some(resource) = seen.resources.get(key) else {
                 continue;
             };
-            let mut resource = resource.clone();
+            let mut resource = resource.resource();
             if seen.is_doubtful() && resource.health == Some(Health::Healthy) {
                 resource.health = Some(Health::Unknown);
                 resource
@@ -177,6 +183,11 @@ impl Resources {
         }
         merged
     }
+}
+
+fn packed(resources: ByKey) -> BTreeMap<ResourceKey, Packed> {
+    let pack = |(key, resource)| (key, Packed::from(&resource));
+    resources.into_iter().map(pack).collect()
 }
 
 fn by_key(collector: &str, resources: Vec<Resource>, problems: &mut Problems) -> ByKey {

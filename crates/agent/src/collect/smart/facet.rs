@@ -2,6 +2,7 @@
 
 use muster_catalogue::SMARTCTL_DEVICE_SMARTCTL_EXIT_STATUS;
 use muster_model::{Attribute, Health, Resource, ResourceKey, ResourceKind, limits};
+use serde::de::IgnoredAny;
 use smartmontools_parse::report::Wwn;
 use smartmontools_parse::{Counter, DeviceType, PowerMode, Report, verdict};
 
@@ -278,8 +279,16 @@ pub(super) fn key_of_report(report: &Report, label: &str, inventory: &Inventory)
 
 /// The document without white space; `None` if it is none, or too long to be kept.
 pub(super) fn compact(raw: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_str(raw).ok()?;
-    let text = document.to_string();
+    let raw = raw.trim();
+    // Asked by us, smartctl writes no white space; recordings are made for people. Within a text it is no reason, and no
+    // harm.
+    let mut spaces = [": ", ", ", " :", " ,", "{ ", " }", "[ ", " ]"].iter();
+    let text = if raw.contains(['\n', '\t']) || spaces.any(|space| raw.contains(space)) {
+        serde_json::from_str::<serde_json::Value>(raw).ok()?.to_string()
+    } else {
+        serde_json::from_str::<IgnoredAny>(raw).ok()?;
+        raw.to_owned()
+    };
     (text.len() <= limits::ATTRIBUTE_BYTES_MAX).then_some(text)
 }
 
@@ -288,4 +297,29 @@ fn rfc3339_ms(unix_ms: i64) -> Option<String> {
     jiff::Timestamp::from_millisecond(unix_ms)
         .ok()
         .map(|time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_kept_without_white_space_and_nothing_else_is_kept() {
+        let compact_one = r#"{"a":[1,2],"b":"x: y, z","c":{}}"#;
+        for (raw, kept) in [
+            (compact_one, Some(compact_one)),
+            (
+                "{\"a\" :[ 1, 2 ],\n\t\"b\":\"x: y, z\",\"c\":{ }}\n",
+                Some(compact_one),
+            ),
+            (r#"{"a":1"#, None),
+            (r#"{"a": 1"#, None),
+            ("smartctl: not found", None),
+            ("", None),
+        ] {
+            assert_eq!(compact(raw).as_deref(), kept, "{raw}");
+        }
+        let long = format!("[{}]", "1,".repeat(limits::ATTRIBUTE_BYTES_MAX) + "1");
+        assert_eq!(compact(&long), None);
+    }
 }

@@ -166,7 +166,8 @@ async fn a_drive_with_its_own_cadence_is_asked_no_more_often_and_keeps_its_value
     let fake = Fake::with(PLAYBACK);
     disk(&fake.root, "sda", "naa.50014ee20a123abc");
     disk(&fake.root, "sdb", "naa.5000c500deadbeef");
-    fake.answers("sda", &healthy("WD-1"), 0)
+    // That attributes were below their thresholds once, only the status says.
+    fake.answers("sda", &healthy("WD-1"), 32)
         .answers("sdb", &healthy("ST-2"), 0);
     let mut smart = collector();
     let slow = crate::config::collect::smart::Device {
@@ -175,6 +176,7 @@ async fn a_drive_with_its_own_cadence_is_asked_no_more_often_and_keeps_its_value
     };
     smart.settings.devices.insert("/dev/sda".to_owned(), slow);
     let first = collect(&mut smart, &fake.host()).await;
+    assert_eq!(of(&first, "sda").shown_health(), Health::Warning);
     for _ in 0..3 {
         let again = collect(&mut smart, &fake.host()).await;
         assert_eq!(rows(&again), rows(&first));
