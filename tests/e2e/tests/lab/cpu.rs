@@ -31,9 +31,9 @@ const SWEEPS: usize = 10;
 const SWEEPS_COLD: usize = 3;
 /// How long the agent is watched while it does nothing.
 const IDLE: Duration = Duration::from_secs(30);
-/// Of what the tools take. The goal is a tenth, and it is not reached: see the test. What is held to leaves room for a machine
-/// that is not quite quiet; on a busy one the guest's two processors wait for each other, and a program of several threads
-/// pays for it.
+/// Of what the tools take. The goal is a tenth, which a release on a quiet machine reaches. What is held to leaves room for a
+/// machine that is not quite quiet; on a busy one the guest's two processors wait for each other, and a program of several
+/// threads pays for it.
 const SHARE_MAX: f64 = 0.2;
 
 /// Ticks of a process and of the programs it started and waited for: those of a process that has ended stay in its
