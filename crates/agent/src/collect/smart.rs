@@ -5,6 +5,7 @@
 //! What was last read is remembered by the drive's key and not by its name, because names swap.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -125,34 +126,41 @@ impl Collector for Smart {
         let targets = target::list(&scan.devices, &inventory, &self.settings.devices);
         let deadline = self.settings.deadline;
         let now = host.instant();
-        let answers: Vec<(Target, Answer)> = futures::stream::iter(targets)
-            .map(|target| {
-                let is_due = self.is_due(&target, now);
-                async move {
-                    let answer = if is_due {
-                        ask::drive(host, &target, deadline).await
-                    } else {
-                        Answer::NotDue
-                    };
-                    (target, answer)
-                }
-            })
-            .buffered(self.settings.concurrency)
-            .collect()
-            .await;
-        let none_ran = answers
-            .iter()
-            .all(|(_, answer)| matches!(answer, Answer::NotInstalled));
         let cards = emmc::read_all(host, &inventory).await;
-        if !scan.is_installed && none_ran && cards.is_empty() {
+        let (has_cards, count) = (!cards.is_empty(), targets.len());
+        emmc::describe_all(&mut draft, cards);
+        draft.sample(&SMARTCTL_DEVICES, &[], count as f64);
+        let ids: BTreeSet<String> = targets.iter().map(Target::id).collect();
+        self.remembered.retain(|id, _| ids.contains(id));
+        let targets: Vec<(bool, Target)> = targets
+            .into_iter()
+            .map(|target| (self.is_due(&target, now), target))
+            .collect();
+        let answers = futures::stream::iter(targets).map(async |(is_due, target)| {
+            let answer = if is_due {
+                ask::drive(host, &target, deadline).await
+            } else {
+                Answer::NotDue
+            };
+            (target, answer)
+        });
+        let mut answers = pin!(answers.buffered(self.settings.concurrency));
+        let (mut have_none_run, mut version, mut described) = (true, scan.smartctl, BTreeSet::new());
+        // Each as it comes: the documents of all drives at once would be what the process takes most memory for.
+        while let Some((target, answer)) = answers.next().await {
+            have_none_run &= matches!(answer, Answer::NotInstalled);
+            if let (None, Answer::Read { report, .. }) = (&version, &answer) {
+                version = Some((report.smartctl.clone(), report.json_format_version));
+            }
+            let at = (host.now_ms(), now);
+            self.describe(&mut draft, (target, answer), &inventory, &mut described, at);
+        }
+        if !scan.is_installed && have_none_run && !has_cards {
             return Ok(Outcome::absent(NOT_INSTALLED));
         }
-        emmc::describe_all(&mut draft, cards);
-        if let Some(version) = scan.version_of(&answers) {
+        if let Some(version) = version {
             series::version(&mut draft, &version);
         }
-        draft.sample(&SMARTCTL_DEVICES, &[], answers.len() as f64);
-        self.describe_all(&mut draft, answers, &inventory, (host.now_ms(), now));
         // Not used again until the next run.
         packing::let_go();
         Ok(Outcome::Facts(draft.finish()))
@@ -171,80 +179,76 @@ impl Smart {
         }
     }
 
-    fn describe_all(
+    fn describe(
         &mut self,
         draft: &mut Draft,
-        answers: Vec<(Target, Answer)>,
+        (target, answer): (Target, Answer),
         inventory: &super::block::Inventory,
+        described: &mut BTreeSet<ResourceKey>,
         (now_ms, now): (i64, Instant),
     ) {
-        let ids: BTreeSet<String> = answers.iter().map(|(target, _)| target.id()).collect();
-        self.remembered.retain(|id, _| ids.contains(id));
-        let mut described = BTreeSet::new();
-        for (target, answer) in answers {
-            let remembered = self.remembered.get(&target.id());
-            let known_key = target.key().or(remembered.map(|last| &last.key)).cloned();
-            match answer {
-                Answer::Read {
-                    report,
-                    raw,
-                    problems,
-                } => {
-                    for problem in problems {
-                        draft.problem(format!("smartctl of {}: {problem}", target.label));
-                    }
-                    let key = known_key.unwrap_or_else(|| key_of_report(&report, &target.label, inventory));
-                    let compact = facet::compact(&raw);
-                    if compact.is_none() {
-                        draft.problem(format!(
-                            "smartctl of {}: the document is not kept: not JSON, or too long",
-                            target.label
-                        ));
-                    }
-                    let reading = Reading {
-                        report: *report,
-                        raw: compact,
-                        read_ms: now_ms,
-                        key,
-                    };
-                    // Another path to a drive that was told of already: one drive has one set of series.
-                    if described.insert(reading.key.clone()) {
-                        facet::awake(draft, &target, &reading);
-                    }
-                    match Kept::new(&raw, &reading, now) {
-                        Some(kept) => self.remembered.insert(target.id(), kept),
-                        None => self.remembered.remove(&target.id()),
-                    };
+        let remembered = self.remembered.get(&target.id());
+        let known_key = target.key().or(remembered.map(|last| &last.key)).cloned();
+        match answer {
+            Answer::Read {
+                report,
+                raw,
+                problems,
+            } => {
+                for problem in problems {
+                    draft.problem(format!("smartctl of {}: {problem}", target.label));
                 }
-                Answer::NotDue => {
-                    if let Some(last) = remembered
-                        && described.insert(last.key.clone())
-                    {
-                        facet::kept(draft, &target, &last.reading());
-                    }
+                let key = known_key.unwrap_or_else(|| key_of_report(&report, &target.label, inventory));
+                let compact = facet::compact(&raw);
+                if compact.is_none() {
+                    draft.problem(format!(
+                        "smartctl of {}: the document is not kept: not JSON, or too long",
+                        target.label
+                    ));
                 }
-                Answer::Asleep { exit_status } => match (remembered, known_key) {
-                    (Some(last), _) if described.insert(last.key.clone()) => {
-                        facet::asleep(draft, &target, &last.reading(), exit_status);
-                    }
-                    (None, Some(key)) if described.insert(key.clone()) => {
-                        facet::never_awake(draft, &target, &key);
-                    }
-                    _ => {}
-                },
-                Answer::Failed { message } => {
-                    draft.problem(format!("smartctl of {}: {message}", target.label));
-                    // Old values of a drive that does not answer any more would look like good news.
-                    self.remembered.remove(&target.id());
-                    if let Some(key) = known_key.filter(|key| described.insert(key.clone())) {
-                        facet::silent(draft, &target, &key, &message);
-                    }
+                let reading = Reading {
+                    report: *report,
+                    raw: compact,
+                    read_ms: now_ms,
+                    key,
+                };
+                // Another path to a drive that was told of already: one drive has one set of series.
+                if described.insert(reading.key.clone()) {
+                    facet::awake(draft, &target, &reading);
                 }
-                Answer::NotInstalled => {
-                    self.remembered.remove(&target.id());
-                    if let Some(key) = known_key.filter(|key| described.insert(key.clone())) {
-                        facet::silent(draft, &target, &key, "there is no output of smartctl for it");
-                    }
+                match Kept::new(&raw, &reading, now) {
+                    Some(kept) => self.remembered.insert(target.id(), kept),
+                    None => self.remembered.remove(&target.id()),
+                };
+            }
+            Answer::NotDue => {
+                if let Some(last) = remembered
+                    && described.insert(last.key.clone())
+                {
+                    facet::kept(draft, &target, &last.reading());
+                }
+            }
+            Answer::Asleep { exit_status } => match (remembered, known_key) {
+                (Some(last), _) if described.insert(last.key.clone()) => {
+                    facet::asleep(draft, &target, &last.reading(), exit_status);
+                }
+                (None, Some(key)) if described.insert(key.clone()) => {
+                    facet::never_awake(draft, &target, &key);
+                }
+                _ => {}
+            },
+            Answer::Failed { message } => {
+                draft.problem(format!("smartctl of {}: {message}", target.label));
+                // Old values of a drive that does not answer any more would look like good news.
+                self.remembered.remove(&target.id());
+                if let Some(key) = known_key.filter(|key| described.insert(key.clone())) {
+                    facet::silent(draft, &target, &key, &message);
+                }
+            }
+            Answer::NotInstalled => {
+                self.remembered.remove(&target.id());
+                if let Some(key) = known_key.filter(|key| described.insert(key.clone())) {
+                    facet::silent(draft, &target, &key, "there is no output of smartctl for it");
                 }
             }
         }

@@ -46,19 +46,8 @@ pub(super) enum Answer {
 pub(super) struct Scanned {
     pub(super) devices: Vec<ScannedDevice>,
     pub(super) is_installed: bool,
-    smartctl: Option<(Smartctl, Option<(u32, u32)>)>,
-}
-
-impl Scanned {
-    /// The program and the version of its JSON format, from the scan or else from a drive's answer.
-    pub(super) fn version_of(&self, answers: &[(Target, Answer)]) -> Option<(Smartctl, Option<(u32, u32)>)> {
-        self.smartctl.clone().or_else(|| {
-            answers.iter().find_map(|(_, answer)| match answer {
-                Answer::Read { report, .. } => Some((report.smartctl.clone(), report.json_format_version)),
-                _ => None,
-            })
-        })
-    }
+    /// The program and the version of its JSON format; else a drive's answer tells.
+    pub(super) smartctl: Option<(Smartctl, Option<(u32, u32)>)>,
 }
 
 /// Lists the drives that smartctl knows of. That it is not installed is told, not an error: below a root the scan alone
