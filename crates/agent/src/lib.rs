@@ -12,6 +12,7 @@ pub mod config;
 mod durable;
 pub mod enrol;
 pub mod epoch;
+mod heap;
 pub mod host;
 pub mod identity;
 pub mod outbox;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use muster_base::shutdown::CancellationToken;
 use muster_base::{ErrorChain, log};
 use muster_model::{Facts, RunOutcome};
 use thiserror::Error;
@@ -24,6 +25,7 @@ use crate::collect::due::Due;
 use crate::collect::runner::Runner;
 use crate::collect::{Context, Descriptor, Place, Tick};
 use crate::config::{Config, ConfigError};
+use crate::heap;
 use crate::host::{Host, HostError};
 use crate::part::{self, FROM_PART_BYTES_MAX, FrameError, Parent, PartError};
 
@@ -123,6 +125,8 @@ impl Lanes {
         };
         let (answers_tx, answers_rx) = mpsc::channel(ANSWERS_MAX);
         let mut tasks = JoinSet::new();
+        // It ends with the others, when its parent does.
+        tasks.spawn(heap::give_back_often(CancellationToken::new()));
         tasks.spawn(write_answers(socket, answers_rx));
         let (due_tx, due_rx) = mpsc::channel(DUE_MAX);
         tasks.spawn(tell_due(due_rx, answers_tx.clone()));
