@@ -2,8 +2,7 @@
 //! forbidden everywhere else.
 
 /// Gives back every page of the heap on which nothing is, also between others: malloc_trim(3). What a burst has left
-/// behind would otherwise stay, because something that was made meanwhile stands at the heap's end. Takes a tenth of a
-/// millisecond for a heap of some MiB.
+/// behind would otherwise stay, because something that was made meanwhile stands at the heap's end.
 ///
 /// Returns whether there was anything. Without the GNU C library it does nothing.
 pub fn give_back() -> bool {
