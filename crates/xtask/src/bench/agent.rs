@@ -179,6 +179,7 @@ pub(super) fn start(
 ) -> anyhow::Result<Running> {
     let data = folder.join("agent");
     let agent = program(root, "muster-agent");
+    check_layout(&agent)?;
     let mut enrol = process::command(agent.as_str(), root);
     enrol
         .args([
@@ -197,6 +198,16 @@ pub(super) fn start(
         .envs(heap_settings(root)?)
         .stdout(Stdio::null());
     Ok(Running(run.spawn().context("start muster-agent")?))
+}
+
+/// Refuses a program that was linked without what the agent's build script asks for: it would be measured with more memory
+/// than it takes.
+fn check_layout(agent: &Utf8Path) -> anyhow::Result<()> {
+    let bytes = fs::read(agent).with_context(|| format!("read {agent}"))?;
+    let section = b".text_seldom\0";
+    let is_there = bytes.windows(section.len()).any(|window| window == section);
+    anyhow::ensure!(is_there, "{agent} has no .text_seldom: see crates/agent/build.rs");
+    Ok(())
 }
 
 /// What the agent's unit says of its heap.
