@@ -27,9 +27,9 @@ use crate::collect::runner::{self, Handle, Plan};
 use crate::collect::{Context, Place, Summary, smart};
 use crate::command::link::{self, Link};
 use crate::epoch::{Epoch, EpochError, Teller};
-use crate::heap;
 use crate::host::Host;
 use crate::identity::{Identity, IdentityDir, IdentityError, Machine};
+use crate::memory;
 use crate::outbox::Outbox;
 use crate::privileged::{self, Launch, Privileged, RightsError, User};
 use crate::renew::Renewer;
@@ -273,7 +273,7 @@ impl Parts {
             .with_commands(commands)
             .with_good_time(options.data_dir.join("last-good-time"), &identity);
         let mut helpers = JoinSet::new();
-        helpers.spawn(heap::give_back_often(shutdown.clone()));
+        helpers.spawn(memory::give_back_often(shutdown.clone()));
         if let Some(bell) = options.alarm.clone() {
             uplink = uplink.with_observer(ring(bell, &mut helpers, shutdown.clone()));
         }

@@ -25,8 +25,8 @@ use crate::collect::due::Due;
 use crate::collect::runner::Runner;
 use crate::collect::{Context, Descriptor, Place, Tick};
 use crate::config::{Config, ConfigError};
-use crate::heap;
 use crate::host::{Host, HostError};
+use crate::memory;
 use crate::part::{self, FROM_PART_BYTES_MAX, FrameError, Parent, PartError};
 
 /// Answers that wait for the socket; when full, collectors wait.
@@ -126,7 +126,7 @@ impl Lanes {
         let (answers_tx, answers_rx) = mpsc::channel(ANSWERS_MAX);
         let mut tasks = JoinSet::new();
         // It ends with the others, when its parent does.
-        tasks.spawn(heap::give_back_often(CancellationToken::new()));
+        tasks.spawn(memory::give_back_often(CancellationToken::new()));
         tasks.spawn(write_answers(socket, answers_rx));
         let (due_tx, due_rx) = mpsc::channel(DUE_MAX);
         tasks.spawn(tell_due(due_rx, answers_tx.clone()));
