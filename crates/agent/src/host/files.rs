@@ -150,7 +150,7 @@ impl Files {
     /// # Errors
     /// [`HostError`] if it is there and cannot be read, or is over the bound.
     pub fn bytes(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        let kept = self.kept.as_ref().filter(|_| Kept::is_of_proc(path));
+        let kept = self.kept.as_ref().filter(|_| Kept::is_lasting(path));
         let taken = kept.and_then(|kept| Some((kept, kept.take(path, None)?)));
         if let Some((kept, (name, file))) = taken
             && let Ok(bytes) = read_again(&file.file)
@@ -228,7 +228,7 @@ impl Files {
         let mut buffer = [0; WORD_BYTES];
         let (kept, folder) = match self.folder_of(path) {
             Some((mut folders, above, _)) => (self.kept.as_ref(), Some(folders.open(above).ok()??.id)),
-            None => (self.kept.as_ref().filter(|_| Kept::is_of_proc(path)), None),
+            None => (self.kept.as_ref().filter(|_| Kept::is_lasting(path)), None),
         };
         let taken = kept.and_then(|kept| Some((kept, kept.take(path, folder)?)));
         if let Some((kept, (name, file))) = taken

@@ -2,10 +2,10 @@
 //! their beginning: opening one takes many times as long as reading it.
 //!
 //! Only files of procfs and sysfs themselves are kept, for those promise it (sysfs.rst: a `pread` at 0 asks the driver
-//! again); what another filesystem shows in their place may remember what it said. Of procfs a few are, that are there as
-//! long as the kernel runs. A file of sysfs is used again only where its path still leads to the same folder: an interface
-//! or disk that got another's name has another one. Whoever reads a file has it alone meanwhile, and one that can't be
-//! read is closed, so that its path is asked.
+//! again); what another filesystem shows in their place may remember what it said. A few of both are there as long as the
+//! kernel runs. Any other file of sysfs is used again only where its path still leads to the same folder: an interface or
+//! disk that got another's name has another one. Whoever reads a file has it alone meanwhile, and one that can't be read is
+//! closed, so that its path is asked.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,8 +23,8 @@ const UNUSED_MAX: Duration = Duration::from_secs(120);
 /// How often room is looked for at most: to look through all files for each that is offered costs more than it gives.
 const ROOM_EVERY: Duration = Duration::from_secs(10);
 
-/// Files of procfs that are kept, sorted.
-const OF_PROC: [&str; 18] = [
+/// Files that are kept and are there as long as the kernel runs, sorted.
+const LASTING: [&str; 19] = [
     "/proc/diskstats",
     "/proc/loadavg",
     "/proc/meminfo",
@@ -43,6 +43,7 @@ const OF_PROC: [&str; 18] = [
     "/proc/sys/fs/file-nr",
     "/proc/sys/kernel/hostname",
     "/proc/vmstat",
+    "/sys/kernel/uevent_seqnum",
 ];
 
 /// What tells one folder from another as long as the machine runs: number of its filesystem, and its own.
@@ -79,10 +80,10 @@ struct Files {
 }
 
 impl Files {
-    /// Whether one more may be kept. Those of procfs are few, are read most often and take long to make: there is always
+    /// Whether one more may be kept. Those that last are few, are read most often and take long to make: there is always
     /// room for them.
     fn has_room(&self, folder: Option<FolderId>) -> bool {
-        folder.is_none() || self.by_path.len() < FILES_MAX + OF_PROC.len()
+        folder.is_none() || self.by_path.len() < FILES_MAX + LASTING.len()
     }
 
     /// Closes what was not used for long, if that has not been looked for a moment ago.
@@ -97,9 +98,9 @@ impl Files {
 }
 
 impl Kept {
-    /// Whether a file of procfs is one of those that are kept.
-    pub(super) fn is_of_proc(path: &str) -> bool {
-        OF_PROC.binary_search(&path).is_ok()
+    /// Whether a file is one of those that are kept whatever folder its path leads to.
+    pub(super) fn is_lasting(path: &str) -> bool {
+        LASTING.binary_search(&path).is_ok()
     }
 
     /// Takes the file of this path, which is in this folder; it is closed unless it is given back.
@@ -127,9 +128,9 @@ impl Kept {
             }
         }
         let kind = fstatfs(&file).map(|found| found.filesystem_type());
-        let wanted: FsType = match folder {
-            Some(_) => SYSFS_MAGIC,
-            None => PROC_SUPER_MAGIC,
+        let wanted: FsType = match path.starts_with("/sys/") {
+            true => SYSFS_MAGIC,
+            false => PROC_SUPER_MAGIC,
         };
         if kind != Ok(wanted) {
             return;
@@ -160,8 +161,8 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted() {
-        assert!(OF_PROC.is_sorted());
-        assert!(Kept::is_of_proc("/proc/vmstat") && !Kept::is_of_proc("/proc/1/mountinfo"));
+        assert!(LASTING.is_sorted());
+        assert!(Kept::is_lasting("/proc/vmstat") && !Kept::is_lasting("/proc/1/mountinfo"));
     }
 
     #[test]
@@ -186,17 +187,25 @@ mod tests {
     #[test]
     fn no_more_files_are_kept_than_may_be_and_none_of_another_filesystem() {
         let kept = Kept::default();
-        for number in 0..FILES_MAX + OF_PROC.len() + 10 {
+        for number in 0..FILES_MAX + LASTING.len() + 10 {
             let file = File::open("/sys/class/net/lo/mtu").unwrap();
             kept.offer(&format!("/sys/{number}"), Some(FolderId(1, 1)), file);
         }
-        assert_eq!(kept.len(), FILES_MAX + OF_PROC.len());
-        // For the few of procfs there is room all the same.
+        assert_eq!(kept.len(), FILES_MAX + LASTING.len());
+        // For the few that last there is room all the same.
         kept.offer("/proc/stat", None, File::open("/proc/stat").unwrap());
         assert!(kept.take("/proc/stat", None).is_some());
         let kept = Kept::default();
-        let file = tempfile::tempfile().unwrap();
-        kept.offer("/proc/stat", None, file);
-        assert_eq!(kept.len(), 0);
+        let events = "/sys/kernel/uevent_seqnum";
+        for (path, file) in [
+            ("/proc/stat", tempfile::tempfile().unwrap()),
+            (events, File::open("/proc/stat").unwrap()),
+            ("/proc/stat", File::open(events).unwrap()),
+        ] {
+            kept.offer(path, None, file);
+            assert_eq!(kept.len(), 0, "{path}");
+        }
+        kept.offer(events, None, File::open(events).unwrap());
+        assert!(kept.take(events, None).is_some());
     }
 }

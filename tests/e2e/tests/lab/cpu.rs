@@ -165,9 +165,9 @@ fn cold(lab: &Lab) -> Result<String> {
 }
 
 /// Of the agent that runs, for so it is used: it starts once. What it takes to tell the controller is counted, and what its
-/// two processes take to tell each other: 0.112 of what the tools take at the median of ten sweeps on a machine where nothing
-/// else was built, 0.10 in the best of them, and twice that beside builds. A single collection, without what it takes to
-/// start and end, took 0.11 to 0.13 where both had run before, and up to 0.19 where qemu met their code for the first time.
+/// two processes take to tell each other: 0.086 and 0.095 of what the tools take (medians of ten sweeps 0.089 and 0.094) on a
+/// machine where nothing else was built, and twice that beside builds. Single collections, without what they take to start
+/// and end, took 0.14 to 0.16 in the same runs: qemu meets their code for the first time.
 /// Programs made without optimisation take several times as much and would tell nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_over_all_storage_takes_little_beside_the_tools() -> Result<()> {

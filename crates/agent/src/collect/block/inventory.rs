@@ -8,7 +8,7 @@ use muster_model::ResourceKey;
 use muster_parse::{lsblk, udev};
 
 use super::identity::{self, Identity};
-use super::node::{self, Fingerprint, Node, Partition};
+use super::node::{self, Fingerprint, Node, Partition, UdevRecords};
 use super::recorded;
 use super::resolve::Keys;
 use crate::collect::draft::{Draft, bounded_key};
@@ -199,7 +199,7 @@ pub struct Shared {
 
 #[derive(Debug)]
 struct Reading {
-    fingerprint: Fingerprint,
+    fingerprint: Arc<Fingerprint>,
     /// When it was complete.
     read_at: Instant,
     /// The number of events when changes were last looked for, and when that was.
@@ -208,7 +208,47 @@ struct Reading {
     calm: Option<(u64, Instant)>,
     /// Whether all that the kernel had told of was long over when it was begun.
     is_settled: bool,
+    /// What udev had written down when it was begun.
+    udev: UdevRecords,
     inventory: Arc<Inventory>,
+}
+
+/// What was read, to be looked at again.
+struct Known {
+    inventory: Arc<Inventory>,
+    fingerprint: Arc<Fingerprint>,
+    udev: UdevRecords,
+    is_settled: bool,
+}
+
+impl Known {
+    fn of(reading: &Reading) -> Self {
+        Self {
+            inventory: Arc::clone(&reading.inventory),
+            fingerprint: Arc::clone(&reading.fingerprint),
+            udev: reading.udev,
+            is_settled: reading.is_settled,
+        }
+    }
+
+    /// Whether the kernel lists what it did, and each device passes. Of a loop device's file, and of sizes that drivers
+    /// change quietly, the list is the only sign.
+    fn is_as_it_was(&self, files: &Files, is_same: impl Fn(&Files, &Node) -> bool) -> bool {
+        node::partitions(files).as_deref() == self.fingerprint.partitions()
+            && self.inventory.nodes.iter().all(|node| is_same(files, node))
+    }
+
+    /// Whether names, places, appearances, members and the kernel's list are what they were: where it may have told of
+    /// anything.
+    fn looks_as_it_did(&self, files: &Files) -> Result<bool, HostError> {
+        let names = files.list("/sys/block")?.unwrap_or_default();
+        Ok(node::fingerprint(files, &names) == *self.fingerprint)
+    }
+}
+
+/// Whether the kernel has told of nothing since changes were last looked for.
+fn has_told_nothing(reading: &Reading, events: Option<u64>) -> bool {
+    events.is_some() && events == reading.looked.map(|(known, _)| known)
 }
 
 /// Whether changes were looked for a moment ago, and the kernel has told of none since.
@@ -239,10 +279,10 @@ impl Shared {
         self.read(host).await
     }
 
-    /// The last reading, if it is as good as a new one: the kernel has told of no change since, nor just before, and what
-    /// health and links rest on and it does not tell of is as it was. Most of what is read of a device stays what it is for
-    /// as long as it is there; new firmware, another format of an NVMe drive's sectors, and what a slow udev wrote late are
-    /// seen when the reading is too old.
+    /// The last reading, if it is as good as a new one: the kernel has told of no change since, udev has written nothing more
+    /// (or, where it keeps no records, all was calm before), and what health and links rest on and nobody tells of is as it
+    /// was. Most of what is read of a device stays what it is for as long as it is there; new firmware, another format of an
+    /// NVMe drive's sectors and `blockdev --setro` are seen when the reading is too old.
     async fn renew(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
         let events = host.device_events();
         let begun = host.instant();
@@ -250,27 +290,22 @@ impl Shared {
             let last = self.lock();
             let is_good = |reading: &&Reading| {
                 let is_calm = events.is_some() && events == reading.calm.map(|(events, _)| events);
-                reading.is_settled && is_calm && reading.read_at.elapsed() < AGE_MAX
+                is_calm && reading.read_at.elapsed() < AGE_MAX
             };
-            last.as_ref().filter(is_good).map(|reading| {
-                let partitions = reading.fingerprint.partitions().map(str::to_owned);
-                (Arc::clone(&reading.inventory), partitions)
-            })
+            last.as_ref().filter(is_good).map(Known::of)
         };
-        let Some((inventory, partitions)) = known else {
+        let Some(known) = known else {
             return Ok(None);
         };
-        let asked = Arc::clone(&inventory);
+        let inventory = Arc::clone(&known.inventory);
         let look = host.blocking("block devices", move |files| {
-            node::partitions(files) == partitions
-                && asked.nodes.iter().all(|node| node::is_as_it_was(files, node))
+            let is_whole = known.udev.are_as_they_were(files).unwrap_or(known.is_settled);
+            is_whole && known.is_as_it_was(files, node::is_as_it_was)
         });
         if !look.await? {
             return Ok(None);
         }
-        if let Some(reading) = self.lock().as_mut() {
-            reading.looked = events.map(|events| (events, begun));
-        }
+        self.note_look(&inventory, events, begun);
         Ok(Some(inventory))
     }
 
@@ -282,32 +317,38 @@ impl Shared {
     async fn read(&self, host: &Host) -> Result<Option<Arc<Inventory>>, HostError> {
         // First: what changes meanwhile raises it, and is looked for again.
         let events = host.device_events();
-        let begun = host.instant();
+        let (begun, begun_ms) = (host.instant(), host.now_ms());
         let calm_before = self.lock().as_ref().and_then(|reading| reading.calm);
         let calm = events.map(|events| match calm_before {
             Some((before, since)) if before == events => (events, since),
             _ => (events, begun),
         });
-        let read = host.blocking("block inventory", |files| {
+        let read = host.blocking("block inventory", move |files| {
+            // As the number of events, before what it tells of.
+            let udev = UdevRecords::look(files, begun_ms);
             let read = Inventory::read_with_looks(files)?;
-            Ok(read.map(|(fingerprint, inventory)| (fingerprint, Arc::new(inventory))))
+            Ok(read.map(|(fingerprint, inventory)| (fingerprint, Arc::new(inventory), udev)))
         });
-        let (events, fingerprint, inventory) = match read.await?? {
-            Some((fingerprint, inventory)) => (events, fingerprint, inventory),
+        let (events, (fingerprint, inventory, udev)) = match read.await?? {
+            Some(read) => (events, read),
             None => match read_recorded(host).await {
-                Some(inventory) => (None, Fingerprint::default(), Arc::new(inventory)),
+                Some(inventory) => (
+                    None,
+                    (Fingerprint::default(), Arc::new(inventory), UdevRecords::Absent),
+                ),
                 None => return Ok(None),
             },
         };
         let now = host.instant();
         let reading = Reading {
-            fingerprint,
+            fingerprint: Arc::new(fingerprint),
             read_at: now,
             looked: events.map(|events| (events, now)),
             calm: events.and(calm),
             is_settled: events
                 .and(calm)
                 .is_some_and(|(_, since)| SETTLED_AFTER <= begun.saturating_duration_since(since)),
+            udev,
             inventory: Arc::clone(&inventory),
         };
         *self.lock() = Some(reading);
@@ -322,34 +363,59 @@ impl Shared {
         let _turn = self.take_turn().await;
         let now = host.instant();
         let events = host.device_events();
-        if let Some(reading) = self.lock().as_ref()
-            && is_quiet(reading, events, now)
-            && reading.read_at.elapsed() < AGE_MAX
-        {
-            return Ok(Arc::clone(&reading.inventory));
-        }
-        if self.lock().is_none() {
-            return Ok(self.read(host).await?.unwrap_or_default());
-        }
-        let look = host.blocking("block devices", move |files| {
-            let names = files.list("/sys/block")?.unwrap_or_default();
-            Ok(node::fingerprint(files, &names))
-        });
-        let fingerprint = look.await??;
-        if let Some(reading) = self.lock().as_mut()
-            && fingerprint == reading.fingerprint
-            && reading.read_at.elapsed() < AGE_MAX
-        {
-            reading.looked = events.map(|events| (events, now));
-            return Ok(Arc::clone(&reading.inventory));
+        let known = {
+            let last = self.lock();
+            let young = last
+                .as_ref()
+                .filter(|reading| reading.read_at.elapsed() < AGE_MAX);
+            if let Some(reading) = young
+                && is_quiet(reading, events, now)
+            {
+                return Ok(Arc::clone(&reading.inventory));
+            }
+            young.map(|reading| (Known::of(reading), has_told_nothing(reading, events)))
+        };
+        if let Some((known, is_untold)) = known {
+            let inventory = Arc::clone(&known.inventory);
+            let look = host.blocking("block devices", move |files| {
+                match known.udev.are_as_they_were(files) {
+                    Some(false) => Ok(false),
+                    _ if is_untold => Ok(known.is_as_it_was(files, node::lies_as_it_did)),
+                    _ => known.looks_as_it_did(files),
+                }
+            });
+            if look.await?? {
+                self.note_look(&inventory, events, now);
+                return Ok(inventory);
+            }
         }
         Ok(self.read(host).await?.unwrap_or_default())
+    }
+
+    /// Notes that this inventory was looked at. Where one that waited in vain for its turn has read another meanwhile, that
+    /// was not.
+    fn note_look(&self, inventory: &Arc<Inventory>, events: Option<u64>, at: Instant) {
+        if let Some(reading) = self.lock().as_mut()
+            && Arc::ptr_eq(&reading.inventory, inventory)
+        {
+            reading.looked = events.map(|events| (events, at));
+        }
     }
 
     /// As if the kernel had been calm for long.
     #[cfg(test)]
     pub(super) fn settle(&self) {
         self.lock().as_mut().expect("something was read").is_settled = true;
+    }
+
+    /// As if nobody had looked for changes for long.
+    #[cfg(test)]
+    pub(super) fn make_restless(&self) {
+        let mut last = self.lock();
+        let reading = last.as_mut().expect("something was read");
+        if let Some((_, at)) = &mut reading.looked {
+            *at -= QUIET_MAX;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reading>> {

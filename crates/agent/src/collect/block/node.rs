@@ -8,6 +8,8 @@ use super::ids;
 use super::layer::Layer;
 use crate::host::{Files, Folder};
 
+/// Where udev keeps what it knows of devices, a file for each.
+const UDEV_RECORDS: &str = "/run/udev/data";
 /// Bytes of a sector as sysfs counts sizes, whatever the device's own sectors are.
 const SYSFS_SECTOR_BYTES: u64 = 512;
 
@@ -231,18 +233,58 @@ pub(super) fn read(files: &Files, name: &str, has_partitions: bool) -> (Look, Op
     (look, node)
 }
 
-/// Whether that of a device which changes without a word of the kernel's is as it was read: who may write, whether it
-/// answers, and what lies below it.
+/// Whether that of a device which changes without a word of the kernel's is as it was read, and health or links rest on:
+/// whether it answers, whether it is held back, and what lies below it. Nor does it tell of `blockdev --setro`, which no
+/// health or link rests on.
 pub(super) fn is_as_it_was(files: &Files, node: &Node) -> bool {
     let base = format!("/sys/block/{}", node.name);
-    let flag = |path: String| files.number(&path).map(|value| value != 0);
-    let is_same_partition =
-        |partition: &Partition| flag(format!("{base}/{}/ro", partition.name)) == partition.is_read_only;
-    flag(format!("{base}/ro")) == node.is_read_only
-        && node.partitions.iter().all(is_same_partition)
-        && (node.state.is_none() || files.word(&format!("{base}/device/state")) == node.state)
-        && (node.is_suspended.is_none() || flag(format!("{base}/dm/suspended")) == node.is_suspended)
-        && (!is_layer(node.class) || files.names(&format!("{base}/slaves")) == node.slaves)
+    let is_suspended = || {
+        files
+            .number(&format!("{base}/dm/suspended"))
+            .map(|value| value != 0)
+    };
+    (node.state.is_none() || files.word(&format!("{base}/device/state")) == node.state)
+        && (node.is_suspended.is_none() || is_suspended() == node.is_suspended)
+        && lies_as_it_did(files, node)
+}
+
+/// Whether a device lies on what it did. md takes members in and gives them up without an event; device mapper links those
+/// of a table when it is loaded, before its event, and unlinks those of the table before only after it (the kernel's
+/// drivers/md/dm-ioctl.c, `do_resume`).
+pub(super) fn lies_as_it_did(files: &Files, node: &Node) -> bool {
+    !is_layer(node.class) || files.names(&format!("/sys/block/{}/slaves", node.name)) == node.slaves
+}
+
+/// What the folder of udev's records tells of when one was written last: each is a file that is renamed into it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum UdevRecords {
+    /// There is no such folder.
+    Absent,
+    /// So short a time ago that the next one could bear the same time.
+    Fresh,
+    /// At this time, Unix seconds.
+    WrittenAt(f64),
+}
+
+impl UdevRecords {
+    pub(super) fn look(files: &Files, now_ms: i64) -> Self {
+        const APART_S: f64 = 1.0;
+        match files.modified_s(UDEV_RECORDS) {
+            None => Self::Absent,
+            Some(written_s) if written_s + APART_S < now_ms as f64 / 1e3 => Self::WrittenAt(written_s),
+            Some(_) => Self::Fresh,
+        }
+    }
+
+    /// Whether none was written since; `None` if there still are none to tell.
+    pub(super) fn are_as_they_were(self, files: &Files) -> Option<bool> {
+        let now = files.modified_s(UDEV_RECORDS);
+        match self {
+            Self::Absent => now.map(|_| false),
+            Self::Fresh => Some(false),
+            Self::WrittenAt(written_s) => Some(now == Some(written_s)),
+        }
+    }
 }
 
 fn read_node(files: &Files, name: &str, folder: &Folder<'_>, (event, look): (&Event, &Look)) -> Option<Node> {
@@ -373,7 +415,7 @@ fn read_numbers(folder: &Folder<'_>, path: &str) -> Option<(u32, u32)> {
 
 fn read_udev(files: &Files, numbers: Option<(u32, u32)>) -> udev::Record {
     let text =
-        numbers.and_then(|(major, minor)| files.text(&format!("/run/udev/data/b{major}:{minor}")).ok()?);
+        numbers.and_then(|(major, minor)| files.text(&format!("{UDEV_RECORDS}/b{major}:{minor}")).ok()?);
     text.map(|text| udev::parse(&text).value).unwrap_or_default()
 }
 

@@ -334,8 +334,8 @@ async fn changes_are_looked_for_once_the_kernel_tells_of_one() {
 async fn what_changes_without_a_word_is_looked_at_each_time() {
     let root = Root::new();
     root.disk("sda", PLACE_1, &disk_of(WWN_A, "M1", "100"));
-    let ro = "sys/block/sda/ro";
-    root.write(ro, "0\n");
+    let state = "sys/block/sda/device/state";
+    root.write(state, "running\n");
     root.write("sys/kernel/uevent_seqnum", "100\n");
     let host = root.host();
     let shared = Shared::default();
@@ -345,13 +345,104 @@ async fn what_changes_without_a_word_is_looked_at_each_time() {
     shared.settle();
     let third = shared.refresh(&host).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&again, &third), "as good as a new one");
-    root.write(ro, "1\n");
-    let read_only = shared.refresh(&host).await.unwrap().unwrap();
-    assert_eq!(read_only.node("sda").unwrap().is_read_only, Some(true));
+    root.write(state, "offline\n");
+    let offline = shared.refresh(&host).await.unwrap().unwrap();
+    assert_eq!(offline.node("sda").unwrap().state.as_deref(), Some("offline"));
     shared.settle();
     root.write("sys/kernel/uevent_seqnum", "101\n");
     let told = shared.refresh(&host).await.unwrap().unwrap();
-    assert!(!Arc::ptr_eq(&read_only, &told), "the kernel told of something");
+    assert!(!Arc::ptr_eq(&offline, &told), "the kernel told of something");
+}
+
+#[tokio::test]
+async fn a_member_that_md_takes_in_without_a_word_is_seen() {
+    let root = Root::new();
+    root.disk("sda", PLACE_1, &disk_of(WWN_A, "M1", "100"));
+    root.disk("sdb", PLACE_2, &disk_of(WWN_B, "M1", "100"));
+    root.disk("md0", "virtual", &[("dev", "9:0"), ("size", "8")]);
+    root.write("sys/block/md0/slaves/sda", "");
+    root.write("sys/kernel/uevent_seqnum", "100\n");
+    let host = root.host();
+    let shared = Shared::default();
+    let slaves = |inventory: &Inventory| inventory.node("md0").unwrap().slaves.clone();
+    assert_eq!(slaves(&shared.current(&host).await.unwrap()), ["sda"]);
+    root.write("sys/block/md0/slaves/sdb", "");
+    shared.make_restless();
+    assert_eq!(slaves(&shared.current(&host).await.unwrap()), ["sda", "sdb"]);
+    // Nobody looks for what the kernel would have told of.
+    shared.make_restless();
+    let known = shared.current(&host).await.unwrap();
+    root.write("sys/block/sda/diskseq", "7\n");
+    shared.make_restless();
+    assert!(Arc::ptr_eq(&known, &shared.current(&host).await.unwrap()));
+    root.write("sys/block/md0/slaves/sdc", "");
+    shared.settle();
+    let refreshed = shared.refresh(&host).await.unwrap().unwrap();
+    assert_eq!(slaves(&refreshed), ["sda", "sdb", "sdc"]);
+}
+
+#[tokio::test]
+async fn a_mapping_that_is_held_back_without_a_word_is_seen() {
+    let root = Root::new();
+    root.disk("dm-0", "virtual", &[("dev", "253:0"), ("size", "8")]);
+    root.write("sys/block/dm-0/dm/suspended", "0\n");
+    root.write("sys/kernel/uevent_seqnum", "100\n");
+    let host = root.host();
+    let shared = Shared::default();
+    let suspended = |inventory: &Inventory| inventory.node("dm-0").unwrap().is_suspended;
+    let first = shared.refresh(&host).await.unwrap().unwrap();
+    shared.settle();
+    let second = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(suspended(&second), Some(false));
+    root.write("sys/block/dm-0/dm/suspended", "1\n");
+    assert_eq!(
+        suspended(&shared.refresh(&host).await.unwrap().unwrap()),
+        Some(true)
+    );
+}
+
+#[tokio::test]
+async fn what_udev_writes_down_late_is_seen_and_until_then_nothing_is_read_again() {
+    let root = Root::new();
+    root.disk("sda", PLACE_1, &[("dev", "8:0"), ("size", "100")]);
+    root.write("sys/kernel/uevent_seqnum", "100\n");
+    let record = "run/udev/data/b8:0";
+    root.write(record, "E:ID_SERIAL_SHORT=EARLY\n");
+    let serial = |inventory: &Inventory| inventory.node("sda").unwrap().serial.clone().unwrap();
+    let host = root.host();
+    let written = |from_now_s: i64| {
+        let at_ms = u64::try_from(host.now_ms() + from_now_s * 1000).unwrap();
+        let folder = fs::File::open(root.path().join("run/udev/data")).unwrap();
+        folder
+            .set_modified(std::time::UNIX_EPOCH + Duration::from_millis(at_ms))
+            .unwrap();
+    };
+    let shared = Shared::default();
+    // Shortly after something was written down, and where the clock went back, the next writing may bear the same time.
+    written(60);
+    let first = shared.refresh(&host).await.unwrap().unwrap();
+    let second = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&first, &second));
+    shared.settle();
+    let again = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&second, &again), "however calm the kernel is");
+    written(-60);
+    let third = shared.refresh(&host).await.unwrap().unwrap();
+    let fourth = shared.refresh(&host).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&third, &fourth));
+    assert_eq!(serial(&fourth), "EARLY");
+    root.write("run/udev/data/new", "E:ID_SERIAL_SHORT=LATE\n");
+    fs::rename(root.path().join("run/udev/data/new"), root.path().join(record)).unwrap();
+    shared.settle();
+    assert_eq!(serial(&shared.refresh(&host).await.unwrap().unwrap()), "LATE");
+    // Who only uses the inventory sees it as well, when it looks the next time.
+    written(-30);
+    shared.refresh(&host).await.unwrap();
+    root.write("run/udev/data/new", "E:ID_SERIAL_SHORT=LATER\n");
+    fs::rename(root.path().join("run/udev/data/new"), root.path().join(record)).unwrap();
+    shared.make_restless();
+    assert_eq!(serial(&shared.current(&host).await.unwrap()), "LATER");
 }
 
 #[tokio::test]
