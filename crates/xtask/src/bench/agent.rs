@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use camino::Utf8Path;
@@ -19,8 +19,9 @@ const COUNTING: Duration = Duration::from_secs(45);
 
 /// How often both are asked where they collect the same.
 const SAME_EVERY: Duration = Duration::from_secs(5);
-/// How many collections of the same are counted.
-const SAME_COLLECTIONS: u32 = 16;
+/// How many collections of the same are counted. Both are counted at the same time: what else the machine does, and what
+/// its host takes from it, makes either half as dear again from one minute to the next.
+const SAME_COLLECTIONS: u32 = 32;
 /// Our names for what `node_exporter` collects by default.
 const SAME: [&str; 41] = [
     "arp",
@@ -138,18 +139,20 @@ pub(super) fn measure(root: &Utf8Path) -> anyhow::Result<Agent> {
     drop(running);
     controller.stop(root)?;
     let agent = program(root, "muster-agent");
+    let (same_collection, node_exporter) = same_collections(root)?;
     Ok(Agent {
         pss_bytes,
         cpu_share,
-        same_collection: same_collection(root)?,
+        same_collection,
         program_bytes: fs::metadata(&agent)
             .with_context(|| format!("look at {agent}"))?
             .len(),
-        node_exporter: node_exporter(root)?,
+        node_exporter,
     })
 }
 
-fn same_collection(root: &Utf8Path) -> anyhow::Result<Duration> {
+/// Processor time of a collection, and what the peer takes beside it.
+fn same_collections(root: &Utf8Path) -> anyhow::Result<(Duration, Option<NodeExporter>)> {
     let folder = empty_folder(root)?;
     let mut controller = Controller::start(root, &folder)?;
     let token = controller.token(root, 1)?;
@@ -160,13 +163,24 @@ fn same_collection(root: &Utf8Path) -> anyhow::Result<Duration> {
     let settings = folder.join("same.toml");
     fs::write(&settings, text).with_context(|| format!("write {settings}"))?;
     let running = start(root, &folder, &controller, &token, Some(&settings))?;
+    let peer = Peer::start(root)?;
     std::thread::sleep(SETTLING);
-    let before = tree_cpu_s(running.id())?;
-    std::thread::sleep(SAME_EVERY * SAME_COLLECTIONS);
-    let taken_s = tree_cpu_s(running.id())? - before;
+    let agent_before_s = tree_cpu_s(running.id())?;
+    let peer_before_s = peer.as_ref().map(Peer::cpu_s).transpose()?;
+    let begun = Instant::now();
+    for round in 1..=SAME_COLLECTIONS {
+        if let Some(peer) = &peer {
+            peer.scrape()?;
+        }
+        std::thread::sleep((SAME_EVERY * round).saturating_sub(begun.elapsed()));
+    }
+    let each = |taken_s: f64| Duration::from_secs_f64(taken_s / f64::from(SAME_COLLECTIONS));
+    let same_collection = each(tree_cpu_s(running.id())? - agent_before_s);
+    let of_peer = |(peer, before_s): (Peer, f64)| peer.figures(each(peer.cpu_s()? - before_s));
+    let node_exporter = peer.zip(peer_before_s).map(of_peer).transpose()?;
     drop(running);
     controller.stop(root)?;
-    Ok(Duration::from_secs_f64(taken_s / f64::from(SAME_COLLECTIONS)))
+    Ok((same_collection, node_exporter))
 }
 
 /// Enrols an agent and starts it.
@@ -221,39 +235,57 @@ fn heap_settings(root: &Utf8Path) -> anyhow::Result<Vec<(String, String)>> {
         .collect())
 }
 
-fn node_exporter(root: &Utf8Path) -> anyhow::Result<Option<NodeExporter>> {
-    let Some(path) = process::find("prometheus-node-exporter") else {
-        println!(
-            "bench: prometheus-node-exporter is not installed (apt-get install prometheus-node-exporter)"
-        );
-        return Ok(None);
-    };
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let address = format!("127.0.0.1:{port}");
-    let mut command = process::command(&path.to_string_lossy(), root);
-    command
-        .arg(format!("--web.listen-address={address}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let running = Running(command.spawn().context("start prometheus-node-exporter")?);
-    let id = running.id();
-    let mut tries = 0;
-    while http::request(&address, "GET", "/metrics", None, "").is_err() {
-        tries += 1;
-        anyhow::ensure!(tries < 100, "prometheus-node-exporter does not answer");
-        std::thread::sleep(Duration::from_millis(100));
+/// Prometheus's node exporter.
+struct Peer {
+    running: Running,
+    address: String,
+}
+
+impl Peer {
+    /// Starts it and has it answer once; `None` if it is not installed.
+    fn start(root: &Utf8Path) -> anyhow::Result<Option<Self>> {
+        let Some(path) = process::find("prometheus-node-exporter") else {
+            println!(
+                "bench: prometheus-node-exporter is not installed (apt-get install prometheus-node-exporter)"
+            );
+            return Ok(None);
+        };
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let address = format!("127.0.0.1:{port}");
+        let mut command = process::command(&path.to_string_lossy(), root);
+        command
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let peer = Self {
+            running: Running(command.spawn().context("start prometheus-node-exporter")?),
+            address,
+        };
+        let mut tries = 0;
+        while peer.scrape().is_err() {
+            tries += 1;
+            anyhow::ensure!(tries < 100, "prometheus-node-exporter does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(Some(peer))
     }
-    let before = cpu_s_of(id)?;
-    for _ in 0..SAME_COLLECTIONS {
-        http::request(&address, "GET", "/metrics", None, "")?;
-        std::thread::sleep(SAME_EVERY);
+
+    fn scrape(&self) -> anyhow::Result<()> {
+        http::request(&self.address, "GET", "/metrics", None, "").map(drop)
     }
-    let taken_s = cpu_s_of(id)? - before;
-    Ok(Some(NodeExporter {
-        rss_bytes: memory_bytes_of(id, "VmRSS:")?,
-        pss_bytes: tree_pss_bytes(id)?,
-        scrape: Duration::from_secs_f64(taken_s / f64::from(SAME_COLLECTIONS)),
-    }))
+
+    fn cpu_s(&self) -> anyhow::Result<f64> {
+        cpu_s_of(self.running.id())
+    }
+
+    fn figures(&self, scrape: Duration) -> anyhow::Result<NodeExporter> {
+        let id = self.running.id();
+        Ok(NodeExporter {
+            rss_bytes: memory_bytes_of(id, "VmRSS:")?,
+            pss_bytes: tree_pss_bytes(id)?,
+            scrape,
+        })
+    }
 }
 
 /// A process and those below it.

@@ -157,7 +157,7 @@ fn agent(text: &mut String, figures: &Figures) {
             ms(one.same_collection),
         ));
         rows.push((
-            "node_exporter: processor time of a scrape, as often",
+            "node_exporter: processor time of a scrape, as often and at the same time",
             ms(peer.scrape),
         ));
     }
