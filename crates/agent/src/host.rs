@@ -25,6 +25,7 @@ mod readers;
 mod statfs;
 mod timex;
 
+pub(crate) use files::text_of;
 pub use files::{Files, Folder};
 pub use machine::Machine;
 pub(crate) use program::run_own;

@@ -175,10 +175,7 @@ impl Files {
     /// # Errors
     /// As [`Files::bytes`].
     pub fn text(&self, path: &str) -> Result<Option<String>, HostError> {
-        Ok(self.bytes(path)?.map(|bytes| match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        }))
+        Ok(self.bytes(path)?.map(text_of))
     }
 
     /// Gives each line of a file that may be long to `take`, without holding it whole; `false` if there is none.
@@ -213,7 +210,7 @@ impl Files {
         }
     }
 
-    /// When a file was last written, Unix seconds; `None` if there is none.
+    /// When a file was last written, or a folder last got or lost one, Unix seconds; `None` if there is none.
     #[must_use]
     pub fn modified_s(&self, path: &str) -> Option<f64> {
         let opened = self.open(path, OFlag::O_PATH).ok()??;
@@ -485,6 +482,14 @@ fn read_again(file: &File) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// Bytes as text, odd ones replaced.
+pub(crate) fn text_of(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
 }
 
 /// Without space and NUL at its ends; `None` if nothing is left.

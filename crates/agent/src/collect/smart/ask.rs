@@ -10,7 +10,7 @@ use smartmontools_parse::{ExitStatus, PowerMode, Report};
 use super::target::Target;
 use crate::collect::CollectError;
 use crate::collect::draft::Draft;
-use crate::host::{Host, ProgramCall, ProgramError};
+use crate::host::{Host, ProgramCall, ProgramError, text_of};
 
 /// Leaves a sleeping disk alone. Part of every call, whatever it asks.
 const STANDBY_GUARD: &str = "--nocheck=standby";
@@ -148,7 +148,7 @@ async fn ask(host: &Host, target: &Target, record: &str, deadline: Duration) -> 
             message: "smartctl was ended by a signal".to_owned(),
         };
     };
-    let raw = String::from_utf8_lossy(&output.stdout).into_owned();
+    let raw = text_of(output.stdout);
     if is_too_old(&raw, &String::from_utf8_lossy(&output.stderr)) {
         return Answer::Failed {
             message: TOO_OLD.to_owned(),

@@ -277,19 +277,29 @@ pub(super) fn key_of_report(report: &Report, label: &str, inventory: &Inventory)
     bounded_key(key)
 }
 
-/// The document without white space; `None` if it is none, or too long to be kept.
+/// The document without white space between its words; `None` if it is none, or too long to be kept.
 pub(super) fn compact(raw: &str) -> Option<String> {
-    let raw = raw.trim();
-    // Asked by us, smartctl writes no white space; recordings are made for people. Within a text it is no reason, and no
-    // harm.
-    let mut spaces = [": ", ", ", " :", " ,", "{ ", " }", "[ ", " ]"].iter();
-    let text = if raw.contains(['\n', '\t']) || spaces.any(|space| raw.contains(space)) {
-        serde_json::from_str::<serde_json::Value>(raw).ok()?.to_string()
-    } else {
-        serde_json::from_str::<IgnoredAny>(raw).ok()?;
-        raw.to_owned()
-    };
+    serde_json::from_str::<IgnoredAny>(raw).ok()?;
+    let mut text = String::with_capacity(raw.len());
+    let mut is_in_string = false;
+    for part in raw.split_inclusive('"') {
+        if is_in_string {
+            text.push_str(part);
+            is_in_string = !ends_string(part);
+        } else {
+            text.extend(part.split_ascii_whitespace());
+            is_in_string = part.ends_with('"');
+        }
+    }
     (text.len() <= limits::ATTRIBUTE_BYTES_MAX).then_some(text)
+}
+
+/// Whether the quotation mark at the end of this part of a JSON string ends it: one after an odd number of backslashes is
+/// of the string (RFC 8259, section 7).
+fn ends_string(part: &str) -> bool {
+    let before = part.strip_suffix('"').map(str::as_bytes);
+    let backslashes = |before: &[u8]| before.iter().rev().take_while(|byte| **byte == b'\\').count();
+    before.is_some_and(|before| backslashes(before).is_multiple_of(2))
 }
 
 /// A time as text.
@@ -306,11 +316,22 @@ mod tests {
     #[test]
     fn a_document_is_kept_without_white_space_and_nothing_else_is_kept() {
         let compact_one = r#"{"a":[1,2],"b":"x: y, z","c":{}}"#;
+        let with_escapes = r#"{"a \" b\\":"\\\" c ","d":[" "]}"#;
         for (raw, kept) in [
             (compact_one, Some(compact_one)),
             (
                 "{\"a\" :[ 1, 2 ],\n\t\"b\":\"x: y, z\",\"c\":{ }}\n",
                 Some(compact_one),
+            ),
+            (with_escapes, Some(with_escapes)),
+            (
+                r#" { "a \" b\\" : "\\\" c " , "d" : [ " " ] } "#,
+                Some(with_escapes),
+            ),
+            // As smartctl wrote it.
+            (
+                "{\r\n \"a\": 1.50,\r\n \"a\": 18446744073709551616\r\n}",
+                Some(r#"{"a":1.50,"a":18446744073709551616}"#),
             ),
             (r#"{"a":1"#, None),
             (r#"{"a": 1"#, None),
