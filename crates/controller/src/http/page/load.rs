@@ -162,10 +162,6 @@ async fn row(state: &HttpState, server: ServerView) -> Result<FleetRow, Problem>
     let facts = facts(state, server.id).await?;
     let devices = all_of(state, server.id, ResourceKind::Device).await?;
     let filesystems = all_of(state, server.id, ResourceKind::Filesystem).await?;
-    let fullest = filesystems
-        .iter()
-        .filter_map(|filesystem| Some((filesystem.name.clone(), used_share(filesystem)?)))
-        .max_by(|a, b| a.1.total_cmp(&b.1));
     Ok(FleetRow {
         os: facts.as_ref().and_then(|facts| text(facts, "os")),
         cpu: None,
@@ -175,9 +171,18 @@ async fn row(state: &HttpState, server: ServerView) -> Result<FleetRow, Problem>
             .filter(|device| counts_as_disk(&device.name))
             .map(|device| device.health)
             .collect(),
-        fullest,
+        fullest: fullest(&filesystems),
         server,
     })
+}
+
+/// The fullest filesystem and how full it is; of one that is mounted in several places, the place that sorts first, so `/`
+/// rather than what was bound from it.
+fn fullest(filesystems: &[ResourceView]) -> Option<(String, f64)> {
+    filesystems
+        .iter()
+        .filter_map(|filesystem| Some((filesystem.name.clone(), used_share(filesystem)?)))
+        .max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)))
 }
 
 /// Reads a server.
@@ -318,4 +323,22 @@ pub(super) fn whole(resource: &ResourceView, name: &str) -> Option<i64> {
 pub(super) fn id(resource: &ResourceView) -> i64 {
     let ResourceId(id) = resource.id;
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::topology::tests::Stack;
+
+    #[test]
+    fn of_places_of_one_filesystem_the_fullest_is_told_by_the_first() {
+        let shared: [(&str, Attribute); 2] =
+            [("used_bytes", 8_i64.into()), ("available_bytes", 2_i64.into())];
+        let empty: [(&str, Attribute); 2] = [("used_bytes", 0_i64.into()), ("available_bytes", 9_i64.into())];
+        let stack = Stack::default()
+            .with(ResourceKind::Filesystem, "/", &shared, &[])
+            .with(ResourceKind::Filesystem, "/run/netns", &shared, &[])
+            .with(ResourceKind::Filesystem, "/a", &empty, &[]);
+        assert_eq!(fullest(&stack.resources), Some(("/".to_owned(), 0.8)));
+    }
 }
